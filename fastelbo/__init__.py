@@ -1,0 +1,40 @@
+"""Gaussian VAE losses and their gradients on plain NumPy arrays: one pass, no temporaries, correct digits.
+
+Values and gradients: `gaussian_nll`, `gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is
+the variance that minimises the first. `reference` has the same functions in plain NumPy, to read and compare.
+"""
+
+try:
+    import fastelbo._core as _core  # not "from ... import": only so does the error name what is missing
+except ModuleNotFoundError as _error:
+    if _error.name != "fastelbo._core":
+        raise
+    raise ImportError(
+        f"fastelbo's compiled core is missing from {__path__[0]}: "
+        "a source tree that is not built, or an install for another Python. "
+        "Run `pip install .` in the source tree and import from another directory, "
+        "or `pip install -e .` to work on the tree in place."
+    ) from _error
+
+from fastelbo import reference
+from fastelbo._arrays import DEFAULT_AXIS, KLGrad, NLLGrad, evaluate
+from fastelbo._config import show_config
+from fastelbo._threads import get_num_threads, set_num_threads
+from fastelbo.losses import gaussian_kl, gaussian_kl_grad, gaussian_nll, gaussian_nll_grad, optimal_var
+
+_core.register(DEFAULT_AXIS, evaluate, (NLLGrad, KLGrad), get_num_threads)
+
+__version__ = "0.1.0"
+__all__ = [
+    "KLGrad",
+    "NLLGrad",
+    "gaussian_kl",
+    "gaussian_kl_grad",
+    "gaussian_nll",
+    "gaussian_nll_grad",
+    "get_num_threads",
+    "optimal_var",
+    "reference",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,585 @@
+"""The rules for dtype, shape, axis, weight, where, out and overlap: all of them, and only here.
+
+`evaluate` applies them in order, one function each, then calls `_core.run` once. No full-size copy is made:
+the core sees *views* of one common shape, row axes first and event axes last, with stride 0 along every axis
+an argument is broadcast over. Calls on plain equal arrays never come here: the core's fast door takes them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastelbo import _core
+
+Array: TypeAlias = npt.NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+SCALES: Final = ("var", "std", "logvar", "logstd", "precision")
+REDUCTIONS: Final = ("none", "sum", "mean")
+REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
+CHUNK: Final = 1 << 16  # elements looked at together in the search for a bad scale: bounds its memory
+OVERLAP_WORK: Final = 10_000  # candidates np.shares_memory may try; past it "may share" counts as "shares"
+
+
+class _DefaultAxis(int):
+    """-1, told from a passed -1 by identity: the rule for 1-D data must know whether the caller chose."""
+
+    __slots__ = ()
+
+
+DEFAULT_AXIS: Final = _DefaultAxis(-1)
+
+
+# Members are `Any`: array, NumPy scalar, float, or None for a gradient not asked for, as the arguments say.
+class NLLGrad(NamedTuple):
+    """Value and gradients of `gaussian_nll`; None for a gradient not asked for."""
+
+    value: Any
+    x: Any
+    mean: Any
+    scale: Any
+
+
+class KLGrad(NamedTuple):
+    """Value and gradients of `gaussian_kl`; None for a gradient not asked for."""
+
+    value: Any
+    mean: Any
+    scale: Any
+    prior_mean: Any
+    prior_scale: Any
+
+
+class _Loss(NamedTuple):
+    result: Callable[..., Any]
+    fields: tuple[str, ...]  # of the result, and of a gradient function's out
+    operands: tuple[str, ...]  # the same names in the core's order: a, b, scale, prior scale
+
+
+_LOSSES: Final = {
+    "nll": _Loss(NLLGrad, NLLGrad._fields, ("x", "mean", "scale")),
+    "kl": _Loss(KLGrad, KLGrad._fields, ("mean", "prior_mean", "scale", "prior_scale")),
+}
+
+
+class _Frame(NamedTuple):
+    """The common shape of a call, split into events (summed) and rows (what is left)."""
+
+    data: str  # whose shape it is, for messages: "x and mean"
+    shape: Shape
+    events: Shape  # sorted axes
+    rows: Shape  # sizes of the other axes
+    order: Shape | None  # axes of the rows, then of the events; None where they already stand so
+
+
+def evaluate(
+    loss: str,
+    grad: bool,
+    a: Any,
+    b: Any,
+    scales: tuple[Any, ...],
+    prior_scales: tuple[Any, ...] | None,
+    axis: Any,
+    full: bool,
+    weight: Any,
+    where: Any,
+    min_var: Any,
+    reduction: str,
+    wrt: str | Iterable[str],
+    out: Any,
+) -> Any:
+    """One loss by the rules: a, b are x, mean of "nll" or mean, prior_mean of "kl"; scales as in SCALES."""
+    spec = _LOSSES[loss]
+    kind, prior_kind = _pick_scale(scales), _pick_prior(prior_scales)
+    names = [*spec.operands[:2], SCALES[kind]]  # as the caller knows them
+    passed = [a, b, scales[kind]]
+    if prior_scales is not None and prior_kind >= 0:
+        names.append("prior_" + SCALES[prior_kind])
+        passed.append(prior_scales[prior_kind])
+    operands, dtype = as_operands(names, passed)
+
+    frame = _frame(loss, names, operands, axis)
+    _check_reduction(reduction, axis, frame)
+    for name, operand in zip(names[2:], operands[2:], strict=True):
+        _check_fits(name, operand, frame)
+    floor = 0.0 if type(min_var) is float and min_var == 0.0 else _floor(min_var)
+    extras = (
+        None if weight is None else _weight(weight, dtype, frame),
+        None if where is None else _where(where, frame),
+    )
+
+    members = dict(zip(spec.operands, operands, strict=False))
+    asked = _asked(wrt, spec.fields, members) if grad else ()
+    shapes = {"value": frame.rows} | {name: members[name].shape for name in asked}
+    given = {} if out is None else _given(out, spec.fields, grad, reduction, dtype, shapes)
+    results = {name: np.asarray(array) for name, array in given.items()}
+    if reduction == "none" and "value" not in results:
+        results["value"] = np.empty(frame.rows, dtype)
+    for name in asked:
+        if name not in results:  # laid out like its argument, as NumPy's ufuncs do
+            results[name] = np.empty_like(members[name], dtype=dtype)
+
+    total: float | None
+    if 0 in frame.shape:
+        total = _fill_empty(results, reduction, frame)
+    else:
+        inputs = (*operands[:3], operands[3] if prior_kind >= 0 else None, *extras)
+        views: list[Any] = [None if array is None else _spread(array, frame) for array in inputs]
+        check_first, copies = _untangle(given, results, inputs, views, frame) if given else (False, [])
+        written = {name: _spread(results[name], frame, writeable=True) for name in members if name in results}
+        stretched = [_stretched(array, frame) for array in operands]
+        gradients = [written.get(name) for name in spec.operands]
+        total, bad = _core.run(
+            loss, dtype.char == "d", len(frame.events), tuple(views), (*stretched, 0)[:4], kind, prior_kind,
+            floor, bool(full), reduction, results.get("value"), (*gradients, None)[:4], check_first,
+        )  # fmt: skip
+        if bad:
+            kinds = (kind, prior_kind)
+            _raise_domain(names[2:], passed[2:], operands[2:], kinds, floor, loss, extras[1], frame)
+        for target, result in copies:
+            target[...] = result
+
+    final: dict[str, Any] = {name: array if array.ndim else array[()] for name, array in results.items()}
+    final |= given
+    if reduction != "none":
+        final["value"] = total
+    return spec.result(*[final.get(name) for name in spec.fields]) if grad else final["value"]
+
+
+# --- scales and dtypes --------------------------------------------------------------------------------------
+
+
+def _pick_scale(scales: tuple[Any, ...]) -> int:
+    """Exactly one form: std, variance and log-variance mixed up is the commonest bug in this field."""
+    found = [kind for kind, scale in enumerate(scales) if scale is not None]
+    if len(found) == 1:
+        return found[0]
+    got = " and ".join([SCALES[kind] for kind in found]) or "none of them"
+    raise TypeError(f"give the scale as exactly one of {', '.join(SCALES)}; got {got}")
+
+
+def _pick_prior(scales: tuple[Any, ...] | None) -> int:
+    """At most one form; -1, unit variance, without any."""
+    found = [kind for kind, scale in enumerate(scales or ()) if scale is not None]
+    if len(found) < 2:
+        return found[0] if found else -1
+    choices = [f"prior_{name}" for name in SCALES]
+    got = " and ".join([choices[kind] for kind in found])
+    raise TypeError(f"give the prior's scale as at most one of {', '.join(choices)}; got {got}")
+
+
+def _real(name: str, value: Any) -> Any:
+    """`value` as a plain real ndarray; Python scalars come back as they are, being weak (NEP 50)."""
+    if type(value) is np.ndarray:
+        array = value
+    elif type(value) in (float, int, bool):
+        return value
+    elif isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: pass {name}.data, and where=~{name}.mask"
+        )
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # ragged lists
+            raise ValueError(f"{name} does not make an array: {error}") from error
+    if array.dtype.char not in REAL:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; it must be real, at most float64: convert it, "
+            f"for example np.asarray({name}, np.float64)"
+        )
+    return array
+
+
+def as_operands(names: Sequence[str], passed: Sequence[Any]) -> tuple[list[Array], np.dtype[Any]]:
+    """The arguments as arrays, and the computing dtype: NumPy's own promotion, but float32 or float64."""
+    values = [_real(name, value) for name, value in zip(names, passed, strict=True)]
+    dtype = np.result_type(*values)
+    dtype = np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
+    return [_array(value, dtype) for value in values], dtype
+
+
+def _array(value: Any, dtype: np.dtype[Any]) -> Array:
+    """Scalars take the computing dtype here, silently (1e300 is inf in float32); arrays keep theirs."""
+    if type(value) is np.ndarray and (value.ndim or value.dtype == dtype):
+        return value
+    with np.errstate(all="ignore"):
+        return np.asarray(value, dtype)
+
+
+# --- shapes -------------------------------------------------------------------------------------------------
+
+
+def _frame(loss: str, names: Sequence[str], operands: Sequence[Array], axis: Any) -> _Frame:
+    (a_name, b_name), (a, b) = names[:2], (operands[0].shape, operands[1].shape)
+    if loss == "kl" and not a and not _fits(operands[2].shape, b):
+        a = operands[2].shape  # a scalar mean stands for a constant mean of the scale's shape
+    scalar = loss == "kl" and not (a and b)  # prior_mean's default leaves no doubt whose axes are counted
+    shape = a if a == b else _joint_shape(a_name, b_name, a, b)
+    data = f"{a_name} and {b_name}"
+    events = _event_axes(axis, len(shape))
+    if len(a) != len(b) and not scalar and not _counts_from_the_end(axis):
+        raise ValueError(
+            f"axis={axis!r} may count from the wrong end: {a_name} has {len(a)} axes, {b_name} {len(b)}; "
+            f"pass axis={tuple([i - len(shape) for i in events])}"
+        )
+    row_axes = tuple([i for i in range(len(shape)) if i not in events])
+    order = None if not events or events[0] == len(row_axes) else row_axes + events
+    return _Frame(data, shape, events, tuple([shape[i] for i in row_axes]), order)
+
+
+def _joint_shape(a_name: str, b_name: str, a: Shape, b: Shape) -> Shape:
+    """One may lack leading axes of the other, but size-1 axes are never stretched.
+
+    By NumPy's rule (N, 1) against (N,) is an N x N loss, which fits a slope of 0 to y = 2x.
+    """
+    (name, shape), (short_name, short) = ((a_name, a), (b_name, b))[:: 1 if len(a) >= len(b) else -1]
+    if shape[len(shape) - len(short) :] == short:
+        return shape
+    if shape == (*short, 1):
+        way_out = f"pass {name}[..., 0], or {short_name}[..., np.newaxis]"
+    else:
+        way_out = "size-1 axes are not stretched; if you mean that, use np.broadcast_to"
+    raise ValueError(
+        f"{a_name} has shape {a} and {b_name} has shape {b}; they must be equal, or one may lack leading "
+        f"axes of the other: {way_out}"
+    )
+
+
+def _event_axes(axis: Any, ndim: int) -> Shape:
+    """The axes that are summed, sorted; 0-d data is one event of size 1, as for NumPy's reductions."""
+    if axis is DEFAULT_AXIS:
+        return (ndim - 1,) if ndim else ()
+    if axis is None:
+        return tuple(range(ndim))
+    try:
+        axes = [operator.index(i) for i in (axis if type(axis) is tuple else (axis,))]
+    except TypeError:
+        raise TypeError(f"axis must be an int, a tuple of ints, () or None, not {axis!r}") from None
+    span = ndim or 1
+    for i in axes:
+        if not -span <= i < span:
+            raise np.exceptions.AxisError(i, ndim, "axis")
+    events = sorted({i % span for i in axes})
+    if len(events) < len(axes):
+        raise ValueError(f"axis={axis!r} names an axis twice")
+    return tuple(events) if ndim else ()
+
+
+def _counts_from_the_end(axis: Any) -> bool:
+    return axis is None or all(i < 0 for i in (axis if type(axis) is tuple else (axis,)))
+
+
+def _check_reduction(reduction: str, axis: Any, frame: _Frame) -> None:
+    if reduction == "none":
+        return
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, not {reduction!r}")
+    if axis is DEFAULT_AXIS and len(frame.shape) == 1:
+        size = frame.shape[0]
+        raise ValueError(
+            f"reduction={reduction!r} of 1-D data, axis not given: "
+            f"one event of size {size}, or {size} observations? pass axis=-1 or axis=()"
+        )
+
+
+def _check_fits(name: str, array: Array, frame: _Frame) -> None:
+    """NumPy's broadcasting, but never beyond the data's shape: a scale must not add rows to the loss."""
+    own, shape = array.shape, frame.shape
+    if own == shape or not own or _fits(own, shape):
+        return
+    if own == frame.rows:
+        way_out = f"one for each row is {name}.reshape{_with_events(own, frame)}"
+    elif len(own) > len(shape) or _fits(shape, own):
+        way_out = f"{frame.data} are not broadcast to {name}; if you mean that, use np.broadcast_to"
+    else:
+        way_out = "NumPy's broadcasting rules hold"
+    raise ValueError(
+        f"{name} has shape {own}, which does not broadcast to {shape}, the shape of {frame.data}: {way_out}"
+    )
+
+
+def _fits(own: Shape, shape: Shape) -> bool:
+    """Whether `own` broadcasts to exactly `shape`."""
+    return len(own) <= len(shape) and all(
+        n in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)
+    )
+
+
+def _with_events(rows: Shape, frame: _Frame) -> Shape:
+    """The rows' shape with a size-1 axis for each event axis."""
+    sizes = iter(rows)
+    return tuple([1 if i in frame.events else next(sizes) for i in range(len(frame.shape))])
+
+
+def _weight(weight: Any, dtype: np.dtype[Any], frame: _Frame) -> Array:
+    """The rows' shape, or as many axes as the data: told by the number alone, so N = D changes no meaning."""
+    array = _array(_real("weight", weight), dtype)
+    own, shape = array.shape, frame.shape
+    if len(own) == len(shape) and _fits(own, shape):
+        return array
+    if own == frame.rows:
+        return array[tuple([np.newaxis if i in frame.events else slice(None) for i in range(len(shape))])]
+    rows, features = frame.rows, tuple([n if i in frame.events else 1 for i, n in enumerate(shape)])
+    padded = (1,) * (len(shape) - len(own)) + own
+    if not own:
+        way_out = "multiply the result by a scalar, or pass "
+    elif len(own) < len(shape) and _fits(padded, shape):
+        way_out = f"did you mean weight.reshape{padded}? Pass "
+    else:
+        way_out = "pass "
+    raise ValueError(
+        f"weight has shape {own}, and {frame.data} have shape {shape}: {way_out}shape {rows} to weight rows, "
+        f"{features} to weight features, {shape} to weight elements"
+    )
+
+
+def _where(where: Any, frame: _Frame) -> Array:
+    mask = _real("where", where)
+    mask = mask if type(mask) is np.ndarray else np.asarray(mask)
+    if mask.dtype.char != "?":
+        raise TypeError(f"where must be boolean, not {mask.dtype}: pass where != 0, or use weight")
+    _check_fits("where", mask, frame)
+    return mask
+
+
+def _floor(min_var: Any) -> float:
+    value = _real("min_var", min_var)
+    if np.ndim(value):
+        raise ValueError(f"min_var must be one number, not an array of shape {value.shape}")
+    floor = float(value)
+    if not 0.0 <= floor < math.inf:
+        raise ValueError(f"min_var must be a finite variance >= 0, not {min_var!r}")
+    return floor
+
+
+def _spread(array: Array, frame: _Frame, writeable: bool = False) -> Array:
+    """`array` broadcast to the common shape, rows first: a view, never a copy.
+
+    As np.broadcast_to and as_strided would do, at half their price.
+    """
+    if array.shape != frame.shape:
+        access: Any = [["readwrite" if writeable else "readonly"]]
+        flags: Any = ["multi_index", "reduce_ok"]
+        array = np.nditer([array], flags, access, itershape=frame.shape, order="C").itviews[0]
+    return array if frame.order is None else array.transpose(frame.order)
+
+
+def _stretched(array: Array, frame: _Frame) -> int:
+    """The axes, in the core's order, an argument is broadcast along, as bits: by shape, never by strides.
+
+    The core derives from these bits, and from nothing else, how it sums: so a layout never changes a result.
+    """
+    own, shape = array.shape, frame.shape
+    if own == shape:
+        return 0
+    lacking, order = len(shape) - len(own), frame.order or range(len(shape))
+    bits = 0
+    for bit, i in enumerate(order):
+        if i < lacking or own[i - lacking] != shape[i]:
+            bits |= 1 << bit
+    return bits
+
+
+def _fill_empty(results: dict[str, Array], reduction: str, frame: _Frame) -> float:
+    """No elements: values of empty events and gradients of broadcast arguments are empty sums."""
+    for result in results.values():
+        result.fill(0)
+    return math.nan if reduction == "mean" and 0 in frame.rows else 0.0
+
+
+# --- out ----------------------------------------------------------------------------------------------------
+
+
+def _asked(wrt: str | Iterable[str], fields: tuple[str, ...], members: dict[str, Array]) -> tuple[str, ...]:
+    """The gradients asked for, each once."""
+    choices = ", ".join(map(repr, fields[1:]))
+    try:
+        asked = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
+    except TypeError:
+        raise TypeError(f"wrt must be one name or several of {choices}, not {wrt!r}") from None
+    for name in asked:
+        if name not in members:
+            if name == "prior_scale" and name in fields:
+                raise ValueError("wrt names 'prior_scale', but no prior scale was passed, as prior_var=1.0")
+            hint = "; the scale's gradient is 'scale' whatever its form" if name in SCALES else ""
+            raise ValueError(f"wrt must name some of {choices}, not {name!r}{hint}")
+    return asked
+
+
+def _given(
+    out: Any,
+    fields: tuple[str, ...],
+    grad: bool,
+    reduction: str,
+    dtype: np.dtype[Any],
+    shapes: dict[str, Shape],
+) -> dict[str, Array]:
+    """The arrays in `out` by name, checked: the core writes through their pointers without a further look.
+
+    `shapes` has the value and the gradients asked for.
+    """
+    if not grad:
+        labels, out = {"value": "out"}, (out,)
+    elif not isinstance(out, tuple):
+        raise TypeError(f"out must be a tuple ({', '.join(fields)}), or None, not {type(out).__name__}")
+    elif len(out) != len(fields):
+        raise ValueError(f"out must have {len(fields)} members ({', '.join(fields)}), not {len(out)}")
+    else:
+        labels = {name: f"out[{i}] ({name})" for i, name in enumerate(fields)}
+    given = {name: array for name, array in zip(labels, out, strict=True) if array is not None}
+    for name, array in given.items():
+        if type(array) is not np.ndarray and not _writes_through(array):
+            raise TypeError(f"{labels[name]} must be a NumPy array or None, not {type(array).__name__}")
+        if name == "value" and reduction != "none":
+            fault = f"must be None: with reduction={reduction!r} the value is a Python float"
+        elif name not in shapes:
+            fault = f"is given, but wrt does not name {name!r}"
+        elif array.dtype != dtype:
+            fault = f"must have the computing dtype, native {dtype}, not {array.dtype.str}"
+        elif array.shape != shapes[name]:
+            fault = f"must have shape {shapes[name]}, not {array.shape}"
+        elif not array.flags.writeable:
+            fault = "is read-only"
+        elif not array.flags.aligned:
+            fault = "is not aligned"
+        elif _overlaps_itself(array):
+            fault = "overlaps itself in memory, as np.broadcast_to's results do"
+        else:
+            continue
+        raise ValueError(f"{labels[name]} {fault}")
+    for one, two in itertools.combinations(given, 2):
+        if _share_memory(given[one], given[two]):
+            raise ValueError(f"{labels[one]} and {labels[two]} overlap in memory")
+    return given
+
+
+def _writes_through(array: Any) -> bool:
+    """np.memmap does, say; a masked array would keep its mask."""
+    return isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+
+
+def _overlaps_itself(array: Array) -> bool:
+    if array.flags.forc or array.size < 2:
+        return False
+    axes = sorted([(abs(step), n) for step, n in zip(array.strides, array.shape, strict=True) if n > 1])
+    extent = array.itemsize
+    for step, n in axes:
+        if step < extent:
+            break
+        extent += step * (n - 1)
+    else:
+        return False  # every axis steps over all the smaller ones
+    if not axes[0][0]:
+        return True
+    # Interleaved axes, from as_strided: are the (aligned) addresses distinct?
+    offsets = functools.reduce(np.add.outer, [step * np.arange(n) for step, n in axes])
+    return np.unique(offsets).size < array.size
+
+
+def _share_memory(one: Array, two: Array) -> bool:
+    if one is two or not np.may_share_memory(one, two):
+        return one is two and one.size > 0
+    try:
+        return np.shares_memory(one, two, max_work=OVERLAP_WORK)  # type: ignore[arg-type]  # any int
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _untangle(
+    given: dict[str, Array],
+    results: dict[str, Array],
+    inputs: Sequence[Array | None],
+    views: Sequence[Array | None],
+    frame: _Frame,
+) -> tuple[bool, list[tuple[Array, Array]]]:
+    """Outputs that share memory with inputs: whether to check the domain first, and what to copy in the end.
+
+    In place is right only where output and input are the same element by element, unsummed: the core reads an
+    element before it writes it. Any other overlap goes by a fresh array in `results`, copied after success.
+    """
+    check_first = False
+    copies: list[tuple[Array, Array]] = []
+    for name, target in given.items():
+        shared = [
+            view
+            for array, view in zip(inputs, views, strict=True)
+            if array is not None and view is not None and _share_memory(target, array)
+        ]
+        if not shared:
+            continue
+        view = results[name]
+        if view.size == math.prod(frame.shape):
+            view = view[(..., *[np.newaxis] * len(frame.events))] if name == "value" else _spread(view, frame)
+            if all(_same_elements(view, other) for other in shared):
+                check_first = True
+                continue
+        results[name] = np.empty_like(view, shape=target.shape)
+        copies.append((target, results[name]))
+    return check_first, copies
+
+
+def _same_elements(one: Array, two: Array) -> bool:
+    return one is two or (
+        one.dtype == two.dtype
+        and one.__array_interface__["data"][0] == two.__array_interface__["data"][0]
+        and all(n == 1 or s == t for n, s, t in zip(one.shape, one.strides, two.strides, strict=True))
+    )
+
+
+# --- domain -------------------------------------------------------------------------------------------------
+
+
+def _raise_domain(
+    names: Sequence[str],
+    passed: Sequence[Any],
+    scales: Sequence[Array],
+    kinds: Sequence[int],
+    floor: float,
+    loss: str,
+    mask: Array | None,
+    frame: _Frame,
+) -> NoReturn:
+    """The core met a scale that is not positive: name the first, in C order of the argument as passed."""
+    for name, value, scale, kind in zip(names, passed, scales, kinds, strict=False):
+        form = SCALES[kind]
+        floored = floor > 0.0 and form != "precision"  # min_var only caps a precision, from above
+        flat = None if form.startswith("log") or floored else _first_bad(scale, mask, frame.shape)
+        if flat is None:
+            continue
+        index = [int(i) for i in np.unravel_index(flat, scale.shape)]
+        shown = str(scale.flat[flat])
+        if not index and type(value) in (float, int) and value > 0:
+            shown = f"{value!r}, which is 0 in {scale.dtype}"
+        floors = ", min_var for a floor" if loss == "nll" and form != "precision" else ""
+        raise ValueError(
+            f"{name} must be > 0: {name}{index or ''} is {shown} (use where to leave elements out{floors})"
+        )
+    raise ValueError(f"{' and '.join(names)} must be > 0; an argument was changed during the call")
+
+
+def _first_bad(scale: Array, mask: Array | None, shape: Shape) -> int | None:
+    """Flat index of the first element <= 0 that counts: as one does if any it is broadcast to does."""
+    counts = None
+    if mask is not None:
+        padded = (1,) * (len(shape) - scale.ndim) + scale.shape
+        stretched = tuple([i for i, n in enumerate(padded) if n == 1])
+        mask = mask[(np.newaxis,) * (len(shape) - mask.ndim)]
+        if stretched:
+            mask = np.any(mask, axis=stretched, keepdims=True)
+        counts = np.broadcast_to(mask, padded)[(0,) * (len(shape) - scale.ndim)]
+    for start in range(0, scale.size, CHUNK):
+        bad = scale.flat[start : start + CHUNK] <= 0
+        if counts is not None:
+            bad &= counts.flat[start : start + CHUNK]
+        if bad.any():
+            return start + int(bad.argmax())
+    return None

@@ -1,0 +1,46 @@
+"""What this installation is: for bug reports, and to see which code runs."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+from fastelbo import _core, _threads
+
+
+def config() -> dict[str, str]:
+    """The facts behind `show_config`, by name."""
+    openmp = _core.openmp_version()
+    return {
+        "fastelbo": _version(),
+        "instruction set": f"{_core.isa()} (of {', '.join(_core.isa_levels())}; FASTELBO_ISA pins one)",
+        "compiler": _core.compiler(),
+        "OpenMP": f"{openmp} ({_core.openmp_runtime()})" if openmp else "none: a serial build",
+        "threads": str(_threads.get_num_threads()),
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _version() -> str:
+    from fastelbo import __version__
+
+    return __version__
+
+
+def show_config() -> None:
+    """Print version, instruction set, compiler, OpenMP, threads, NumPy and platform: for a bug report.
+
+    Examples
+    --------
+    >>> import fastelbo as fe
+    >>> fe.show_config()  # doctest: +ELLIPSIS
+    fastelbo         0.1.0
+    instruction set  ...
+    """
+    facts = config()
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:<{width}}  {fact}")

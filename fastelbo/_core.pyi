@@ -1,0 +1,50 @@
+"""What the compiled core offers Python: four fast doors, and the one call behind `_arrays`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+from fastelbo._arrays import KLGrad, NLLGrad
+
+_Array = npt.NDArray[Any]
+
+SCALES: tuple[str, ...]
+__test__: dict[str, str]  # Cython's
+
+def isa() -> str: ...
+def isa_levels() -> tuple[str, ...]: ...
+def compiler() -> str: ...
+def openmp_version() -> int: ...
+def openmp_runtime() -> str: ...
+def openmp_max_threads() -> int: ...
+def in_parallel() -> bool: ...
+def forked() -> bool: ...
+def register(
+    axis: int, evaluate: Callable[..., Any], results: tuple[type, type], get_num_threads: Callable[[], int], /
+) -> None: ...
+def elementary(name: str, x: _Array, /) -> _Array: ...
+def nll(
+    x: Any, mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
+    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, out: Any, /,
+) -> Any: ...  # fmt: skip
+def nll_grad(
+    x: Any, mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
+    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, wrt: Any, out: Any, /,
+) -> NLLGrad: ...  # fmt: skip
+def kl(
+    mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any, prior_mean: Any,
+    prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any,
+    axis: Any, weight: Any, where: Any, reduction: Any, out: Any, /,
+) -> Any: ...  # fmt: skip
+def kl_grad(
+    mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any, prior_mean: Any,
+    prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any,
+    axis: Any, weight: Any, where: Any, reduction: Any, wrt: Any, out: Any, /,
+) -> KLGrad: ...  # fmt: skip
+def run(
+    loss: str, is_double: bool, n_event: int,
+    arguments: tuple[_Array | None, ...], broadcast: tuple[int, ...], scale_kind: int, prior_kind: int,
+    min_var: float, full: bool, reduction: str,
+    value: _Array | None, gradients: tuple[_Array | None, ...], aliased: bool, /,
+) -> tuple[float | None, bool]: ...  # fmt: skip

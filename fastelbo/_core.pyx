@@ -1,0 +1,603 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, binding=False
+"""From Python objects to the kernels: fast doors for plain arrays, and `run` for the views that `_arrays` makes of all others.
+
+A fast door looks at its arguments through NumPy's C API and takes the call if they are what most callers pass: C-contiguous
+arrays of one dtype and shape, the last axis summed, nothing unusual asked for. It decides nothing: where anything is different, or
+wrong, `_arrays.evaluate` gets the same arguments, and its word is the law.
+"""
+
+import os
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_Clear
+from cython.parallel cimport prange
+from libc.stdint cimport uint64_t, uintptr_t
+
+cnp.import_array()
+
+cdef extern from "src/kernels.h" nogil:
+    enum:
+        NLL, KL
+        FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
+        NONE, SUM, MEAN
+        U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, SWAPPED
+        MAX_DIMS
+        N_SCALES, UNIT
+    ctypedef struct view:
+        char *data
+        int type
+        ptrdiff_t stride[64]
+    ctypedef struct plan:
+        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad
+        int kind[2]
+        double min_var
+        ptrdiff_t shape[64]
+        uint64_t broadcast[4]
+        view argument[6]
+        view gradient[4]
+        view value
+    ctypedef struct kernel_set:
+        const char *name
+        void (*run[2])(plan *, ptrdiff_t) noexcept nogil
+        double (*finish[2])(plan *) noexcept nogil
+        void (*function[2])(int, const void *, void *, ptrdiff_t) noexcept nogil
+    int fe_plan_prepare(plan *)
+    void fe_plan_release(plan *)
+    ptrdiff_t fe_plan_tasks(const plan *)
+    const kernel_set *fe_kernels(const char *)
+
+cdef extern from "src/threads.h" nogil:
+    int fe_watch_fork()
+    int fe_forked()
+    int fe_openmp_version()
+    int fe_openmp_max_threads()
+    int fe_in_parallel()
+    const char *fe_openmp_runtime()
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FE_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FE_COMPILER "gcc " __VERSION__
+    #else
+    #define FE_COMPILER "unknown"
+    #endif
+    """
+    const char *FE_COMPILER
+    int PyFloat_CheckExact(object)
+    double PyFloat_AsDouble(object)
+
+SCALES = ("var", "std", "logvar", "logstd", "precision")
+
+# Below this many elements a second thread costs more than it saves: waking it takes microseconds, and beside a busy
+# neighbour a region may wait for a time slice.
+DEF PARALLEL_FROM = 1 << 17
+
+cdef const kernel_set *kernels = NULL
+cdef object default_axis = None, evaluate = None, results = None, get_num_threads = None
+cdef tuple default_wrt = ("mean", "scale")
+
+
+# ---- what this build and this machine are --------------------------------------------------------------------------
+
+
+def isa_levels():
+    """The instruction set levels this machine can run, best last."""
+    return tuple([name for name in ("baseline", "v3", "v4") if fe_kernels(name.encode()) != NULL])
+
+
+def isa():
+    """The level in use."""
+    return (<bytes>kernels.name).decode()
+
+
+def compiler():
+    return (<bytes>FE_COMPILER).decode()
+
+
+def openmp_version():
+    return fe_openmp_version()
+
+
+def openmp_max_threads():
+    return fe_openmp_max_threads()
+
+
+def openmp_runtime():
+    return (<bytes>fe_openmp_runtime()).decode()
+
+
+def in_parallel():
+    return bool(fe_in_parallel())
+
+
+def forked():
+    return bool(fe_forked())
+
+
+cdef int choose_kernels() except -1:
+    global kernels
+    name = os.environ.get("FASTELBO_ISA") or None
+    kernels = fe_kernels(NULL) if name is None else fe_kernels(name.encode())
+    if kernels == NULL:
+        raise ImportError(
+            f"FASTELBO_ISA={name!r} asks for an instruction set level that this machine does not have: "
+            f"unset it, or set it to one of {', '.join(isa_levels())}"
+        )
+    return 0
+
+
+choose_kernels()
+if fe_watch_fork():
+    raise ImportError("fastelbo could not register its fork handler (pthread_atfork): out of memory?")
+
+
+def register(axis, evaluate_, results_, get_num_threads_):
+    """What the doors need of the modules that import this one."""
+    global default_axis, evaluate, results, get_num_threads
+    default_axis, evaluate, results, get_num_threads = axis, evaluate_, results_, get_num_threads_
+
+
+# ---- carrying out a plan ---------------------------------------------------------------------------------------------
+
+
+cdef void carry_out(plan *p, int threads) noexcept nogil:
+    cdef ptrdiff_t task, tasks = fe_plan_tasks(p)
+    if threads > tasks:
+        threads = <int>tasks
+    if threads <= 1:  # without any call into OpenMP
+        for task in range(tasks):
+            kernels.run[p.is_double](p, task)
+    else:
+        for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=1):
+            kernels.run[p.is_double](p, task)
+
+
+cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
+    """Run a call; 1 if some scale was <= 0 (the outputs are then unspecified; untouched where one is an input)."""
+    cdef int threads = 1
+    if elements >= PARALLEL_FROM and not fe_forked():
+        threads = get_num_threads()
+    with nogil:
+        if fe_plan_prepare(p):
+            with gil:
+                raise MemoryError("fastelbo: no memory for the partial sums of a broadcast argument's gradient")
+        if p.aliased:
+            p.check_only = 1
+            carry_out(p, threads)
+            p.check_only = 0
+        if not p.bad:
+            carry_out(p, threads)
+        if not p.bad:
+            total[0] = kernels.finish[p.is_double](p)
+        fe_plan_release(p)
+    return p.bad
+
+
+cdef void clear(plan *p) noexcept:
+    cdef int i
+    for i in range(N_ARGUMENTS):
+        p.argument[i].data = NULL
+    for i in range(N_GRADS):
+        p.gradient[i].data = NULL
+        p.broadcast[i] = 0
+    p.value.data = NULL
+    p.aliased = p.check_only = p.bad = 0
+    p.min_var = 0.0
+
+
+# ---- the general call --------------------------------------------------------------------------------------------------
+
+cdef dict type_codes = {
+    "?1": U8, "u1": U8, "i1": I8, "u2": U16, "i2": I16, "u4": U32, "i4": I32, "u8": U64, "i8": I64,
+    "f2": F16, "f4": F32, "f8": F64,
+}  # fmt: skip
+
+
+cdef int look(view *v, cnp.ndarray array) except -1:
+    cdef int i
+    cdef str name = array.dtype.str  # byte order, kind, size
+    v.data = cnp.PyArray_BYTES(array)
+    v.type = type_codes["?1" if name[1] == "b" else name[1:]]
+    if cnp.PyArray_ISBYTESWAPPED(array):
+        v.type += SWAPPED
+    for i in range(cnp.PyArray_NDIM(array)):
+        v.stride[i] = cnp.PyArray_STRIDE(array, i)
+    return 0
+
+
+def run(
+    str loss, bint is_double, int n_event, tuple arguments, tuple broadcast, int scale_kind, int prior_kind,
+    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, /,
+):  # fmt: skip
+    """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
+
+    arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...), None where absent, of any real
+    dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
+    kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
+    first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input.
+    Returns the reduced value, or None, and whether some scale that counts was <= 0.
+    """
+    cdef plan p
+    cdef int i
+    cdef double total = 0
+    cdef cnp.ndarray first = arguments[0]
+    clear(&p)
+    p.loss, p.is_double, p.aliased = KL if loss == "kl" else NLL, is_double, aliased
+    p.full = full and p.loss == NLL
+    p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
+    p.kind[0], p.kind[1], p.min_var = scale_kind, prior_kind, min_var
+    p.dims = cnp.PyArray_NDIM(first)
+    p.row_dims = p.dims - n_event
+    for i in range(p.dims):
+        p.shape[i] = cnp.PyArray_DIM(first, i)
+    for i in range(N_ARGUMENTS):
+        if arguments[i] is not None:
+            look(&p.argument[i], arguments[i])
+    for i in range(N_GRADS):
+        p.broadcast[i] = broadcast[i]
+        if gradients[i] is not None:
+            look(&p.gradient[i], gradients[i])
+    if value is not None:
+        look(&p.value, value)
+        for i in range(p.row_dims, p.dims):
+            p.value.stride[i] = 0
+    cdef bint bad = execute(&p, &total, cnp.PyArray_SIZE(first))
+    return (None if p.reduction == NONE else total), bad
+
+
+# ---- fast doors ----------------------------------------------------------------------------------------------------------
+
+cdef union real:
+    double as_double
+    float as_float
+
+
+cdef struct door:
+    plan call
+    int typenum
+    cnp.npy_intp *shape
+    int ndim
+    ptrdiff_t rows, columns
+    real scalar[4]  # Python floats, as the computing type
+
+
+cdef inline bint regular(object x, int typenum) noexcept:
+    """A plain C-contiguous, aligned, native array of the type"""
+    return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == typenum
+            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x))
+
+
+cdef bint open_door(door *d, object x, object axis) noexcept:
+    """x gives dtype and shape"""
+    if not cnp.PyArray_CheckExact(x) or axis is not default_axis:
+        return False
+    d.typenum = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    if d.typenum != cnp.NPY_FLOAT32 and d.typenum != cnp.NPY_FLOAT64:
+        return False
+    d.ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
+    if d.ndim < 1 or not regular(x, d.typenum):
+        return False
+    d.shape = cnp.PyArray_DIMS(<cnp.ndarray>x)
+    d.columns = d.shape[d.ndim - 1]
+    d.rows = 1
+    cdef int i
+    for i in range(d.ndim - 1):
+        d.rows *= d.shape[i]
+    if d.rows == 0 or d.columns == 0:
+        return False
+    clear(&d.call)
+    d.call.is_double = d.typenum == cnp.NPY_FLOAT64
+    d.call.row_dims, d.call.dims = 1, 2
+    d.call.shape[0], d.call.shape[1] = d.rows, d.columns
+    return True
+
+
+cdef inline bint same_shape(door *d, cnp.ndarray x) noexcept:
+    cdef int i
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
+    if cnp.PyArray_NDIM(x) != d.ndim:
+        return False
+    for i in range(d.ndim):
+        if shape[i] != d.shape[i]:
+            return False
+    return True
+
+
+cdef inline void place(door *d, view *v, char *data, bint by_row, bint by_column) noexcept:
+    """Strides of a contiguous array that has its own elements for each row, column, both or neither"""
+    cdef ptrdiff_t item = 8 if d.call.is_double else 4
+    v.data = data
+    v.type = F64 if d.call.is_double else F32
+    v.stride[1] = item if by_column else 0
+    v.stride[0] = 0 if not by_row else item * d.columns if by_column else item
+
+
+cdef inline bint hold(door *d, int argument, double x) noexcept:
+    """A Python float takes the computing type"""
+    if d.call.is_double:
+        d.scalar[argument].as_double = x
+    else:
+        d.scalar[argument].as_float = <float>x
+    place(d, &d.call.argument[argument], <char *>&d.scalar[argument], False, False)
+    d.call.broadcast[argument] = 3
+    return True
+
+
+cdef bint enter(door *d, int argument, object x, bint may_broadcast) noexcept:
+    """x with the shape (..., D) of the data, or as a scale may be: (D,), (..., 1), a Python float"""
+    cdef cnp.ndarray array
+    cdef int i
+    if PyFloat_CheckExact(x):
+        return may_broadcast and hold(d, argument, PyFloat_AsDouble(x))
+    if not regular(x, d.typenum):
+        return False
+    array = <cnp.ndarray>x
+    if same_shape(d, array):
+        place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), True, True)
+        return True
+    if not may_broadcast:
+        return False
+    if cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_DIM(array, 0) == d.columns:
+        place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), False, True)
+        d.call.broadcast[argument] = 1
+        return True
+    if cnp.PyArray_NDIM(array) != d.ndim or cnp.PyArray_DIM(array, d.ndim - 1) != 1:
+        return False
+    for i in range(d.ndim - 1):
+        if cnp.PyArray_DIM(array, i) != d.shape[i]:
+            return False
+    place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), True, False)
+    d.call.broadcast[argument] = 2
+    return True
+
+
+cdef inline ptrdiff_t size_of(door *d, view *v) noexcept:
+    """Bytes of a placed array"""
+    return ((d.rows if v.stride[0] else 1) * (d.columns if v.stride[1] else 1)) * (8 if d.call.is_double else 4)
+
+
+cdef bint disentangle(door *d, view *out) noexcept:
+    """Whether an output is apart from every input, or one of them exactly"""
+    cdef int i
+    cdef view *v
+    cdef uintptr_t begin = <uintptr_t>out.data, other
+    for i in range(4):
+        v = &d.call.argument[i]
+        other = <uintptr_t>v.data
+        if v.data == NULL or v.data == <char *>&d.scalar[i]:
+            continue
+        if other >= begin + size_of(d, out) or begin >= other + size_of(d, v):
+            continue
+        if other != begin or out.stride[0] != v.stride[0] or out.stride[1] != v.stride[1]:
+            return False
+        d.call.aliased = 1
+    return True
+
+
+cdef object result_array(door *d, view *out, int ndim, cnp.npy_intp *shape, bint by_row, bint by_column, object given):
+    """The array a result goes to, new or as given; None if that one needs a closer look"""
+    cdef cnp.ndarray array
+    cdef int i
+    if given is None:
+        array = cnp.PyArray_SimpleNew(ndim, shape, d.typenum)
+    else:
+        if not regular(given, d.typenum) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>given):
+            return None
+        array = <cnp.ndarray>given
+        if cnp.PyArray_NDIM(array) != ndim:
+            return None
+        for i in range(ndim):
+            if cnp.PyArray_DIM(array, i) != shape[i]:
+                return None
+    place(d, out, cnp.PyArray_BYTES(array), by_row, by_column)
+    if given is not None and not disentangle(d, out):
+        return None
+    return array
+
+
+cdef inline bint apart(door *d, view *a, view *b) noexcept:
+    return (a.data == NULL or b.data == NULL or <uintptr_t>a.data >= <uintptr_t>b.data + size_of(d, b)
+            or <uintptr_t>b.data >= <uintptr_t>a.data + size_of(d, a))
+
+
+cdef int reduction_of(object name) noexcept:
+    """The reduction; -1 for a name that needs a closer look"""
+    return NONE if name is "none" else SUM if name is "sum" else MEAN if name is "mean" else -1
+
+
+cdef int choose_scale(door *d, int argument, object var, object std, object logvar, object logstd, object precision) noexcept:
+    """Enter the one scale that is given; its kind, UNIT where none is, -2 where it does not fit"""
+    cdef int kind = UNIT, given = 0
+    cdef object scale = None
+    if var is not None:
+        scale, kind, given = var, 0, given + 1
+    if std is not None:
+        scale, kind, given = std, 1, given + 1
+    if logvar is not None:
+        scale, kind, given = logvar, 2, given + 1
+    if logstd is not None:
+        scale, kind, given = logstd, 3, given + 1
+    if precision is not None:
+        scale, kind, given = precision, 4, given + 1
+    if given > 1 or (given and not enter(d, argument, scale, True)):
+        return -2
+    return kind
+
+
+cdef object value_through(door *d, object out):
+    """Run a call for its value; None if the general call must see to it"""
+    cdef double total = 0
+    cdef object value = None
+    if d.call.reduction == NONE:
+        value = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, out)
+        if value is None:
+            return None
+    elif out is not None or d.ndim == 1:
+        return None
+    if execute(&d.call, &total, d.rows * d.columns):
+        return None  # the general call names the element
+    if d.call.reduction != NONE:
+        return total
+    return value if out is not None or d.ndim > 1 else value[()]
+
+
+cdef object gradient_through(door *d, int argument, object like, object given):
+    """The output of an argument's gradient, in the argument's shape"""
+    cdef cnp.npy_intp none = 0
+    cdef view *v = &d.call.argument[argument]
+    if PyFloat_CheckExact(like):
+        return result_array(d, &d.call.gradient[argument], 0, &none, False, False, given)
+    return result_array(d, &d.call.gradient[argument], cnp.PyArray_NDIM(<cnp.ndarray>like), cnp.PyArray_DIMS(<cnp.ndarray>like),
+                        v.stride[0] != 0, v.stride[1] != 0, given)
+
+
+cdef object gradients_through(door *d, int mean_argument, object mean, object scale, int mean_field, int fields, object out):
+    """Run a call for value and gradients by mean and scale: (value, mean's, scale's), or None"""
+    cdef object given_value = None, given_mean = None, given_scale = None, value = None, mean_gradient, scale_gradient
+    cdef double total = 0
+    cdef int i
+    if out is not None:
+        if type(out) is not tuple or len(<tuple>out) != fields:
+            return None
+        for i in range(fields):
+            if i != 0 and i != mean_field and i != mean_field + 1 and (<tuple>out)[i] is not None:
+                return None
+        given_value, given_mean, given_scale = (<tuple>out)[0], (<tuple>out)[mean_field], (<tuple>out)[mean_field + 1]
+    if d.call.reduction == NONE:
+        value = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, given_value)
+        if value is None:
+            return None
+    elif given_value is not None or d.ndim == 1:
+        return None
+    mean_gradient = gradient_through(d, mean_argument, mean, given_mean)
+    scale_gradient = gradient_through(d, SCALE, scale, given_scale)
+    if mean_gradient is None or scale_gradient is None:
+        return None
+    cdef view *m = &d.call.gradient[mean_argument]
+    cdef view *s = &d.call.gradient[SCALE]
+    if not apart(d, m, s) or not apart(d, m, &d.call.value) or not apart(d, s, &d.call.value):
+        return None
+    if execute(&d.call, &total, d.rows * d.columns):
+        return None
+    if d.call.reduction != NONE:
+        value = total
+    elif d.ndim == 1 and given_value is None:
+        value = value[()]
+    if given_scale is None and PyFloat_CheckExact(scale):
+        scale_gradient = scale_gradient[()]
+    return value, mean_gradient, scale_gradient
+
+
+cdef bint usual(object full, object weight, object where, object min_var) noexcept:
+    return ((full is True or full is False) and weight is None and where is None
+            and PyFloat_CheckExact(min_var) and PyFloat_AsDouble(min_var) == 0.0)
+
+
+cdef bint open_nll(door *d, object x, object mean, object var, object std, object logvar, object logstd, object precision,
+                   object axis, object full, object weight, object where, object min_var, object reduction) noexcept:
+    if not usual(full, weight, where, min_var) or not open_door(d, x, axis):
+        return False
+    place(d, &d.call.argument[FIRST], cnp.PyArray_BYTES(<cnp.ndarray>x), True, True)
+    if not enter(d, SECOND, mean, False):
+        return False
+    d.call.loss, d.call.full = NLL, full is True
+    d.call.kind[0] = choose_scale(d, SCALE, var, std, logvar, logstd, precision)
+    d.call.kind[1] = UNIT
+    d.call.reduction = reduction_of(reduction)
+    return d.call.kind[0] >= 0 and d.call.reduction >= 0
+
+
+cdef bint open_kl(door *d, object mean, object var, object std, object logvar, object logstd, object precision, object prior_mean,
+                  object prior_var, object prior_std, object prior_logvar, object prior_logstd, object prior_precision,
+                  object axis, object weight, object where, object reduction) noexcept:
+    if weight is not None or where is not None or not open_door(d, mean, axis):
+        return False
+    place(d, &d.call.argument[FIRST], cnp.PyArray_BYTES(<cnp.ndarray>mean), True, True)
+    if PyFloat_CheckExact(prior_mean):
+        hold(d, SECOND, PyFloat_AsDouble(prior_mean))
+    elif not enter(d, SECOND, prior_mean, False):
+        return False
+    d.call.loss, d.call.full = KL, False
+    d.call.kind[0] = choose_scale(d, SCALE, var, std, logvar, logstd, precision)
+    d.call.kind[1] = choose_scale(d, PRIOR, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision)
+    d.call.reduction = reduction_of(reduction)
+    return d.call.kind[0] >= 0 and d.call.kind[1] >= UNIT and d.call.reduction >= 0
+
+
+cdef inline object only(object var, object std, object logvar, object logstd, object precision):
+    return var if var is not None else std if std is not None else logvar if logvar is not None else logstd if logstd is not None else precision
+
+
+def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out, /):
+    cdef door d
+    cdef object value = None
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction):
+        value = value_through(&d, out)
+    if value is not None:
+        return value
+    return evaluate("nll", False, x, mean, (var, std, logvar, logstd, precision), None,
+                    axis, full, weight, where, min_var, reduction, (), out)
+
+
+def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, /):
+    cdef door d
+    cdef object found = None
+    if wrt == default_wrt and open_nll(
+        &d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction
+    ):
+        found = gradients_through(&d, SECOND, mean, only(var, std, logvar, logstd, precision), 2, 4, out)
+    if found is not None:
+        return results[0]((<tuple>found)[0], None, (<tuple>found)[1], (<tuple>found)[2])
+    return evaluate("nll", True, x, mean, (var, std, logvar, logstd, precision), None,
+                    axis, full, weight, where, min_var, reduction, wrt, out)
+
+
+def kl(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
+       axis, weight, where, reduction, out, /):
+    cdef door d
+    cdef object value = None
+    if open_kl(&d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
+               prior_precision, axis, weight, where, reduction):
+        value = value_through(&d, out)
+    if value is not None:
+        return value
+    return evaluate("kl", False, mean, prior_mean, (var, std, logvar, logstd, precision),
+                    (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
+                    axis, True, weight, where, 0.0, reduction, (), out)
+
+
+def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
+            axis, weight, where, reduction, wrt, out, /):
+    cdef door d
+    cdef object found = None
+    if wrt == default_wrt and open_kl(
+        &d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
+        prior_precision, axis, weight, where, reduction
+    ):
+        found = gradients_through(&d, FIRST, mean, only(var, std, logvar, logstd, precision), 1, 5, out)
+    if found is not None:
+        return results[1]((<tuple>found)[0], (<tuple>found)[1], (<tuple>found)[2], None, None)
+    return evaluate("kl", True, mean, prior_mean, (var, std, logvar, logstd, precision),
+                    (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
+                    axis, True, weight, where, 0.0, reduction, wrt, out)
+
+
+# ---- for the tests ---------------------------------------------------------------------------------------------------------
+
+
+def elementary(str name, cnp.ndarray x):
+    """exp, log, expm1 or log1p as the kernels compute them, of a contiguous float32 or float64 array."""
+    cdef cnp.ndarray y = cnp.PyArray_EMPTY(1, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+    cdef int which = ("exp", "log", "expm1", "log1p").index(name)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(x)
+    if not (regular(x, cnp.NPY_FLOAT32) or regular(x, cnp.NPY_FLOAT64)) or cnp.PyArray_NDIM(x) != 1:
+        raise TypeError("x must be a contiguous 1-D array of float32 or float64")
+    cdef const void *source = cnp.PyArray_DATA(x)
+    cdef void *target = cnp.PyArray_DATA(y)
+    cdef int is_double = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64
+    with nogil:
+        kernels.function[is_double](which, source, target, n)
+    return y

@@ -1,0 +1,389 @@
+"""The losses: one documented function each. The rules for their arguments are in `_arrays`, the maths in the
+core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastelbo import _arrays, _core
+from fastelbo._arrays import DEFAULT_AXIS, KLGrad, NLLGrad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Literal, SupportsIndex, TypeAlias
+
+    import numpy.typing as npt
+
+    _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+    _Out: TypeAlias = npt.NDArray[Any] | None
+    _Reduction: TypeAlias = Literal["none", "sum", "mean"]
+    _NLLName: TypeAlias = Literal["x", "mean", "scale"]
+    _KLName: TypeAlias = Literal["mean", "scale", "prior_mean", "prior_scale"]
+
+
+def gaussian_nll(
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    *,
+    var: npt.ArrayLike | None = None,
+    std: npt.ArrayLike | None = None,
+    logvar: npt.ArrayLike | None = None,
+    logstd: npt.ArrayLike | None = None,
+    precision: npt.ArrayLike | None = None,
+    axis: _Axis = DEFAULT_AXIS,
+    full: bool = True,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: _Reduction = "none",
+    out: _Out = None,
+) -> Any:
+    """Negative log-likelihood of `x` under a diagonal Gaussian, in nats, summed over each event::
+
+        NLL = Σ ½·log 2π + ½·log σ² + (x − μ)²/(2σ²)
+
+    With one σ² for all D elements this is D·MSE/(2σ²) + (D/2)·log(2πσ²): the *sum* of squares, not its mean.
+
+    Parameters
+    ----------
+    x, mean : array_like, real
+        Data x and means μ, of equal shapes; or one lacks *leading* axes of the other, as x of shape (N, D)
+        does against S decoder samples (S, N, D). Size-1 axes are never stretched between the two.
+    var, std, logvar, logstd, precision : array_like, real
+        The scale, as **exactly one** of σ², σ, log σ², log σ, 1/σ². Broadcasts to the shape of `x` and
+        `mean`, as a scalar, (D,), (N, 1) or (N, D) does to (N, D). var, std and precision must be > 0.
+    axis : int, tuple of ints, () or None, default -1
+        Event axes, summed. ``()`` is elementwise, None takes all. Negative where `x` and `mean` differ in
+        ndim.
+    full : bool, default True
+        False drops ½·log 2π for each element counted, and nothing else.
+    weight : array_like, real, optional
+        Factors: of the rows, in the rows' shape; or with as many axes as the data, each of size 1 or equal,
+        as (1, D) for features and (N, D) for elements. Its dtype does not take part in the computing dtype.
+    where : array_like of bool, optional
+        Broadcasts to the data. False removes an element: what it holds touches neither value nor gradient.
+    min_var : float, default 0.0
+        Floor of σ², in every form of the scale. The scale's gradient is 0 below it.
+    reduction : {"none", "sum", "mean"}, default "none"
+        What becomes of the rows, which are what `axis` leaves. "mean" divides by their number, whatever
+        `weight` and `where` say. For 1-D data `axis` must be given with "sum" and "mean".
+    out : ndarray, optional
+        Where to write the rows: native, aligned, writeable, of the computing dtype and the rows' shape, in
+        any layout that does not overlap itself. It may be one of the inputs.
+
+    Returns
+    -------
+    ndarray, NumPy scalar or float
+        Nats. Rows have the computing dtype: NumPy's promotion of `x`, `mean` and the scale (Python scalars
+        are weak), at least float32, and float64 for integers alone. Without axes a NumPy scalar; a Python
+        float, summed in double, for "sum" and "mean"; `out` where it is given.
+
+    Raises
+    ------
+    TypeError
+        None or several of the five scale keywords; complex, object, string, datetime, longdouble or masked
+        input; a `where` that is not boolean.
+    ValueError
+        var, std or precision that is not > 0, with the first index in C order and the value: neither NaN,
+        which propagates to its own row, nor elements removed by `where`, nor those lifted by `min_var`.
+        Shapes, `axis`, `weight`, `min_var`, `reduction` or `out` against the rules above. After an error no
+        input is changed.
+
+    See Also
+    --------
+    gaussian_nll_grad : the value and its gradients in one pass.
+    optimal_var : the shared σ² that minimises this.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013): the
+       Gaussian decoder log p(x|z), appendix C.2, eq. (12).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> x = np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]], np.float32)
+    >>> recon = np.array([[0.5, 1.0, 1.0], [1.0, 1.0, 1.0]], np.float32)
+    >>> fe.gaussian_nll(x, recon, var=0.25).round(4)
+    array([3.1774, 0.6774], dtype=float32)
+    >>> sse = ((x - recon) ** 2).sum(axis=1)
+    >>> (sse / (2 * 0.25) + 3 / 2 * np.log(2 * np.pi * 0.25)).round(4)
+    array([3.1774, 0.6774])
+    """
+    return _core.nll(
+        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out
+    )  # fmt: skip
+
+
+def gaussian_nll_grad(
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    *,
+    var: npt.ArrayLike | None = None,
+    std: npt.ArrayLike | None = None,
+    logvar: npt.ArrayLike | None = None,
+    logstd: npt.ArrayLike | None = None,
+    precision: npt.ArrayLike | None = None,
+    axis: _Axis = DEFAULT_AXIS,
+    full: bool = True,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: _Reduction = "none",
+    wrt: _NLLName | Iterable[_NLLName] = ("mean", "scale"),
+    out: tuple[_Out, _Out, _Out, _Out] | None = None,
+) -> NLLGrad:
+    """Value of `gaussian_nll` and its gradients, in one pass.
+
+    With r = x − μ, v = σ² and τ = 1/v, summed where an argument is broadcast::
+
+        ∂x = r/v = −∂mean            ∂logvar = ½(1 − r²/v)       ∂var = (v − r²)/(2v²)
+        ∂std = (1 − r²/v)/σ          ∂logstd = 1 − r²/v          ∂precision = ½(r²τ − 1)/τ
+
+    Parameters
+    ----------
+    x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction
+        As in `gaussian_nll`.
+    wrt : name or names of {"x", "mean", "scale"}, default ("mean", "scale")
+        The gradients to compute; the others are None and cost nothing. "scale" is with respect to the keyword
+        that was passed.
+    out : tuple (value, x, mean, scale) of ndarray or None, optional
+        Where to write each member; None allocates. An array has the computing dtype and the shape of the
+        value, or of the argument it is the gradient of, and may be one of the inputs: gradients written over
+        the arguments save a quarter of the time, and all of the memory.
+
+    Returns
+    -------
+    NLLGrad
+        Named tuple (value, x, mean, scale). A gradient has the shape of its argument, in the computing dtype:
+        that of a broadcast argument is the sum over what it was broadcast over. It is the gradient of the
+        value returned, and of its sum where ``reduction="none"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `gaussian_nll`; ValueError also for unknown names in `wrt`, for an array in `out` that was not
+        asked for, or for one in place of a reduced value, and for two outputs that overlap.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013), appendix
+       C.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> x = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    >>> loss, _, d_mean, d_logvar = fe.gaussian_nll_grad(x, np.zeros_like(x), logvar=0.0, reduction="mean")
+    >>> f"{loss:.4f}"
+    '5.3379'
+    >>> d_mean
+    array([[ 0. , -0.5],
+           [-1. , -1.5]], dtype=float32)
+    >>> d_logvar
+    np.float32(-2.5)
+    """
+    return _core.nll_grad(
+        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out
+    )  # fmt: skip
+
+
+def gaussian_kl(
+    mean: npt.ArrayLike,
+    *,
+    var: npt.ArrayLike | None = None,
+    std: npt.ArrayLike | None = None,
+    logvar: npt.ArrayLike | None = None,
+    logstd: npt.ArrayLike | None = None,
+    precision: npt.ArrayLike | None = None,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_var: npt.ArrayLike | None = None,
+    prior_std: npt.ArrayLike | None = None,
+    prior_logvar: npt.ArrayLike | None = None,
+    prior_logstd: npt.ArrayLike | None = None,
+    prior_precision: npt.ArrayLike | None = None,
+    axis: _Axis = DEFAULT_AXIS,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+    reduction: _Reduction = "none",
+    out: _Out = None,
+) -> Any:
+    """KL divergence of a diagonal Gaussian from a prior, in nats, summed over each event::
+
+        KL(q ‖ p) = Σ ½(e^d − 1 − d) + (μ − μ_p)²/(2σ_p²)        with d = log σ² − log σ_p²
+
+    Against the default prior N(0, 1) that is ½ Σ μ² + σ² − 1 − log σ². Never negative, and exact to a few
+    units in the last place where q and p nearly agree, which the textbook form is not.
+
+    Parameters
+    ----------
+    mean : array_like, real
+        Means μ of q. A scalar stands for a constant of the scale's shape.
+    var, std, logvar, logstd, precision : array_like, real
+        The scale of q, as **exactly one** of σ², σ, log σ², log σ, 1/σ². Broadcasts to the shape of `mean`
+        and `prior_mean`. var, std and precision must be > 0.
+    prior_mean : array_like, real, default 0.0
+        Means of p: the shape of `mean`, or one of the two lacks *leading* axes of the other.
+    prior_var, prior_std, prior_logvar, prior_logstd, prior_precision : array_like, real
+        The scale of p, as **at most one** of the five forms; unit variance without.
+    axis, weight, where, reduction, out
+        As in `gaussian_nll`.
+
+    Returns
+    -------
+    ndarray, NumPy scalar or float
+        Nats, in the dtypes of `gaussian_nll`; the prior takes part in the promotion.
+
+    Raises
+    ------
+    TypeError
+        None or several scales of q, or several of p; otherwise as `gaussian_nll`.
+    ValueError
+        As `gaussian_nll`, for the scales of q and p.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013): appendix B,
+       the solution of −KL(q ‖ p) for two Gaussians, and eq. (10).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> mean = np.array([[0.0, 0.0], [1.0, -1.0]], np.float32)
+    >>> fe.gaussian_kl(mean, logvar=np.array([0.0, -1.0], np.float32)).round(4)
+    array([0.1839, 1.1839], dtype=float32)
+    >>> fe.gaussian_kl(mean, var=0.5, prior_mean=mean, prior_var=0.5)
+    array([0., 0.], dtype=float32)
+    """
+    return _core.kl(
+        mean, var, std, logvar, logstd, precision,
+        prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
+        axis, weight, where, reduction, out,
+    )  # fmt: skip
+
+
+def gaussian_kl_grad(
+    mean: npt.ArrayLike,
+    *,
+    var: npt.ArrayLike | None = None,
+    std: npt.ArrayLike | None = None,
+    logvar: npt.ArrayLike | None = None,
+    logstd: npt.ArrayLike | None = None,
+    precision: npt.ArrayLike | None = None,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_var: npt.ArrayLike | None = None,
+    prior_std: npt.ArrayLike | None = None,
+    prior_logvar: npt.ArrayLike | None = None,
+    prior_logstd: npt.ArrayLike | None = None,
+    prior_precision: npt.ArrayLike | None = None,
+    axis: _Axis = DEFAULT_AXIS,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+    reduction: _Reduction = "none",
+    wrt: _KLName | Iterable[_KLName] = ("mean", "scale"),
+    out: tuple[_Out, _Out, _Out, _Out, _Out] | None = None,
+) -> KLGrad:
+    """Value of `gaussian_kl` and its gradients, in one pass.
+
+    With Δ = μ − μ_p, v = σ², v_p = σ_p², d = log v − log v_p, summed where an argument is broadcast::
+
+        ∂mean = Δ/v_p = −∂prior_mean
+        ∂logvar = ½(e^d − 1)         ∂prior_logvar = −½(e^d − 1) − ½Δ²/v_p
+
+    and for the other forms of a scale these times 1/v (var), 2/σ (std), 2 (logstd), −v (precision).
+
+    Parameters
+    ----------
+    mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, \
+prior_precision, axis, weight, where, reduction
+        As in `gaussian_kl`.
+    wrt : name or names of {"mean", "scale", "prior_mean", "prior_scale"}, default ("mean", "scale")
+        The gradients to compute; the others are None and cost nothing. "scale" and "prior_scale" are with
+        respect to the keywords that were passed; "prior_scale" needs one.
+    out : tuple (value, mean, scale, prior_mean, prior_scale) of ndarray or None, optional
+        As in `gaussian_nll_grad`.
+
+    Returns
+    -------
+    KLGrad
+        Named tuple (value, mean, scale, prior_mean, prior_scale), with gradients as in `gaussian_nll_grad`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `gaussian_kl` and, for `wrt` and `out`, as `gaussian_nll_grad`.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013), appendix B.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> mean = np.array([[0.0, 0.5]], np.float32)
+    >>> grad = fe.gaussian_kl_grad(mean, var=np.array([[1.0, 2.0]], np.float32))
+    >>> grad.mean
+    array([[0. , 0.5]], dtype=float32)
+    >>> grad.scale
+    array([[0.  , 0.25]], dtype=float32)
+    """
+    return _core.kl_grad(
+        mean, var, std, logvar, logstd, precision,
+        prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
+        axis, weight, where, reduction, wrt, out,
+    )  # fmt: skip
+
+
+def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> Any:
+    """Shared variance that minimises `gaussian_nll`: the mean squared error.
+
+    There NLL = (D/2)(1 + log 2π + log MSE), which falls without bound as MSE goes to 0.
+
+    Parameters
+    ----------
+    x, mean : array_like, real
+        As in `gaussian_nll`.
+    axis : int, tuple of ints, () or None, default None
+        Axes that share one variance; None takes all.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        The mean of (x − mean)² over `axis`, computed in float64 without temporaries, in NumPy's promotion of
+        `x` and `mean`, at least float32. NaN for the mean of no elements.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, shapes and `axis`, as `gaussian_nll`.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013), appendix
+       C.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> x = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    >>> fe.optimal_var(x, 1.0)
+    np.float32(1.5)
+    >>> fe.optimal_var(x, 1.0, axis=-1)
+    array([0.5, 2.5], dtype=float32)
+    """
+    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
+    # A strong float64 makes the core compute in double, from the caller's arrays: SSE could overflow float32.
+    half_sse = _core.nll(
+        x, mean, np.float64(1.0), None, None, None, None, axis, False, None, None, 0.0, "none", None
+    )  # fmt: skip
+    size = (x if x.ndim >= mean.ndim else mean).size
+    with np.errstate(all="ignore"):
+        half_sse /= np.float64(size / 2 / max(half_sse.size, 1))
+        return half_sse.astype(dtype, copy=False)

@@ -1,0 +1,271 @@
+"""The public functions in plain NumPy float64: the readable definition.
+
+Every function has the signature of its namesake in `fastelbo` and the same rules for shapes, ``axis``,
+``weight``, ``where``, ``min_var`` and ``reduction``, and computes in float64 by the textbook formula. It is
+what the fast code is compared with, and what to read first. It is *not* the accurate code: KL by
+``expm1(d) - d`` loses digits where the two Gaussians nearly agree, and infinite inputs are left to IEEE
+arithmetic. It checks what would otherwise go wrong silently, not every mistake a caller can make.
+
+Maths: with r = x − mean, s = log σ² and z = r·exp(−s/2), all in nats,
+
+    NLL = Σ ½·log 2π + ½s + ½z²                 ∂x = z·exp(−s/2) = −∂mean        ∂s = ½(1 − z²)
+    KL  = Σ ½(expm1(d) − d) + ½z²               ∂mean = z·exp(−s_p/2) = −∂prior_mean
+          d = s_q − s_p, z from s_p             ∂s_q = ½·expm1(d)                ∂s_p = −½·expm1(d) − ½z²
+
+A scale is one row of `SCALES`: it says how to get s from the argument, and ds/d(argument). The gradient of a
+broadcast argument is the sum over what it was broadcast over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._arrays import KLGrad, NLLGrad
+
+__all__ = ["gaussian_kl", "gaussian_kl_grad", "gaussian_nll", "gaussian_nll_grad", "optimal_var"]
+
+Array = NDArray[np.float64]
+Axis = int | tuple[int, ...] | None
+
+HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
+
+
+class Scale(NamedTuple):
+    """One way to state σ: s = log σ² as a function of the argument, ds/d(argument), must it be > 0."""
+
+    logvar: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    positive: bool
+
+
+SCALES = {
+    "var": Scale(lambda v: np.log(v), lambda v: 1 / v, True),
+    "std": Scale(lambda std: 2 * np.log(std), lambda std: 2 / std, True),
+    "logvar": Scale(lambda s: s, lambda s: np.ones_like(s), False),
+    "logstd": Scale(lambda t: 2 * t, lambda t: np.full_like(t, 2.0), False),
+    "precision": Scale(lambda tau: -np.log(tau), lambda tau: -1 / tau, True),
+}
+
+
+def _array(argument: ArrayLike) -> Array:
+    return np.asarray(argument, dtype=np.float64)
+
+
+def _pick(prefix: str, given: Sequence[ArrayLike | None]) -> tuple[str, Array] | None:
+    """Return the name and the value of the one scale that was given, or None."""
+    chosen = [(name, _array(raw)) for name, raw in zip(SCALES, given, strict=True) if raw is not None]
+    if len(chosen) > 1 or not (chosen or prefix):
+        raise TypeError(f"give exactly one of {', '.join(prefix + name for name in SCALES)}")
+    return chosen[0] if chosen else None
+
+
+def _logvar(name: str, raw: Array, where: ArrayLike | None, min_var: float = 0.0) -> tuple[Array, Array]:
+    """Return s = log σ² and ds/d(raw), floored: below min_var the slope is 0."""
+    scale = SCALES[name]
+    # max(raw, 0) keeps NaN, and sends what is not positive to σ² = 0, which the floor lifts (or to 1/σ² = 0)
+    defined = np.maximum(raw, 0.0) if scale.positive else raw
+    s, slope = scale.logvar(defined), scale.slope(raw)
+    below = s < (np.log(min_var) if min_var > 0 else -np.inf)
+    if scale.positive and np.any((raw <= 0) & ~below & (True if where is None else np.asarray(where))):
+        raise ValueError(f"{name} must be > 0")
+    return np.where(below, np.log(min_var), s), np.where(below, 0.0, slope)
+
+
+class _Rows:
+    """What ``axis``, ``weight``, ``where`` and ``reduction`` make of terms and of their derivatives."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        axis: Axis,
+        weight: ArrayLike | None,
+        where: ArrayLike | None,
+        reduction: str,
+    ) -> None:
+        if reduction not in ("none", "sum", "mean"):
+            raise ValueError(f"reduction is 'none', 'sum' or 'mean', not {reduction!r}")
+        axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+        self.shape = shape
+        self.event = tuple(i % len(shape) for i in axes) if shape else ()  # 0-d input is one event of size 1
+        self.reduction = reduction
+        self.n_rows = int(np.prod([n for i, n in enumerate(shape) if i not in self.event]))
+        self.where = True if where is None else np.asarray(where)
+        self.weight = _array(1.0 if weight is None else weight)
+        if weight is not None and self.weight.ndim != len(shape):  # one weight a row
+            self.weight = np.expand_dims(self.weight, self.event)
+
+    def _select(self, term: Array) -> Array:
+        return np.broadcast_to(np.where(self.where, self.weight * term, 0.0), self.shape)
+
+    def value(self, term: Array) -> Any:
+        """Sum over the event axes, then reduce the rows."""
+        rows = self._select(term).sum(axis=self.event)
+        if self.reduction == "none":
+            return rows
+        return float(rows.sum() / np.float64(self.n_rows if self.reduction == "mean" else 1))
+
+    def grad(self, derivative: Array, argument: Array) -> Array:
+        """Sum the elementwise derivative over everything that `argument` was broadcast over."""
+        full = self._select(derivative) / (self.n_rows if self.reduction == "mean" else 1)
+        leading = full.ndim - argument.ndim
+        full = full.sum(axis=tuple(range(leading)))
+        stretched = tuple(i for i, n in enumerate(argument.shape) if n == 1)
+        return np.asarray(full.sum(axis=stretched, keepdims=True))
+
+
+def _results(
+    members: dict[str, Callable[[], Any]], wrt: str | Sequence[str], out: Sequence[Any] | None
+) -> list[Any]:
+    """Compute the members asked for, each written to its place in `out` where one is given."""
+    wanted = {"value", *((wrt,) if isinstance(wrt, str) else wrt)}
+    if not wanted <= set(members):
+        raise ValueError(f"wrt takes {', '.join(list(members)[1:])}, not {sorted(wanted - set(members))}")
+    places = [None] * len(members) if out is None else out
+    results = []
+    for (name, compute), place in zip(members.items(), places, strict=True):
+        result = compute() if name in wanted else None
+        if place is not None:
+            place[...] = result
+        results.append(result if place is None else place)
+    return results
+
+
+def gaussian_nll_grad(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: str = "none",
+    wrt: str | Sequence[str] = ("mean", "scale"),
+    out: Sequence[Any] | None = None,
+) -> NLLGrad:
+    """Return the Gaussian negative log-likelihood and its gradients: see `fastelbo.gaussian_nll_grad`."""
+    x, mean = _array(x), _array(mean)
+    name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
+    with np.errstate(all="ignore"):
+        s, slope = _logvar(name, raw, where, min_var)
+        inv_std = np.exp(-0.5 * s)
+        z = (x - mean) * inv_std
+        rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
+        members = {
+            "value": lambda: rows.value((HALF_LOG_2PI if full else 0.0) + 0.5 * s + 0.5 * z * z),
+            "x": lambda: rows.grad(z * inv_std, x),
+            "mean": lambda: rows.grad(-z * inv_std, mean),
+            "scale": lambda: rows.grad(0.5 * (1 - z * z) * slope, raw),
+        }
+        return NLLGrad(*_results(members, wrt, out))
+
+
+def gaussian_nll(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: str = "none",
+    out: Any = None,
+) -> Any:
+    """Return the Gaussian negative log-likelihood of each event: see `fastelbo.gaussian_nll`."""
+    return gaussian_nll_grad(
+        x, mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, axis=axis, full=full,
+        weight=weight, where=where, min_var=min_var, reduction=reduction, wrt=(), out=(out, None, None, None),
+    ).value  # fmt: skip
+
+
+def gaussian_kl_grad(
+    mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    prior_mean: ArrayLike = 0.0,
+    prior_var: ArrayLike | None = None,
+    prior_std: ArrayLike | None = None,
+    prior_logvar: ArrayLike | None = None,
+    prior_logstd: ArrayLike | None = None,
+    prior_precision: ArrayLike | None = None,
+    axis: Axis = -1,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: str = "none",
+    wrt: str | Sequence[str] = ("mean", "scale"),
+    out: Sequence[Any] | None = None,
+) -> KLGrad:
+    """Return KL(q ‖ p) of diagonal Gaussians and its gradients: see `fastelbo.gaussian_kl_grad`."""
+    mean, prior_mean = _array(mean), _array(prior_mean)
+    name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
+    prior = _pick("prior_", (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
+    prior_name, prior_raw = prior or ("logvar", _array(0.0))
+    with np.errstate(all="ignore"):
+        s_q, slope_q = _logvar(name, raw, where)
+        s_p, slope_p = _logvar(prior_name, prior_raw, where)
+        inv_std = np.exp(-0.5 * s_p)
+        z = (mean - prior_mean) * inv_std
+        d = s_q - s_p
+        shapes = mean.shape, prior_mean.shape, raw.shape if mean.ndim == 0 else ()
+        rows = _Rows(np.broadcast_shapes(*shapes), axis, weight, where, reduction)
+        members = {
+            "value": lambda: rows.value(0.5 * (np.expm1(d) - d) + 0.5 * z * z),
+            "mean": lambda: rows.grad(z * inv_std, mean),
+            "scale": lambda: rows.grad(0.5 * np.expm1(d) * slope_q, raw),
+            "prior_mean": lambda: rows.grad(-z * inv_std, prior_mean),
+            "prior_scale": lambda: rows.grad(-0.5 * (np.expm1(d) + z * z) * slope_p, prior_raw),
+        }
+        return KLGrad(*_results(members, wrt, out))
+
+
+def gaussian_kl(
+    mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    prior_mean: ArrayLike = 0.0,
+    prior_var: ArrayLike | None = None,
+    prior_std: ArrayLike | None = None,
+    prior_logvar: ArrayLike | None = None,
+    prior_logstd: ArrayLike | None = None,
+    prior_precision: ArrayLike | None = None,
+    axis: Axis = -1,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: str = "none",
+    out: Any = None,
+) -> Any:
+    """Return KL(q ‖ p) of each pair of diagonal Gaussians: see `fastelbo.gaussian_kl`."""
+    return gaussian_kl_grad(
+        mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, prior_mean=prior_mean,
+        prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar, prior_logstd=prior_logstd,
+        prior_precision=prior_precision, axis=axis, weight=weight, where=where, reduction=reduction,
+        wrt=(), out=(out, None, None, None, None),
+    ).value  # fmt: skip
+
+
+def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None) -> Any:
+    """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
+    return np.mean((_array(x) - _array(mean)) ** 2, axis=axis)

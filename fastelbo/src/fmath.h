@@ -1,0 +1,225 @@
+/* exp, log, expm1, log1p and the KL's h(s) = exp(s) - 1 - s: branch-free, <= 1.0 ULP (h <= 2.5), the same bits on every
+ * machine with FMA. Included once per type (real.h). Measured over all 2^32 float32 inputs by tests/exhaustive.py.
+ *
+ * Two argument reductions carry everything:
+ *     x = k ln2 + hi + lo,  |hi| <= ln2/2,   exp(x) = 2^k (1 + hi + lo + H(hi)),   H(f) = exp(f) - 1 - f
+ *     v = 2^e m (1 + rho),  m in [sqrt(1/2), sqrt(2)),  log v = e ln2 + f + w(f) + rho,  f = m - 1,  w(f) = log1p(f) - f
+ * H and w are computed to a relative accuracy of their own (each is ~ f^2/2), so that what cancels in exp(s) - 1 - s and in
+ * v - 1 - log v cancels exactly, before anything is rounded.
+ *
+ * Polynomials: sollya, fpminimax(F, degree, [|SG...|] or [|D...|], I, absolute) with
+ *     R(f) = (exp(f) - 1 - f - f^2/2) / f^3           on |f| <= 1.0005 ln2/2      relative error of H: 2^-27.1, 2^-57.4
+ *     L(f) = (log1p(f) - f + f^2/2) / f^3             on [sqrt(1/2)-1, sqrt(2)-1]  float32: 5e-9 relative to log1p
+ *     Q(z) = (2 atanh(s)/s - 2)/z, z = s^2, s = f/(2+f)  on [0, 0.1716^2]            float64: 5e-16 relative to Q, 2e-17 to w */
+
+/* ---- bits ------------------------------------------------------------------------------------------------------- */
+
+INLINE I RE(bits)(T x) { I i; memcpy(&i, &x, sizeof i); return i; }
+INLINE T RE(real)(I i) { T x; memcpy(&x, &i, sizeof x); return x; }
+
+/* 2^k for -EXP_MAX < k <= EXP_MAX + 1 (the last is +inf) */
+INLINE T RE(pow2)(I k) { return RE(real)((I)((U)(k + EXP_MAX) << MANTISSA)); }
+
+/* x limited from above / below; NaN stays NaN */
+INLINE T RE(at_most)(T x, T limit) { return x > limit ? limit : x; }
+INLINE T RE(at_least)(T x, T limit) { return x < limit ? limit : x; }
+
+/* a*b = product + error, exactly (Dekker and Veltkamp where there is no FMA; |a|, |b| far from overflow) */
+INLINE T RE(product_error)(T a, T b, T product) {
+#if HAS_FMA
+    return FMA(a, b, -product);
+#else
+    const T split = (T)(((I)1 << ((MANTISSA + 2) / 2)) + 1);
+    T a1 = a * split, b1 = b * split;
+    a1 = a1 - (a1 - a);
+    b1 = b1 - (b1 - b);
+    T a2 = a - a1, b2 = b - b1;
+    return ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2;
+#endif
+}
+
+/* ---- constants --------------------------------------------------------------------------------------------------- */
+
+#undef LN2_HI
+#undef LN2_LO
+#undef INV_LN2
+#undef ROUNDER
+#undef SMALLEST_NORMAL
+#undef INFINITE
+#if REAL == 32
+#define LN2_HI 0x1.63p-1f         /* 9 bits: k * LN2_HI is exact for every exponent k */
+#define LN2_LO (-0x1.bd0106p-13f) /* ln2 - LN2_HI */
+#define INV_LN2 0x1.715476p0f
+#define ROUNDER 0x1.8p23f /* x + ROUNDER has x, rounded, in its low bits */
+#define SMALLEST_NORMAL 0x1p-126f
+#define INFINITE __builtin_inff()
+#else
+#define LN2_HI 0x1.62e42feep-1 /* 32 bits */
+#define LN2_LO 0x1.a39ef35793c76p-33
+#define INV_LN2 0x1.71547652b82fep0
+#define ROUNDER 0x1.8p52
+#define SMALLEST_NORMAL 0x1p-1022
+#define INFINITE __builtin_inf()
+#endif
+
+/* ---- exp, expm1, h: from one reduction ------------------------------------------------------------------------- */
+
+typedef struct {
+    I k;
+    T hi, lo;      /* x + low - k ln2 */
+    T half_square; /* H(hi) = half_square + rest, half_square = hi^2/2 rounded, rest ~ hi^3/6 */
+    T rest;
+} RE(reduced);
+
+/* x + low, |x| <= 2^(MANTISSA-1); NaN ends in hi */
+INLINE RE(reduced) RE(reduce)(T x, T low) {
+    RE(reduced) r;
+    T shifted = x * INV_LN2 + ROUNDER;
+    T k = shifted - ROUNDER;
+    r.k = RE(bits)(shifted) - RE(bits)(ROUNDER);
+    T a = x - k * LN2_HI, c = k * LN2_LO;
+    r.hi = a - c;
+    r.lo = ((a - r.hi) - c) + low;
+
+    T f = r.hi, half = (T)0.5 * f, cube = f * f * f;
+#if REAL == 32
+    T p = FMA(FMA(FMA(FMA(0x1.a37c62p-13f, f, 0x1.6d1018p-10f), f, 0x1.110f7ep-7f), f, 0x1.55551ap-5f), f, 0x1.555556p-3f);
+#else
+    T p = 0x1.1f7cb61a276e6p-29;
+    p = FMA(FMA(FMA(p, f, 0x1.af3f2e8f8c7d2p-26), f, 0x1.27e4d6411b59fp-22), f, 0x1.71de0a2caacb4p-19);
+    p = FMA(FMA(FMA(p, f, 0x1.a01a01a8a36dep-16), f, 0x1.a01a01a9060ccp-13), f, 0x1.6c16c16c15f3ap-10);
+    p = FMA(FMA(FMA(p, f, 0x1.1111111110707p-7), f, 0x1.5555555555556p-5), f, 0x1.5555555555556p-3);
+#endif
+    r.half_square = half * f;
+    r.rest = FMA(cube, p, RE(product_error)(half, f, r.half_square));
+    r.rest = FMA(r.lo, f + (r.half_square + r.rest), r.rest); /* exp(hi + lo) = exp(hi) (1 + lo) */
+    return r;
+}
+
+/* exp(x) = scale * 2^k, scale in [0.70, 1.42]; for |x| <= 2^(MANTISSA-1), so that the caller chooses how 2^k is applied */
+INLINE T RE(exp_split)(T x, I *k) {
+    RE(reduced) r = RE(reduce)(x, 0);
+    *k = r.k;
+    return (T)1 + (r.hi + ((r.half_square + r.rest) + r.lo));
+}
+
+/* Half of expm1(s) and of h(s) for s = 2 (a + low): halves, because the KL needs them and they overflow later than the wholes.
+ *     expm1(s)/2 = [(c - 1/2) + c hi] + c (lo + H),   c = 2^(k-1);      the bracket as first + error, exactly
+ *     h(s)/2     = expm1(s)/2 - s/2
+ * For k = 0 (|s| < 0.35) the bracket is s/2 to the bit, and h keeps the relative accuracy of H. */
+typedef struct { T half_expm1, half_h; } RE(expm1_h);
+
+INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low) {
+#if REAL == 32
+    const T top = (T)44.8, bottom = -80; /* exp(2 top)/2 overflows; exp(bottom) no longer shows beside 1 */
+#else
+    const T top = 355.35, bottom = -700;
+#endif
+    T upper = RE(at_most)(a, top);
+    RE(reduced) r = RE(reduce)(RE(at_least)(2 * upper, bottom), 2 * low);
+    I large = r.k > EXP_MAX - 8; /* there, c and the halves are halved once more: 2^(k-1) might not be finite */
+    T c = RE(pow2)(r.k - 1 - large), twice = large ? (T)2 : (T)1;
+    T start = c - (T)0.5, first = start + c * r.hi;
+    T error = ((start - first) + c * r.hi) + ((c - start) - (T)0.5);
+    T small = error + c * (r.rest + r.lo);
+    T square = c * r.half_square;
+    RE(expm1_h) result;
+    result.half_expm1 = twice * (first + (square + small));
+    result.half_h = twice * (((first - upper) + square) + (small - low));
+    return result;
+}
+
+/* ---- log, log1p, and h of a variance --------------------------------------------------------------------------- */
+
+/* A positive number v as 2^e m (1 + rho), m in [sqrt(1/2), sqrt(2)), |rho| <= a few u. Where e = 0, delta = v - 1 to its own relative
+ * accuracy. `infinite` is 0, but +inf, -inf or NaN where v is infinite, zero (a precision of inf), NaN; e then is out of range. */
+typedef struct { T m, rho, delta, infinite; I e; } RE(split);
+
+INLINE RE(split) RE(split_exponent)(T v) {
+    const I root_half = REAL == 32 ? (I)0x3f3504f3 : (I)0x3fe6a09e667f3bcc;
+    I subnormal = v < SMALLEST_NORMAL;
+    I i = RE(bits)(subnormal ? v * RE(pow2)(MANTISSA) : v) - root_half;
+    RE(split) s;
+    s.e = v < INFINITE ? (i >> MANTISSA) - (subnormal ? MANTISSA : 0) : 64 * (EXP_MAX + 1);
+    s.m = RE(real)((i & (((I)1 << MANTISSA) - 1)) + root_half);
+    s.rho = 0;
+    s.delta = s.m - 1;
+    s.infinite = v < INFINITE ? (T)0 : v;
+    return s;
+}
+
+/* -w(f) = f - log1p(f) = half_square + rest, to its own relative accuracy */
+INLINE T RE(minus_w)(T f, T *rest) {
+    T half = (T)0.5 * f, half_square = half * f;
+    T error = RE(product_error)(half, f, half_square);
+#if REAL == 32
+    T p = FMA(FMA(FMA(-0x1.22450cp-4f, f, 0x1.c447c6p-4f), f, -0x1.ae95cep-4f), f, 0x1.bff2f2p-4f);
+    p = FMA(FMA(FMA(p, f, -0x1.fe3492p-4f), f, 0x1.24b9e6p-3f), f, -0x1.555c2ep-3f);
+    p = FMA(FMA(FMA(p, f, 0x1.9998cap-3f), f, -0x1.fffff2p-3f), f, 0x1.555556p-2f);
+    *rest = FMA(-(f * f * f), p, error);
+#else
+    /* log1p(f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z Q(z)) */
+    T s = f / (2 + f), z = s * s;
+    T q = FMA(FMA(FMA(0x1.2b5e9b5ad1692p-3, z, 0x1.39fddafaa3781p-3), z, 0x1.7462b8b3b0cc1p-3), z, 0x1.c71c62d7ca7ddp-3);
+    q = FMA(FMA(FMA(q, z, 0x1.2492492dfa853p-2), z, 0x1.99999999952c1p-2), z, 0x1.5555555555558p-1);
+    *rest = FMA(-s, FMA(z, q, half_square), error);
+#endif
+    return half_square;
+}
+
+/* log of a split number; +inf, NaN pass */
+INLINE T RE(log_of)(RE(split) v) {
+    T f = v.m - 1, e = (T)v.e, rest;
+    T half_square = RE(minus_w)(f, &rest);
+    T big = e * LN2_HI, sum = big + f, low = (big - sum) + f;
+    return (sum - (half_square + (rest - (low + (e * LN2_LO + v.rho))))) + v.infinite;
+}
+
+INLINE T RE(log)(T v) { return RE(log_of)(RE(split_exponent)(v)); }
+
+/* expm1(log v)/2 = (v-1)/2 and h(log v)/2 = (v - 1 - log v)/2 of a split number:
+ *     e = 0:  h = -w(delta)                             nothing cancels
+ *     else:   h = (2^e m - 1) - (e ln2 + f) - w + rho (2^e m - 1),  v outside [0.70, 1.42), h > 0.05 */
+INLINE RE(expm1_h) RE(expm1_and_h_of)(RE(split) v) {
+    I near = v.e == 0;
+    T f = near ? v.delta : v.m - 1, e = (T)v.e, rest;
+    T half_square = RE(minus_w)(f, &rest);
+    T big = e * LN2_HI, sum = big + f, low = (big - sum) + f;
+    I shift = v.e - 2;
+    shift = shift < 1 - EXP_MAX ? 1 - EXP_MAX : shift > EXP_MAX + 1 ? EXP_MAX + 1 : shift;
+    T half_v = 2 * (v.m * RE(pow2)(shift));
+    T correction = v.e < MANTISSA ? v.rho * half_v : (T)0;
+    T far_h = (((half_v - (T)0.5) - (T)0.5 * sum) + (T)0.5 * half_square)
+              + ((T)0.5 * (rest - (low + e * LN2_LO)) + (correction - (T)0.5 * v.rho));
+    RE(expm1_h) result;
+    result.half_expm1 = near ? (T)0.5 * f : (half_v - (T)0.5) + correction;
+    result.half_h = (near ? (T)0.5 * half_square + (T)0.5 * rest : far_h) + v.infinite * v.infinite;
+    return result;
+}
+
+/* ---- the functions themselves, over their whole domain ---------------------------------------------------------- */
+
+INLINE T RE(exp)(T x) {
+    const T limit = REAL == 32 ? 110 : 760;
+    I k;
+    T scale = RE(exp_split)(RE(at_least)(RE(at_most)(x, limit), -limit), &k);
+    I half = k >> 1;
+    return scale * RE(pow2)(half) * RE(pow2)(k - half);
+}
+
+INLINE T RE(expm1)(T x) {
+    T tiny = RE(pow2)(-EXP_MAX / 2); /* below it expm1(x) = x, and x/2 might be subnormal */
+    return x < tiny && x > -tiny ? x : 2 * RE(expm1_and_h)((T)0.5 * x, 0).half_expm1;
+}
+
+INLINE T RE(log_full)(T x) {
+    return x > 0 ? RE(log)(x) : x == 0 ? -INFINITE : x - x == 0 || x < 0 ? (x - x) / (x - x) : x;
+}
+
+INLINE T RE(log1p)(T x) {
+    T u = 1 + x;
+    T lost = x < 1 ? x - (u - 1) : 1 - (u - x);
+    RE(split) v = RE(split_exponent)(u);
+    v.rho = lost / u;
+    return u > 0 && u < INFINITE ? RE(log_of)(v) : u == 0 ? -INFINITE : u < 0 ? (u - u) / (x - x) : u;
+}

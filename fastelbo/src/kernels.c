@@ -1,0 +1,43 @@
+/* Everything that computes, compiled once per ISA level: ISA names the level, and the compiler's flags select it. */
+#include "kernels.h"
+
+#define REAL 64
+#include "real.h"
+#include "fmath.h"
+#include "terms.h"
+#include "loops.inc.h"
+#include "arrays.inc.h"
+#include "sums.inc.h"
+#include "rows.inc.h"
+#undef REAL
+
+#define REAL 32
+#include "real.h"
+#include "fmath.h"
+#include "terms.h"
+#include "loops.inc.h"
+#include "arrays.inc.h"
+#include "sums.inc.h"
+#include "rows.inc.h"
+#undef REAL
+
+#define FUNCTION(REAL_T, suffix)                                                            \
+    static void function_##suffix(int which, const void *from, void *to, ptrdiff_t n) {     \
+        const REAL_T *x = from;                                                             \
+        REAL_T *y = to;                                                                     \
+        for (ptrdiff_t i = 0; i < n; i++) switch (which) {                                  \
+                case 0: y[i] = exp_##suffix(x[i]); break;                                   \
+                case 1: y[i] = log_full_##suffix(x[i]); break;                              \
+                case 2: y[i] = expm1_##suffix(x[i]); break;                                 \
+                case 3: y[i] = log1p_##suffix(x[i]); break;                                 \
+            }                                                                               \
+    }
+FUNCTION(float, f32)
+FUNCTION(double, f64)
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define NAME_(x) fe_kernels_##x
+#define NAME(x) NAME_(x)
+extern const kernel_set NAME(ISA);
+const kernel_set NAME(ISA) = {STRING(ISA), {run_f32, run_f64}, {finish_f32, finish_f64}, {function_f32, function_f64}};

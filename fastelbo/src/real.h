@@ -1,0 +1,49 @@
+/* One floating-point type under the names T, I, U and RE(name): the only file that knows what differs
+ * between float32 and float64. Included once per type, after  #define REAL 32  or  #define REAL 64.
+ *
+ * FMA(a, b, c) is a fused multiply-add wherever the machine has one, and a*b + c elsewhere: it saves an
+ * instruction and a rounding. Where an error term must be exact, two_prod (fmath.h) is used instead. */
+
+#undef T
+#undef I
+#undef U
+#undef RE
+#undef FMA
+#undef MANTISSA
+#undef EXP_MAX
+#undef LANES
+#undef TILE
+#undef HAS_FMA
+
+#if REAL == 32
+#define T float
+#define I int32_t
+#define U uint32_t
+#define RE(name) name##_f32
+#define MANTISSA 23
+#define EXP_MAX 127
+#define LANES 16  /* independent partial sums of an event; a multiple of every vector width */
+#define TILE 1024 /* elements in flight: a dozen such arrays stay in the first-level cache */
+#ifdef __FP_FAST_FMAF
+#define HAS_FMA 1
+#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#endif
+#else
+#define T double
+#define I int64_t
+#define U uint64_t
+#define RE(name) name##_f64
+#define MANTISSA 52
+#define EXP_MAX 1023
+#define LANES 8
+#define TILE 512
+#ifdef __FP_FAST_FMA
+#define HAS_FMA 1
+#define FMA(a, b, c) __builtin_fma(a, b, c)
+#endif
+#endif
+
+#ifndef HAS_FMA
+#define HAS_FMA 0
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif

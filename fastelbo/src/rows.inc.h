@@ -1,0 +1,508 @@
+/* A task: gather a tile, run the elementwise loop over it, add up its rows, hand out its gradients. Once per type (real.h). */
+
+/* ---- a scale that is constant along the event, as a row needs it: in double for both types ----------------------------------- */
+
+#if REAL == 64 /* once */
+#define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
+
+typedef struct {
+    double base, gradient[2];    /* of an element with r = 0: its part of the loss, and d/d(raw scale), d/d(raw prior) */
+    double factor, slope;        /* sum r^2/v/2 = factor * sum (r a b)^2/2; d log v/d raw */
+    double a, b, first_slope;    /* 2^k as two factors; r/v = ((r a b) first_slope a) b */
+    int bad;
+} row_scale;
+
+#define SIDE(SCALE_, s) \
+    static side_f64 side_of_##s(double raw) { return side_##s##_f64(raw); }
+EACH_SCALE(SIDE)
+#undef SIDE
+
+/* `most`: the exponents that two factors of the computing type reach */
+static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64_t most) {
+    static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
+    int paired = p->kind[1] != UNIT;
+    double zero = 0, first;
+    row_scale s = {.factor = 1, .slope = 0, .a = 1, .b = 1, .first_slope = 1};
+    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1};
+    s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1] : one_scale_f64[p->loss][p->kind[0]][3])(&o);
+    if (p->loss == KL && !paired) return s;
+
+    side_f64 v = side[p->kind[paired]](paired ? raw_prior : raw);
+    int64_t k = v.k >> 1;
+    s.factor = v.k & 1 ? 2 * v.i : v.i;
+    if (v.half_log - v.half_log != 0) k = v.half_log > 0 ? -most : most;
+    k = k > most ? most : k < -most ? -most : k;
+    s.a = pow2_f64(k >> 1);
+    s.b = pow2_f64(k - (k >> 1));
+    s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
+    s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
+    return s;
+}
+#endif
+
+/* ---- the state of a task ------------------------------------------------------------------------------------------------- */
+
+#if REAL == 64 /* once */
+enum { N_BUFFERS = 12, MOST_SCALES = 64 };
+enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
+#endif
+
+typedef struct {
+    plan *p;
+    ptrdiff_t chunk, region; /* its chunk of columns, its accumulators */
+    RE(tile) tile;
+    RE(operands) o;
+    const T *weight;    /* of the tile's elements; NULL: all one */
+    const T *raw_scale; /* before min_var */
+    T lowest, highest;  /* what min_var leaves of the scale */
+    int want, counted, spread;
+    row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
+    RE(lanes) sum, weight_sum; /* of the current row */
+    _Alignas(64) T buffer[N_BUFFERS][TILE];
+} RE(work);
+
+static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data != NULL; }
+
+/* ---- gradients of broadcast arguments --------------------------------------------------------------------------------------- */
+
+static double *RE(accumulator)(const plan *p, ptrdiff_t region, const collector *c) {
+    return p->accumulator + region * p->accumulators * (REAL / 32) + c->offset;
+}
+
+static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
+#if REAL == 32
+    (void)p;
+    *at += x;
+#else
+    pair s = two_sum(*at, x);
+    *at = s.hi;
+    at[p->accumulators] += s.lo;
+#endif
+}
+
+/* Add the tile's gradients of argument a */
+static void RE(accumulate)(RE(work) *w, int a, const T *g) {
+    const plan *p = w->p;
+    const collector *c = &p->collect[a];
+    const RE(tile) *t = &w->tile;
+    double *base = RE(accumulator)(p, w->region, c);
+    ptrdiff_t shift = c->whole_event ? w->chunk * p->chunk : 0;
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+        double *row = base + row_offset(p, c->stride, t->row + r) - shift;
+        for (ptrdiff_t done = 0; done < t->cols;) {
+            run x = run_at(p, c->stride, t->col + done, t->cols - done);
+            double *at = row + x.offset;
+            if (x.stride == 0 && x.length > 1) {
+                pair sum = RE(sum_of)(g, x.length, 1);
+                RE(accumulate_one)(p, at, sum.hi);
+                if (REAL == 64) at[p->accumulators] += sum.lo;
+            } else {
+#if REAL == 32
+                for (ptrdiff_t i = 0; i < x.length; i++) at[i] += (double)g[i];
+#else
+                double *low = at + p->accumulators;
+                for (ptrdiff_t i = 0; i < x.length; i++) {
+                    pair s = two_sum(at[i], g[i]);
+                    at[i] = s.hi;
+                    low[i] += s.lo;
+                }
+#endif
+            }
+            g += x.length, done += x.length;
+        }
+    }
+}
+
+/* Offset, in an output, of the index-th element that a collector keeps of the axes [from, to) */
+#if REAL == 64 /* once */
+static ptrdiff_t kept_offset(const plan *p, const collector *c, const ptrdiff_t *stride, int from, int to, ptrdiff_t index) {
+    ptrdiff_t offset = 0;
+    for (int i = to - 1; i >= from; i--)
+        if (c->stride[i]) {
+            offset += index % p->shape[i] * stride[i];
+            index /= p->shape[i];
+        }
+    return offset;
+}
+#endif
+
+/* Move what `region` has collected for argument a to the output: after an outer row (SLAB), or at the end (GLOBAL) */
+static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk) {
+    const collector *c = &p->collect[a];
+    const view *out = &p->gradient[a];
+    const double *from = RE(accumulator)(p, region, c);
+    double divisor = p->reduction == MEAN ? (double)p->rows : 1;
+    ptrdiff_t col = c->whole_event ? chunk * p->chunk : 0;
+    ptrdiff_t cols = c->whole_event && p->columns - col < c->event_size ? p->columns - col : c->event_size;
+    int first_dim = c->mode == SLAB ? p->row_dims - p->inner_dims : 0;
+    char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
+    ptrdiff_t rows = c->event_size ? c->size / c->event_size : 0;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        char *row = base + kept_offset(p, c, out->stride, first_dim, p->row_dims, r);
+        for (ptrdiff_t j = 0; j < cols; j++) {
+            double sum = from[r * c->event_size + j];
+            if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
+            T x = (T)(sum / divisor);
+            memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
+        }
+    }
+}
+
+static void RE(begin_outer_row)(plan *p, ptrdiff_t region) {
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->collect[a].mode == SLAB && p->gradient[a].data) {
+            double *at = RE(accumulator)(p, region, &p->collect[a]);
+            memset(at, 0, (size_t)p->collect[a].size * sizeof *at);
+            if (REAL == 64) memset(at + p->accumulators, 0, (size_t)p->collect[a].size * sizeof *at);
+        }
+}
+
+static void RE(end_outer_row)(plan *p, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk, int of_rows) {
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->collect[a].mode == SLAB && p->gradient[a].data && (p->constant && a >= SCALE) == of_rows)
+            RE(hand_out)(p, a, region, outer_row, chunk);
+}
+
+/* ---- a finished row -------------------------------------------------------------------------------------------------------- */
+
+/* The gradients of scales that are constant along the event */
+static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, double weight, double squares) {
+    int divisor = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
+    for (int a = SCALE; a <= PRIOR; a++) {
+        const collector *c = &p->collect[a];
+        if (!p->gradient[a].data) continue;
+        double g = weight != 0 ? weight * s->gradient[a - SCALE] : 0;
+        if (a == divisor && s->slope != 0) g -= squares * s->slope;
+        if (c->mode == DIRECT) {
+            T x = (T)(p->reduction == MEAN ? g / (double)p->rows : g);
+            memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
+        } else {
+            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row), g);
+        }
+    }
+}
+
+/* x.sum: of the terms; x.weight: of the weights (or the number) of the elements */
+static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, const partial *x) {
+    double w = value_of(x->weight), constants = p->full ? HALF_LOG_2PI * w : 0;
+    pair loss = x->sum;
+    if (p->constant) {
+        double squares = s->factor * value_of(x->sum), base = w != 0 ? w * s->base : 0;
+        loss = squares == INFINITE ? (pair){squares, 0} : two_sum(base, squares); /* log v = -inf: the squares win */
+        if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+        if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, s, w, squares);
+    }
+    pair total = two_sum(loss.hi, constants);
+    total.lo += loss.lo;
+    if (p->reduction != NONE) {
+        add_pair(&p->totals[region], total);
+    } else {
+        T value = (T)value_of(total);
+        memcpy(p->value.data + row_offset(p, p->value.stride, row), &value, sizeof value);
+    }
+}
+
+/* ---- a tile ---------------------------------------------------------------------------------------------------------------- */
+
+/* The tile of argument a as contiguous T: in place where it can be, else a copy */
+static const T *RE(gather)(RE(work) *w, int a, int copy) {
+    const plan *p = w->p;
+    const view *v = &p->argument[a];
+    T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
+    if (there) return there;
+    if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
+        if (!(w->spread & 1 << a)) RE(pack)[v->type](w->buffer[a], v->data, 0, TILE);
+        w->spread |= 1 << a;
+    } else {
+        RE(copy_in)(p, v, &w->tile, w->buffer[a]);
+    }
+    return w->buffer[a];
+}
+
+/* Elements removed by where become r = 0 with a unit scale and no weight: whatever they held, they touch nothing */
+static void RE(select)(RE(work) *w, ptrdiff_t n) {
+    const plan *p = w->p;
+    T *mask = w->buffer[G_SCALE]; /* free until the loop runs */
+    RE(copy_in)(p, &p->argument[WHERE], &w->tile, mask);
+    static const T neutral[N_SCALES] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1};
+    T counted = 0;
+    for (ptrdiff_t i = 0; i < n; i++) counted = mask[i] != 0 ? (T)1 : counted;
+    w->counted |= counted != 0;
+    for (int a = FIRST; a <= WEIGHT; a++) {
+        if (a != WEIGHT && !p->argument[a].data) continue;
+        if (p->constant && (a == SCALE || a == PRIOR)) continue;
+        T unused = a == SCALE ? neutral[p->kind[0]] : a == PRIOR ? neutral[p->kind[1]] : 0, *x = w->buffer[a];
+        int ones = a == WEIGHT && !p->argument[WEIGHT].data;
+        for (ptrdiff_t i = 0; i < n; i++) x[i] = mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused;
+    }
+    w->weight = w->buffer[B_WEIGHT];
+}
+
+static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
+    const plan *p = w->p;
+    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
+    int swap = w->want & WANT_FIRST && !RE(wants)(w, FIRST); /* the loop's gradient is that of its first operand */
+    w->o.n = n;
+    w->o.a = RE(gather)(w, FIRST, select);
+    w->o.b = RE(gather)(w, SECOND, select);
+    if (!p->constant) w->o.scale = RE(gather)(w, SCALE, select || floor);
+    if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
+    w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
+    if (select) RE(select)(w, n);
+    if (swap) {
+        const T *a = w->o.a;
+        w->o.a = w->o.b;
+        w->o.b = a;
+    }
+    if (floor && !p->constant) {
+        T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
+        memcpy(raw, x, (size_t)n * sizeof *x);
+        for (ptrdiff_t i = 0; i < n; i++) x[i] = RE(at_most)(RE(at_least)(x[i], lowest), highest);
+        w->raw_scale = raw;
+    }
+}
+
+/* The rows' scales, and their factors as the loop wants them */
+static RE(factors) RE(gather_scales)(RE(work) *w) {
+    const plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    ptrdiff_t rows = p->uniform ? 1 : t->rows;
+    RE(factors) f = {w->buffer[B_SCALE], w->buffer[B_PRIOR], w->buffer[B_SLOPE]};
+    T *a = w->buffer[B_SCALE], *b = w->buffer[B_PRIOR], *slope = w->buffer[B_SLOPE];
+    int known = t->col > w->chunk * p->chunk || (p->uniform && w->scale[0].a != 0);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        row_scale *s = &w->scale[r];
+        if (!known) {
+            T raw[2] = {0, 0};
+            for (int k = 0; k < 2; k++) {
+                const view *v = &p->argument[SCALE + k];
+                if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, t->row + r), 0, 1);
+            }
+            T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
+            *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
+            if (kept != raw[0] && raw[0] == raw[0]) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
+        }
+        ptrdiff_t n = t->rows > 1 && !p->uniform ? t->cols : 1;
+        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = (T)s->first_slope;
+    }
+    return f;
+}
+
+/* Where the loop may write the gradient of argument a: the output itself, or a buffer */
+static T *RE(target)(RE(work) *w, int a, int buffer) {
+    const plan *p = w->p;
+    T *there = RE(wants)(w, a) && p->collect[a].mode == DIRECT ? RE(in_place)(p, &p->gradient[a], &w->tile) : NULL;
+    return there ? there : w->buffer[buffer];
+}
+
+static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
+    const plan *p = w->p;
+    const T *weight = w->weight;
+    if (weight)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
+    if (w->raw_scale && a == SCALE)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] = w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i];
+    if (p->collect[a].mode != DIRECT) {
+        RE(accumulate)(w, a, g);
+        return;
+    }
+    if (p->reduction == MEAN)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] /= (T)p->rows;
+    if (g >= w->buffer[0] && g < w->buffer[N_BUFFERS - 1] + TILE) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
+}
+
+static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
+    const plan *p = w->p;
+    if (w->want & WANT_FIRST) {
+        int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
+        if (both) { /* d/d second = -d/d first */
+            T *g = RE(target)(w, SECOND, G_SECOND);
+            for (ptrdiff_t i = 0; i < n; i++) g[i] = -w->o.first[i];
+            RE(give)(w, SECOND, g, n);
+        }
+        RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);
+    }
+    if (p->constant) return;
+    if (RE(wants)(w, SCALE)) RE(give)(w, SCALE, w->o.scale_gradient, n);
+    if (RE(wants)(w, PRIOR)) RE(give)(w, PRIOR, w->o.prior_gradient, n);
+}
+
+static void RE(evaluate)(RE(work) *w) {
+    plan *p = w->p;
+    I bad = 0;
+    w->o.term = w->buffer[B_TERM];
+    w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
+    if (p->constant) {
+        RE(factors) f = RE(gather_scales)(w);
+        RE(squares)[w->tile.rows > 1 && !p->uniform][w->want & WANT_FIRST](&w->o, f);
+    } else {
+        w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
+        w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
+        bad = (p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
+                                  : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0])(&w->o);
+    }
+    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+}
+
+/* Add the tile's terms to its rows, and finish the rows that end with it */
+static void RE(sum_rows)(RE(work) *w) {
+    plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    T *term = w->buffer[B_TERM];
+    int depth = p->loss == NLL ? 8 : 1;
+    ptrdiff_t n = t->rows * t->cols, end = (w->chunk + 1) * p->chunk;
+    if (end > p->columns) end = p->columns;
+    if (w->weight)
+        for (ptrdiff_t i = 0; i < n; i++) term[i] *= w->weight[i];
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+        partial x = {{0, 0}, {(double)(end - w->chunk * p->chunk), 0}, w->counted};
+        if (t->cols == end - w->chunk * p->chunk) {
+            x.sum = RE(sum_of)(term + r * t->cols, t->cols, depth);
+            if (w->weight) x.weight = RE(sum_of)(w->weight + r * t->cols, t->cols, depth);
+        } else {
+            if (t->col == w->chunk * p->chunk) RE(start)(&w->sum), RE(start)(&w->weight_sum);
+            RE(add)(&w->sum, term + r * t->cols, t->cols, depth);
+            if (w->weight) RE(add)(&w->weight_sum, w->weight + r * t->cols, t->cols, depth);
+            if (t->col + t->cols < end) return;
+            x.sum = RE(total)(&w->sum, LANES);
+            if (w->weight) x.weight = RE(total)(&w->weight_sum, LANES);
+        }
+        if (p->chunks > 1)
+            p->partials[(t->row + r) * p->chunks + w->chunk] = x;
+        else
+            RE(finish_row)(p, w->region, t->row + r, &w->scale[p->uniform ? 0 : r], &x);
+    }
+}
+
+/* Is any scale of the tile <= 0? For calls whose outputs lie over their inputs: nothing may be written before that is known */
+static void RE(check)(RE(work) *w, ptrdiff_t n) {
+    plan *p = w->p;
+    I bad = 0;
+    RE(gather_all)(w, n);
+    if (p->constant) {
+        RE(gather_scales)(w);
+        for (ptrdiff_t r = 0; r < (p->uniform ? 1 : w->tile.rows); r++) bad |= w->scale[r].bad && w->counted;
+    }
+    for (int k = 0; k < 2 && !p->constant; k++) {
+        if (p->kind[k] == UNIT || p->kind[k] == LOGVAR || p->kind[k] == LOGSTD) continue;
+        const T *x = k ? w->o.prior : w->o.scale;
+        for (ptrdiff_t i = 0; i < n; i++) bad |= x[i] <= 0;
+    }
+    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- a task, and what remains after all ------------------------------------------------------------------------------------------ */
+
+static void RE(limits)(const plan *p, T *lowest, T *highest) {
+    *lowest = -INFINITE, *highest = INFINITE;
+    if (!(p->min_var > 0)) return;
+    double v = p->min_var;
+    switch (p->kind[0]) {
+        case VAR: *lowest = (T)v; break;
+        case STD: *lowest = (T)__builtin_sqrt(v); break;
+        case LOGVAR: *lowest = (T)log_f64(v); break;
+        case LOGSTD: *lowest = (T)(0.5 * log_f64(v)); break;
+        case PRECISION: *highest = (T)(1 / v); break;
+    }
+}
+
+static void RE(run)(plan *p, ptrdiff_t task) {
+    RE(work) w;
+    w.p = p;
+    w.region = task;
+    w.chunk = task % p->chunks;
+    w.raw_scale = NULL;
+    w.spread = 0;
+    w.scale[0].a = 0;
+    w.counted = p->argument[WHERE].data == NULL;
+    w.want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)
+             | (!p->constant && (p->gradient[SCALE].data || p->gradient[PRIOR].data) ? WANT_SCALE : 0);
+    if (p->check_only) w.want = 0;
+    RE(limits)(p, &w.lowest, &w.highest);
+
+    ptrdiff_t block = task / p->chunks, begin = p->outer * block / p->blocks, end = p->outer * (block + 1) / p->blocks;
+    ptrdiff_t col = w.chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
+    ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
+    if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
+    if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
+    int slabs = 0;
+    for (int a = 0; a < N_GRADS; a++) slabs |= p->gradient[a].data && p->collect[a].mode == SLAB;
+    ptrdiff_t group = slabs ? p->inner : (end - begin) * p->inner, groups = slabs ? end - begin : 1;
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        ptrdiff_t row = begin * p->inner + g * group, row_end = row + group;
+        if (slabs && !p->check_only) RE(begin_outer_row)(p, w.region);
+        for (; row < row_end && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w.tile.rows) {
+            ptrdiff_t rows = row_end - row < at_once ? row_end - row : at_once, c = col;
+            if (p->argument[WHERE].data) w.counted = 0;
+            do {
+                ptrdiff_t cols = last - c < TILE ? last - c : TILE;
+                w.tile = (RE(tile)){row, rows, c, cols};
+                if (p->check_only) {
+                    RE(check)(&w, rows * cols);
+                } else {
+                    RE(gather_all)(&w, rows * cols);
+                    RE(evaluate)(&w);
+                    RE(sum_rows)(&w);
+                    RE(give_all)(&w, rows * cols);
+                }
+                c += cols;
+            } while (c < last);
+        }
+        if (slabs && !p->check_only && p->chunks == 1) RE(end_outer_row)(p, w.region, begin + g, w.chunk, 1);
+        if (slabs && !p->check_only) RE(end_outer_row)(p, w.region, begin + g, w.chunk, 0);
+    }
+}
+
+static void RE(fold_accumulators)(plan *p, const collector *c, ptrdiff_t into, ptrdiff_t from) {
+    double *to = RE(accumulator)(p, into, c), *x = RE(accumulator)(p, from, c);
+    for (ptrdiff_t i = 0; i < c->size; i++) {
+        RE(accumulate_one)(p, to + i, x[i]);
+        if (REAL == 64) to[i + p->accumulators] += x[i + p->accumulators];
+    }
+}
+
+/* Rows that were cut into chunks: their partial sums, in order */
+static void RE(finish_chunked_rows)(plan *p) {
+    RE(work) w;
+    ptrdiff_t extra = p->blocks * p->chunks;
+    w.p = p;
+    w.chunk = 0;
+    w.scale[0].a = 0;
+    RE(limits)(p, &w.lowest, &w.highest);
+    for (ptrdiff_t row = 0; row < p->rows; row++) {
+        if (row % p->inner == 0) RE(begin_outer_row)(p, extra);
+        partial x = p->partials[row * p->chunks];
+        for (ptrdiff_t c = 1; c < p->chunks; c++) {
+            const partial *y = &p->partials[row * p->chunks + c];
+            add_pair(&x.sum, y->sum);
+            add_pair(&x.weight, y->weight);
+            x.counted |= y->counted;
+        }
+        w.tile = (RE(tile)){row, 1, 0, 1};
+        if (p->constant) RE(gather_scales)(&w);
+        RE(finish_row)(p, extra, row, &w.scale[0], &x);
+        if ((row + 1) % p->inner == 0) RE(end_outer_row)(p, extra, row / p->inner, 0, 1);
+    }
+}
+
+static double RE(finish)(plan *p) {
+    ptrdiff_t tasks = p->blocks * p->chunks;
+    if (p->chunks > 1) RE(finish_chunked_rows)(p);
+    for (int a = 0; a < N_GRADS; a++) {
+        const collector *c = &p->collect[a];
+        if (!p->gradient[a].data || c->mode != GLOBAL) continue;
+        if (c->whole_event) {
+            for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
+                for (ptrdiff_t b = 1; b < p->blocks; b++) RE(fold_accumulators)(p, c, chunk, b * p->chunks + chunk);
+                RE(hand_out)(p, a, chunk, 0, chunk);
+            }
+        } else {
+            for (ptrdiff_t t = 1; t <= tasks; t++) RE(fold_accumulators)(p, c, 0, t);
+            RE(hand_out)(p, a, 0, 0, 0);
+        }
+    }
+    if (p->reduction == NONE) return 0;
+    pair total = {0, 0};
+    for (ptrdiff_t t = 0; t <= tasks; t++) add_pair(&total, p->totals[t]);
+    return p->reduction == MEAN ? value_of(total) / (double)p->rows : value_of(total);
+}

@@ -1,0 +1,120 @@
+"""Build of the compiled core: one object of the kernels per instruction set level, OpenMP where the compiler
+has it.
+
+Environment: FASTELBO_OPENMP=0 builds without OpenMP; FASTELBO_SANITIZE=address,undefined (any -fsanitize=
+list) builds for that sanitizer; CC and CFLAGS as usual.
+"""
+
+import os
+import platform
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+SRC = Path("fastelbo", "src")
+# Contraction would let the compiler choose which products are fused, and so the bits. Without errno and traps
+# to think of, it can turn selections into vector code; neither option changes a result.
+FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+]
+X86_LEVELS = {
+    "baseline": [],
+    "v3": ["-march=x86-64-v3"],
+    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def is_x86_64() -> bool:
+    return platform.machine().lower() in {"x86_64", "amd64"} and sys.maxsize > 2**32
+
+
+class BuildKernels(build_ext):
+    """Compiles kernels.c once per level, each with its own flags, and links the objects in."""
+
+    def build_extension(self, ext: Extension) -> None:
+        self.force = True  # the environment chooses the build, and the time stamps know nothing of it
+        if not self.builds("#include <Python.h>\nint main(void) { return 0; }\n"):
+            raise CompileError(
+                "fastelbo is compiled here, which takes a C compiler (gcc or clang) and Python's headers, and "
+                "one of them is missing: on Debian, apt install gcc python3-dev"
+            )
+        sanitize = os.environ.get("FASTELBO_SANITIZE")
+        extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else ["-g0"]
+        openmp = self.openmp_flags()
+        ext.extra_compile_args = [*FLAGS, *openmp, *extra]
+        ext.extra_link_args = [*openmp, *extra]
+        levels = X86_LEVELS if is_x86_64() else {"baseline": []}
+        if is_x86_64():
+            ext.define_macros.append(("FASTELBO_X86_LEVELS", "1"))
+
+        def compile_level(level: str) -> list[str]:
+            return self.compiler.compile(
+                [str(SRC / "kernels.c")],
+                output_dir=str(Path(self.build_temp, level)),
+                macros=[("ISA", level)],
+                extra_postargs=[*FLAGS, "-fopenmp-simd", *extra, *levels[level]],
+                depends=ext.depends,
+            )
+
+        self.mkpath(self.build_temp)
+        with ThreadPoolExecutor() as pool:
+            ext.extra_objects = [name for objects in pool.map(compile_level, levels) for name in objects]
+        super().build_extension(ext)
+
+    def openmp_flags(self) -> list[str]:
+        """What the compiler and linker need for OpenMP."""
+        if os.environ.get("FASTELBO_OPENMP") == "0":
+            reason = "FASTELBO_OPENMP=0"
+        elif self.builds(
+            "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n", "-fopenmp"
+        ):
+            return ["-fopenmp"]
+        else:
+            reason = "this compiler has no OpenMP (-fopenmp)"
+        self.announce(f"fastelbo: {reason}: building without it, calls will use one thread", level=3)
+        return []
+
+    def builds(self, program: str, *flags: str) -> bool:
+        """Whether a program compiles and links: a compiler may take a flag and lack the runtime."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(program)
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=list(flags))
+                self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=list(flags))
+            except Exception:  # each compiler class has errors of its own
+                return False
+        return True
+
+
+extension = Extension(
+    "fastelbo._core",
+    sources=["fastelbo/_core.pyx", *[str(SRC / name) for name in ("plan.c", "dispatch.c", "threads.c")]],
+    depends=[str(path) for path in sorted(SRC.glob("*.h"))] + [str(SRC / "kernels.c")],
+    include_dirs=[np.get_include(), "fastelbo"],
+    define_macros=[
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+        *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
+    ],
+    py_limited_api=not FREE_THREADED,
+)
+
+setup(
+    ext_modules=[extension],
+    cmdclass={"build_ext": BuildKernels},
+    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)
