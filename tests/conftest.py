@@ -1,0 +1,33 @@
+"""Which fastelbo is tested, and how hard Hypothesis tries.
+
+`HYPOTHESIS_PROFILE=large pytest` runs the large search, with more random cases in the accuracy tests too; the
+default, "ci", is small and the same on every run.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.append(str(Path(__file__).parent))  # for `import oracles, strategies`, by any import mode of pytest
+
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # 60 digits are slow, and that is no failure
+settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)
+settings.register_profile("large", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure() -> None:
+    """Stop where the source tree, which has no compiled core, would be imported for the installed package."""
+    spec = importlib.util.find_spec("fastelbo")
+    if spec is None:
+        raise pytest.UsageError("fastelbo is not installed: pip install -e '.[test]'")
+    folder = Path(spec.origin or "").parent
+    if not any(path.suffix in (".so", ".pyd") for path in folder.glob("_core*")):
+        raise pytest.UsageError(
+            f"{folder} is the source tree, without a compiled core, and hides the installed package:"
+            " run `pytest` instead of `python -m pytest`, or install with pip install -e '.[test]'"
+        )

@@ -1,0 +1,232 @@
+"""The losses at 60 digits, elementwise, and the sizes by which the precision policy measures an error.
+
+Written from the definitions in terms of σ², not from the kernels: a scale is σ² = rawᵏ or σ² = e^(k·raw), so
+log σ², its slope and every power of σ² follow from one table row. `test_gradients` confirms the gradients
+below by numerical differentiation of the values below, at 60 digits too.
+
+Every quantity is the sum of the signed terms of its formula. Its *size* is what the policy's bounds multiply:
+the sum of the terms' absolute values for a value, the largest of them for a gradient.
+
+Infinite inputs
+---------------
+r = x − mean (Δ in the KL) and d = log σ²_q − log σ²_p are formed first: inf − inf there, or NaN in an
+argument the formula uses, gives NaN. Then the limit in the infinite arguments, the finite ones held, and NaN
+where there is none. The arithmetic of mpmath (inf·0 and inf − inf are NaN, 1/inf is 0) finds it, except for
+r²·inf at r = 0, which is 0, and for the values, where one term outgrows another:
+
+    NLL   log σ² = +inf: +inf for every r           KL   Δ or d infinite: +inf
+          log σ² = −inf: +inf, but −inf for r = 0        (no term is negative)
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from mpmath import mp, mpf
+
+DIGITS = 60
+mp.dps = DIGITS
+
+#: name: (is σ² a power of raw, or an exponential of it; k)
+SCALES = {
+    "var": ("power", 1),
+    "std": ("power", 2),
+    "logvar": ("exp", 1),
+    "logstd": ("exp", 2),
+    "precision": ("power", -1),
+}
+LINEAR = tuple(name for name, (kind, _) in SCALES.items() if kind == "power")
+LOG = tuple(name for name, (kind, _) in SCALES.items() if kind == "exp")
+NLL_MEMBERS = ("value", "x", "mean", "scale")
+KL_MEMBERS = ("value", "mean", "scale", "prior_mean", "prior_scale")
+
+#: τσ² of 53-bit numbers has 159 bits: two variances of linear form that differ by less are equal
+SAME = mpf(2) ** -165
+
+Terms = tuple[mpf, ...]
+
+
+def raw_of(name: str, logvar):
+    """Float64 array of the scale's argument for a given log σ²: for making inputs, never for checking."""
+    kind, k = SCALES[name]
+    with np.errstate(over="ignore", under="ignore"):
+        return np.exp(np.asarray(logvar) / k) if kind == "power" else np.asarray(logvar) / k
+
+
+def logvar(name: str, raw: mpf) -> mpf:
+    kind, k = SCALES[name]
+    return k * (mp.log(raw) if kind == "power" else raw)
+
+
+def var(name: str, raw: mpf, power: int = 1) -> mpf:
+    kind, k = SCALES[name]
+    return raw ** (k * power) if kind == "power" else mp.exp(k * power * raw)
+
+
+def slope(name: str, raw: mpf, power: int = 0) -> mpf:
+    """(d log σ² / d raw)·(σ²)^power, as one power of raw, so that it has a limit where the product has."""
+    kind, k = SCALES[name]
+    if kind == "power":
+        return k * raw ** (k * power - 1)
+    return k * mp.exp(k * power * raw) if power or mp.isnan(raw) else mpf(k)
+
+
+def _times(delta: mpf, factor: mpf) -> mpf:
+    return mpf(0) if delta == 0 and not mp.isnan(factor) else delta * factor
+
+
+def nll_terms(member: str, x: mpf, mean: mpf, name: str, raw: mpf) -> Terms:
+    r, s = x - mean, logvar(name, raw)
+    if member == "value":
+        if mp.isinf(s) and not mp.isnan(r):
+            return (-mp.inf if s < 0 and r == 0 else mp.inf,)
+        return mp.log(2 * mp.pi) / 2, s / 2, _times(r * r, var(name, raw, -1)) / 2
+    if member == "scale":
+        return slope(name, raw) / 2, -_times(r * r, slope(name, raw, -1)) / 2
+    return (_times(r, var(name, raw, -1)) * (1 if member == "x" else -1),)
+
+
+def kl_terms(member: str, mean: mpf, prior_mean: mpf, q: str, raw: mpf, p: str, prior_raw: mpf) -> Terms:
+    delta, d = mean - prior_mean, logvar(q, raw) - logvar(p, prior_raw)
+    if member.endswith("mean"):
+        return (_times(delta, var(p, prior_raw, -1)) * (-1 if member == "prior_mean" else 1),)
+    if mp.isnan(d):
+        return (d,)
+    if member == "value" and not mp.isnan(delta) and (mp.isinf(delta) or mp.isinf(d)):
+        return (mp.inf,)
+    # e^d − 1 and e^d − 1 − d lose the digits of d and of d²
+    lost = max(0, -int(mp.mag(d))) if d and mp.isfinite(d) else 0
+    equal = d == 0 or (abs(d) < SAME and (q in LINEAR or p in LINEAR))
+
+    def half(minuend: mpf, subtrahend: mpf) -> mpf:
+        return mpf(0) if equal else (minuend - subtrahend) / 2
+
+    with mp.workprec(mp.prec + 2 * lost):
+        if member == "value":
+            h = half(var(q, raw) * var(p, prior_raw, -1) - 1, logvar(q, raw) - logvar(p, prior_raw))
+            return h, _times(delta * delta, var(p, prior_raw, -1)) / 2
+        if member == "scale":
+            return (half(slope(q, raw, 1) * var(p, prior_raw, -1), slope(q, raw)),)
+        per_var = slope(p, prior_raw, -1)
+        return half(slope(p, prior_raw), var(q, raw) * per_var), -_times(delta * delta, per_var) / 2
+
+
+class Exact(NamedTuple):
+    """Object arrays of mpf: the answer, and what the bound multiplies."""
+
+    value: np.ndarray
+    size: np.ndarray
+
+
+def _scale(prefix: str, scales: dict) -> tuple[str, object]:
+    """Take the scale with this prefix out of the keywords; without one the variance is 1."""
+    given = [(name, scales[prefix + name]) for name in SCALES if prefix + name in scales]
+    return given[0] if given else ("logvar", 0.0)
+
+
+def _exact(argument) -> np.ndarray:
+    """Object array of mpf, each exactly the number given."""
+    with np.errstate(invalid="ignore"):  # NaN
+        return np.frompyfunc(mpf, 1, 1)(np.asarray(argument).astype(object))
+
+
+def _evaluate(terms: Callable[..., Terms], members: Iterable[str], *arrays) -> dict[str, Exact]:
+    def one(member: str, *arguments: mpf) -> tuple[mpf, mpf]:
+        found = terms(member, *arguments)
+        sizes = [abs(term) for term in found]
+        return sum(found, mpf(0)), sum(sizes) if member == "value" else max(sizes)
+
+    function = np.frompyfunc(one, 1 + len(arrays), 2)
+    return {member: Exact(*map(np.asarray, function(member, *arrays))) for member in members}
+
+
+def nll(x, mean, members: Iterable[str] = NLL_MEMBERS, **scale) -> dict[str, Exact]:
+    """Members of the NLL before any sum, in the shape that the arguments broadcast to."""
+    name, raw = _scale("", scale)
+    return _evaluate(nll_terms, members, _exact(x), _exact(mean), name, _exact(raw))
+
+
+def kl(mean, prior_mean=0.0, members: Iterable[str] = KL_MEMBERS, **scales) -> dict[str, Exact]:
+    """Members of the KL before any sum, in the shape that the arguments broadcast to."""
+    (q, raw), (p, prior_raw) = _scale("", scales), _scale("prior_", scales)
+    arguments = _exact(mean), _exact(prior_mean), q, _exact(raw), p, _exact(prior_raw)
+    return _evaluate(kl_terms, members, *arguments)
+
+
+def sum_to(array, full_shape: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Sum elementwise gradients over all that an argument of this shape was broadcast over."""
+    array = np.broadcast_to(array, full_shape)
+    own = (1,) * (array.ndim - len(shape)) + tuple(shape)
+    axes = tuple([i for i, n in enumerate(own) if n == 1])
+    return np.asarray(array.sum(axis=axes), object).reshape(shape)
+
+
+def logvar_slack(q: str, raw, p: str, prior_raw, dtype) -> dict[str, np.ndarray]:
+    """How far value and ∂d may move when d is wrong by the 3u·max(|s_q|, |s_p|) allowed to mixed forms.
+
+    ½h and ½expm1 are convex, so each moves most at one end of the interval.
+    """
+    functions = (lambda d: mp.exp(d) - d, mp.exp)  # h and expm1, but for constants
+
+    def one(raw: mpf, prior_raw: mpf) -> tuple[mpf, mpf, mpf]:
+        s_q, s_p = logvar(q, raw), logvar(p, prior_raw)
+        d, error = s_q - s_p, 1.5 * eps(dtype) * max(abs(s_q), abs(s_p))
+        value, grad = [max(abs(f(d + error) - f(d)), abs(f(d - error) - f(d))) / 2 for f in functions]
+        return value, grad * abs(slope(q, raw)), grad * abs(slope(p, prior_raw))
+
+    slacks = np.frompyfunc(one, 2, 3)(_exact(raw), _exact(prior_raw))
+    return dict(zip(("value", "scale", "prior_scale"), slacks, strict=True))
+
+
+def eps(dtype) -> float:
+    """2u, a power of two: exact as a float, which unlike an mpf is quick to multiply an array with."""
+    return float(np.finfo(dtype).eps)
+
+
+def smallest(dtype) -> mpf:
+    """The smallest subnormal."""
+    return mpf(float(np.finfo(dtype).smallest_subnormal))
+
+
+def ulp(exact, dtype) -> np.ndarray:
+    """The distance between neighbouring floats of `dtype` at each exact number."""
+    digits = np.finfo(dtype).nmant + 1
+    return np.frompyfunc(
+        lambda y: max(mp.ldexp(1, int(mp.mag(y)) - digits), smallest(dtype)) if y else smallest(dtype), 1, 1
+    )(exact)
+
+
+def check(got, exact, bound, dtype, what: str = "") -> int:
+    """Assert |got − exact| ≤ bound wherever the answer is representable; if not, name the worst element.
+
+    Where the answer is not a normal number the bound is one smallest subnormal more, as rounding is absolute.
+    Returns how many answers were representable.
+    """
+    got, exact, bound = np.broadcast_arrays(np.asarray(got), np.asarray(exact), np.asarray(bound))
+    largest, normal = mpf(float(np.finfo(dtype).max)), mpf(float(np.finfo(dtype).tiny))
+    worst, report, checked = mpf(0), "", 0
+    for index in np.ndindex(exact.shape):
+        y, allowed = exact[index], bound[index]
+        if abs(y) + allowed > largest:
+            continue
+        checked += 1
+        allowed += smallest(dtype) if abs(y) < normal else 0
+        error = abs(mpf(float(got[index])) - y)
+        ratio = error / allowed if allowed else mp.inf if error else mpf(0)
+        if ratio > worst or mp.isnan(ratio):
+            worst = mp.inf if mp.isnan(ratio) else ratio
+            report = f"{got[index]!r} for {mp.nstr(y, 20)} at {index} is {mp.nstr(worst, 4)} × the bound"
+    assert worst <= 1, f"{what}: {report}"
+    return checked
+
+
+def kind(y: mpf, size: mpf, dtype) -> str:
+    """Class of an exact answer as a float: nan, inf, -inf, finite; "any" within 16·eps·size of overflow."""
+    if mp.isnan(y):
+        return "nan"
+    if mp.isinf(y):
+        return "inf" if y > 0 else "-inf"
+    beyond = abs(y) - mpf(float(np.finfo(dtype).max))
+    if abs(beyond) <= 16 * eps(dtype) * size:
+        return "any"
+    return "finite" if beyond < 0 else "inf" if y > 0 else "-inf"

@@ -1,0 +1,206 @@
+"""The precision policy against 60 digits: value and gradients of every loss, scale and dtype.
+
+The bounds are the policy's own (u = 2⁻²⁴ or 2⁻⁵³, eps = 2u), nowhere fitted to what comes out:
+
+    NLL       10·eps·Σ|term|                                KL against N(0, I)  4 ULP logvar, logstd; 6 others
+    gradient  6·eps·|largest term of its formula|           KL of pairs         6 ULP log form, 8 linear form
+    mixed     a log form against a linear one: d may be wrong by 3u·max(|s_q|, |s_p|), and value and gradient
+              by what follows from that, on top of the bound for the linear form
+    sums      10·eps·Σ|term| is 6 eps an element and 8 additions of u, 4 eps; so a gradient summed over what
+              its argument was broadcast over has 11·eps·Σ|largest term|, with the last rounding
+"""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+import fastelbo as fe
+import oracles
+import strategies
+from oracles import LINEAR, LOG, eps, ulp
+
+COUNT = 2000 if os.environ.get("HYPOTHESIS_PROFILE") == "large" else 60  # elements a case
+DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
+NAMES = pytest.mark.parametrize("name", oracles.SCALES)
+PAIRS = list(itertools.product(oracles.SCALES, repeat=2))
+TENS = [10.0**-k for k in range(19)]  # 1 … 1e-18
+
+
+def rounded(array, dtype):
+    """To the nearest float of the dtype, kept finite."""
+    return np.clip(array, -np.finfo(dtype).max / 4, np.finfo(dtype).max / 4).astype(dtype)
+
+
+def usable(name, raw):
+    """Where the scale's argument has survived its dtype's range."""
+    return np.isfinite(raw) & ((raw > 0) if name in LINEAR else True)
+
+
+# --- NLL ------------------------------------------------------------------------------------------
+
+#: regime: (log σ², r in units of σ), each a function of a generator and a count
+REGIMES = {
+    "moderate": (lambda g, n: g.normal(0, 3, n), lambda g, n: g.normal(0, 3, n)),
+    "near the optimum": (lambda g, n: g.normal(0, 3, n), lambda g, n: 1 + g.normal(0, 1e-3, n)),
+    "log term near 0": (lambda g, n: g.normal(0, 1e-4, n), lambda g, n: g.normal(0, 1e-4, n)),
+    "sigma 1e-30": (lambda g, n: np.full(n, 2 * np.log(1e-30)), lambda g, n: g.normal(0, 30, n)),
+    "sigma 1e30": (lambda g, n: np.full(n, 2 * np.log(1e30)), lambda g, n: g.normal(0, 30, n)),
+    "logvar -1000": (lambda g, n: np.full(n, -1000.0), lambda g, n: g.normal(0, 30, n)),
+    "logvar 1000": (lambda g, n: np.full(n, 1000.0), lambda g, n: g.normal(0, 30, n)),
+    "r 1e25, logvar 100": (lambda g, n: np.full(n, 100.0), lambda g, n: g.normal(0, 1e25 / np.exp(50), n)),
+    "whole range": (lambda g, n: g.uniform(-85, 85, n), lambda g, n: 10 ** g.uniform(-15, 15, n)),
+    "beyond": (lambda g, n: g.uniform(-700, 700, n), lambda g, n: 10 ** g.uniform(-15, 150, n)),
+}
+
+
+def nll_inputs(regime, name, dtype, count=COUNT):
+    """x, mean and raw. σ is that of the regime only as far as raw and r can be stated in the dtype."""
+    generator = np.random.default_rng(len(regime))
+    logvar, units = (draw(generator, count) for draw in REGIMES[regime])
+    with np.errstate(over="ignore", under="ignore"):
+        raw = oracles.raw_of(name, logvar).astype(dtype)
+        r = rounded(units * np.exp(logvar / 2), dtype)
+        mean = rounded(generator.normal(0, 4, count) * np.exp(logvar / 2), dtype)
+        x = mean + r
+    x[::3], mean[::3] = r[::3], 0  # a third without cancellation
+    keep = usable(name, raw) & np.isfinite(x)
+    return x[keep], mean[keep], raw[keep]
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@NAMES
+@DTYPES
+def test_nll_elements(regime, name, dtype):
+    x, mean, raw = nll_inputs(regime, name, dtype)
+    if not x.size:  # no such σ in this dtype
+        assert name in LINEAR
+        return
+    got = fe.gaussian_nll_grad(x, mean, **{name: raw}, axis=(), wrt=("x", "mean", "scale"))
+    exact = oracles.nll(x, mean, **{name: raw})
+    for member, bound in zip(got._fields, (10, 6, 6, 6), strict=True):
+        value, size = exact[member]
+        what = f"{regime}, {name}: {member}"
+        checked = oracles.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
+        assert checked or member != "value"
+
+
+@NAMES
+@DTYPES
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, 33, 1000, 4097, 100_003, 10_000_000])
+def test_nll_rows(name, dtype, length):
+    """Rows of one repeated element, where rounding errors don't average out; and of 7 elements in turn."""
+    x, mean, raw = nll_inputs("moderate", name, dtype, 7)
+    exact = oracles.nll(x, mean, **{name: raw})
+    for i in range(3):
+        arguments = [np.broadcast_to(array[i], length) for array in (x, mean)]
+        for scale in (raw[i], np.broadcast_to(raw[i], length)):  # one for the event, and one for each element
+            got = fe.gaussian_nll_grad(*arguments, **{name: scale}, axis=-1, wrt="scale")
+            value, size = exact["value"]
+            bound = 10 * eps(dtype) * size[i] * length
+            oracles.check(got.value, value[i] * length, bound, dtype, f"constant row of {length}, {name}")
+            if np.ndim(scale) == 0:
+                value, size = exact["scale"]
+                bound = 11 * eps(dtype) * size[i] * length
+                oracles.check(got.scale, value[i] * length, bound, dtype, f"∂{name} over {length}")
+    turns = np.arange(min(length, 100_003)) % 7
+    weights = np.bincount(turns, minlength=7)
+    got = fe.gaussian_nll(x[turns], mean[turns], **{name: raw[turns]})
+    value, size = exact["value"]
+    bound = 10 * eps(dtype) * (size * weights).sum()
+    oracles.check(got, (value * weights).sum(), bound, dtype, f"{name}, 7 elements in turn")
+
+
+# --- KL -------------------------------------------------------------------------------------------
+
+
+def ulps(q: str, p: str | None) -> int:
+    """The policy's bound for a KL, in ULP; a mixed pair has its slack on top of the linear form's."""
+    if p is None:
+        return 4 if q in LOG else 6
+    return 6 if q in LOG and p in LOG else 8
+
+
+def check_kl(mean, prior_mean, scales, dtype, what):
+    """Value, gradients and sums of the elementwise KL of these arguments (1-d, of one length)."""
+    prior_mean = np.broadcast_to(np.asarray(prior_mean, dtype), mean.shape)
+    (q, p), (raw, prior_raw) = [*scales, None][:2], [*scales.values(), None][:2]
+    prior = p and p.removeprefix("prior_")
+    members = oracles.KL_MEMBERS[: 5 if p else 4]
+    got = fe.gaussian_kl_grad(mean, prior_mean=prior_mean, **scales, axis=(), wrt=members[1:])
+    exact = oracles.kl(mean, prior_mean, members, **scales)
+    mixed = p is not None and (q in LOG) != (prior in LOG)
+    slack = oracles.logvar_slack(q, raw, prior, prior_raw, dtype) if mixed else {}
+    value_bound = ulps(q, prior) * ulp(exact["value"].value, dtype) + slack.get("value", 0)
+    assert np.all(got.value >= 0)
+    assert oracles.check(got.value, exact["value"].value, value_bound, dtype, f"{what}: value")
+    for member in members[1:]:
+        value, size = exact[member]
+        bound = 6 * eps(dtype) * size + slack.get(member, 0)
+        oracles.check(getattr(got, member), value, bound, dtype, f"{what}: ∂{member}")
+
+    # A sum has the same promise; its ULP is that of the sum
+    total = fe.gaussian_kl(mean, prior_mean=prior_mean, **scales)
+    value = exact["value"].value.sum()
+    bound = ulps(q, prior) * ulp(value, dtype) + np.sum(slack.get("value", 0))
+    assert total >= 0
+    oracles.check(total, value, bound, dtype, f"{what}: sum")
+
+
+@pytest.mark.parametrize("size", TENS)
+@DTYPES
+def test_kl_to_standard_normal(size, dtype):
+    """q differs from N(0, I) by `size`, in mean and log σ², and in either alone."""
+    generator = np.random.default_rng(1)
+    for name in oracles.SCALES:
+        for in_mean, in_scale in ((1, 1), (0, 1), (1, 0)):
+            mean = (in_mean * size * generator.normal(size=COUNT)).astype(dtype)
+            raw = oracles.raw_of(name, in_scale * size * generator.normal(size=COUNT)).astype(dtype)
+            check_kl(mean, 0, {name: raw}, dtype, f"{name}, {size:g} × {(in_mean, in_scale)}")
+
+
+@pytest.mark.parametrize("size", TENS)
+@DTYPES
+def test_kl_of_pairs(size, dtype):
+    """q differs from p by `size` standard deviations and `size` in log σ², at p of any σ."""
+    generator = np.random.default_rng(2)
+    for q, p in PAIRS:
+        s_p, prior_mean = generator.normal(0, 3, COUNT), generator.normal(size=COUNT)
+        s_q = s_p + size * generator.normal(size=COUNT)
+        mean = prior_mean + size * generator.normal(size=COUNT) * np.exp(s_p / 2)
+        scales = {q: oracles.raw_of(q, s_q).astype(dtype), f"prior_{p}": oracles.raw_of(p, s_p).astype(dtype)}
+        check_kl(mean.astype(dtype), prior_mean.astype(dtype), scales, dtype, f"{q}, {p}, {size:g}")
+
+
+@pytest.mark.parametrize("reach", [10, 80, 350])
+@DTYPES
+def test_kl_of_far_scales(reach, dtype):
+    """Log variances anywhere in ±reach: σ²_q ≪ σ²_p, ratios that over- and underflow, answers that fit."""
+    generator = np.random.default_rng(3)
+    for q, p in [(name, None) for name in oracles.SCALES] + PAIRS:
+        s_q, s_p = generator.uniform(-reach, reach, (2, COUNT))
+        with np.errstate(over="ignore", under="ignore"):
+            scales = {q: oracles.raw_of(q, s_q).astype(dtype)}
+            keep = usable(q, scales[q])
+            if p is not None:
+                scales[f"prior_{p}"] = oracles.raw_of(p, s_p).astype(dtype)
+                keep &= usable(p, scales[f"prior_{p}"])
+            mean = rounded(generator.normal(size=COUNT) * np.exp((s_p if p else 0) / 2), dtype)
+        scales = {name: raw[keep] for name, raw in scales.items()}
+        check_kl(mean[keep], 0, scales, dtype, f"{q}, {p}, ±{reach}")
+
+
+@DTYPES
+@NAMES
+@pytest.mark.parametrize("length", [17, 4097, 10_000_000])
+def test_kl_constant_rows(name, dtype, length):
+    mean = dtype(0.3)
+    q, p = {name: dtype(oracles.raw_of(name, -0.7))}, {f"prior_{name}": dtype(oracles.raw_of(name, 0.4))}
+    for raws in (q, q | p):
+        value = oracles.kl(mean, members=("value",), **raws)["value"].value.item() * length
+        bound = ulps(name, name if len(raws) == 2 else None) * ulp(value, dtype)
+        for key in (None, name):  # all constant, or q's scale an element each
+            spread = {k: np.broadcast_to(raw, length) if k == key else raw for k, raw in raws.items()}
+            got = fe.gaussian_kl(np.broadcast_to(mean, length), **spread)
+            oracles.check(got, value, bound, dtype, f"constant row of {length}, {name}")

@@ -1,0 +1,263 @@
+"""One result, to the last bit, for the same values in any layout, and in any dtype that holds them exactly.
+
+And wherever the results go: a gradient is the same in an output of any layout.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import as_strided
+
+import fastelbo as fe
+import oracles
+import strategies
+
+RNG = np.random.default_rng(5)
+MEMBERS = {"nll": oracles.NLL_MEMBERS, "kl": oracles.KL_MEMBERS}
+OPERANDS = {"nll": ("x", "mean", "logstd"), "kl": ("mean", "prior_mean", "var", "prior_precision")}
+NAN = np.float32(np.nan)
+LARGE = (40, 3, 1151)  # beyond the size from which threads are used
+DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
+LOSSES = pytest.mark.parametrize("loss", OPERANDS)
+
+
+def _transposed(array):
+    return np.array(array.T).T
+
+
+def _field(array):
+    """A field of packed records: neither aligned nor contiguous."""
+    records = np.zeros(array.shape, np.dtype([("flag", np.int8), ("x", array.dtype), ("id", np.int16)]))
+    records["x"] = array
+    return records["x"]
+
+
+def _inner_reversed(array):
+    return array[..., ::-1].copy()[..., ::-1] if array.ndim else array.copy()
+
+
+def _swapped_field(array):
+    return _field(array.astype(array.dtype.newbyteorder("S")))
+
+
+LAYOUTS = strategies.LAYOUTS | {
+    "transposed": _transposed,
+    "inner reversed": _inner_reversed,
+    "field": _field,
+    "swapped field": _swapped_field,
+}
+OUTPUTS = ("contiguous", "fortran", "reversed", "spaced", "transposed", "inner reversed")
+AXES = pytest.mark.parametrize("axis", [-1, (0, 2), ()])
+
+
+def bits(array) -> np.ndarray:
+    """As integers, to compare; any NaN is as good as another."""
+    array = np.asarray(array)
+    return np.where(np.isnan(array), NAN, array).view(f"u{array.itemsize}")
+
+
+def assert_same(got, want, what="") -> None:
+    """The same bits, member by member, and NumPy's dtype and shape with them."""
+    results = (got, want) if isinstance(want, tuple) else ((got,), (want,))
+    for i, (mine, expected) in enumerate(zip(*results, strict=True)):
+        assert (mine is None) == (expected is None)
+        if mine is not None:
+            assert np.asarray(mine).dtype == np.asarray(expected).dtype
+            np.testing.assert_array_equal(bits(mine), bits(expected), f"{what}: member {i}", strict=True)
+
+
+def evaluate(loss, arguments, **options):
+    return getattr(fe, f"gaussian_{loss}_grad")(**arguments, wrt=MEMBERS[loss][1:], **options)
+
+
+def value(loss, arguments, **options):
+    return getattr(fe, f"gaussian_{loss}")(**arguments, **options)
+
+
+def inputs(loss, dtype, shape=LARGE):
+    arrays = [RNG.uniform(0.25, 2, shape).astype(dtype) for _ in OPERANDS[loss]]
+    return dict(zip(OPERANDS[loss], arrays, strict=True))
+
+
+def mapped(array, folder):
+    path = folder / str(id(array))
+    array.tofile(path)
+    return np.memmap(path, array.dtype, "r", shape=array.shape)
+
+
+@AXES
+@DTYPES
+@LOSSES
+def test_every_layout_gives_the_same_bits(loss, dtype, axis, tmp_path):
+    arguments = inputs(loss, dtype)
+    want = evaluate(loss, arguments, axis=axis)
+    layouts = LAYOUTS | {"memory-mapped": lambda array: mapped(array, tmp_path)}
+    for (layout, make), name in zip(layouts.items(), itertools.cycle(arguments), strict=False):
+        views = {name: make(array) for name, array in arguments.items()}
+        assert_same(evaluate(loss, views, axis=axis), want, layout)
+        assert_same(value(loss, views, axis=axis), want.value, layout)
+        assert_same(evaluate(loss, arguments | {name: views[name]}, axis=axis), want, f"{layout}: {name}")
+
+
+@AXES
+@DTYPES
+@LOSSES
+def test_strides_of_0_give_the_bits_of_a_copy(loss, dtype, axis):
+    """Also where a whole argument, by its shape an element each, is one number in memory."""
+    arguments = inputs(loss, dtype)
+    repeats = {
+        "elements": lambda array: np.broadcast_to(array[..., :1], array.shape),
+        "rows": lambda array: np.broadcast_to(array[:1, :1], array.shape),
+        "one": lambda array: np.broadcast_to(array[0, 0, 0], array.shape),
+        "overlapping": lambda array: as_strided(array, array.shape, (0, array.itemsize, array.itemsize)),
+    }
+    for (what, make), name in itertools.product(repeats.items(), [None, *OPERANDS[loss]]):
+        views = {key: make(a) if name in (None, key) else a for key, a in arguments.items()}
+        copies = {key: np.array(view, order="C") for key, view in views.items()}
+        assert_same(evaluate(loss, views, axis=axis), evaluate(loss, copies, axis=axis), (what, name))
+
+
+@pytest.mark.parametrize("shape", [(), (1151,), (3, 1), (40, 3, 1), (40, 1, 1), (1, 3, 1151)])
+@DTYPES
+@LOSSES
+def test_broadcast_scales_of_every_layout_give_the_same_bits(loss, dtype, shape):
+    arguments = inputs(loss, dtype)
+    for name in OPERANDS[loss][2:]:
+        arguments[name] = RNG.uniform(0.25, 2, shape).astype(dtype)
+    want = evaluate(loss, arguments)
+    for layout, make in LAYOUTS.items():
+        views = {name: make(array) for name, array in arguments.items()}
+        assert_same(evaluate(loss, views), want, layout)
+    equal = {name: arguments[name].reshape(-1)[0] for name in OPERANDS[loss][2:]}
+    views = arguments | {name: np.broadcast_to(one, shape) for name, one in equal.items()}
+    copies = arguments | {name: np.full(shape, one) for name, one in equal.items()}
+    assert_same(evaluate(loss, views), evaluate(loss, copies))
+
+
+@AXES
+@DTYPES
+@LOSSES
+def test_outputs_of_every_layout_get_the_same_bits(loss, dtype, axis):
+    arguments = inputs(loss, dtype)
+    want = evaluate(loss, arguments, axis=axis)
+    for layout in OUTPUTS:
+        out = tuple([LAYOUTS[layout](np.full_like(member, np.nan)) for member in want])
+        got = evaluate(loss, arguments, axis=axis, out=out)
+        assert all(mine is given for mine, given in zip(got, out, strict=True))
+        assert_same(got, want, layout)
+
+
+@st.composite
+def laid_out(draw, loss):
+    """A valid call, each array in some layout; and the same in contiguous arrays."""
+    _, operands, scales, options = draw(strategies.calls(loss))
+    kinds = st.sampled_from(tuple(LAYOUTS.values()))
+
+    def lay(argument):
+        return draw(kinds)(argument) if isinstance(argument, np.ndarray) else argument
+
+    def plain(argument):
+        native = isinstance(argument, np.ndarray) and argument.dtype.newbyteorder("=")
+        return np.array(argument, native) if native else argument
+
+    arguments = operands | scales
+    extras = {name: options.pop(name) for name in ("weight", "where")}
+    views = {name: lay(argument) for name, argument in arguments.items()}
+    given = {name: None if extra is None else lay(extra) for name, extra in extras.items()}
+    copies = {name: plain(argument) for name, argument in views.items()}
+    return views | given, copies | extras, options
+
+
+def check_layouts(loss, call, output):
+    views, copies, options = call
+    members = MEMBERS[loss]
+    if not any(name.startswith("prior_") and name != "prior_mean" for name in views):
+        members = [name for name in members if name != "prior_scale"]
+    grad = getattr(fe, f"gaussian_{loss}_grad")
+    want = grad(**copies, wrt=members[1:], **options)
+    assert_same(grad(**views, wrt=members[1:], **options), want)
+    assert_same(value(loss, views, **options), want.value)
+    out = tuple([
+        None if member is None or type(member) is float else LAYOUTS[output](np.full_like(member, np.nan))
+        for member in want
+    ])  # fmt: skip
+    assert_same(grad(**views, wrt=members[1:], out=out, **options), want)
+
+
+@given(laid_out("nll"), st.sampled_from(OUTPUTS))
+def test_nll_of_any_shape_and_layout(call, output):
+    check_layouts("nll", call, output)
+
+
+@given(laid_out("kl"), st.sampled_from(OUTPUTS))
+def test_kl_of_any_shape_and_layout(call, output):
+    check_layouts("kl", call, output)
+
+
+# --- dtypes -------------------------------------------------------------------------------------------------
+
+KINDS = [np.dtype(bool), *[np.dtype(kind + size) for kind in "iu" for size in "1248"]]
+
+
+def whole_range(kind) -> np.ndarray:
+    """Both ends of the integers of a dtype, and 1000 between."""
+    if kind.kind == "b":
+        return np.arange(1000) % 2 == 1
+    ends = np.iinfo(kind)
+    between = RNG.integers(ends.min, ends.max, 1000, kind, endpoint=True)
+    return np.concatenate([np.array([ends.min, 0, 1, ends.max - 1, ends.max], kind), between])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@DTYPES
+@LOSSES
+def test_integers_and_booleans_are_converted_as_numpy_does(loss, dtype, kind):
+    """To the nearest number of the computing dtype, which a weight, unlike the data, has no part in."""
+    exact = whole_range(kind)
+    arguments = inputs(loss, dtype, exact.shape)
+    name = OPERANDS[loss][0]
+    for make in (np.array, LAYOUTS["byte-swapped"], _field):
+        computing = np.result_type(kind, dtype)
+        got = evaluate(loss, arguments | {name: make(exact)}, axis=())
+        assert_same(got, evaluate(loss, arguments | {name: exact.astype(computing)}, axis=()))
+        got = evaluate(loss, arguments, axis=(), weight=make(exact))
+        assert_same(got, evaluate(loss, arguments, axis=(), weight=exact.astype(dtype)))
+
+
+@pytest.mark.parametrize("kind", ["i2", "u1", ">u8", "e", ">e", "?"])
+@LOSSES
+def test_scales_of_any_dtype(loss, kind):
+    """Positive scales, one for each element and one for each row."""
+    for shape in ((40, 33), (40, 1), (33,), ()):
+        arguments = inputs(loss, np.float32, (40, 33))
+        for name in OPERANDS[loss][2:]:
+            scale = RNG.integers(1, 9, shape).astype(kind)
+            floats = np.asarray(scale, np.result_type(scale, np.float32))
+            got, want = (evaluate(loss, arguments | {name: raw}) for raw in (scale, floats))
+            assert_same(got, want)
+
+
+@DTYPES
+@LOSSES
+def test_all_float16_numbers(loss, dtype):
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    arguments = inputs(loss, dtype, every.shape)
+    name = OPERANDS[loss][0]
+    with np.errstate(invalid="ignore"):  # NaN
+        want = evaluate(loss, arguments | {name: every.astype(dtype)}, axis=())
+    for make in (np.array, LAYOUTS["byte-swapped"], _field):
+        assert_same(evaluate(loss, arguments | {name: make(every)}, axis=()), want)
+
+
+@LOSSES
+def test_where_of_every_layout(loss):
+    arguments = inputs(loss, np.float32)
+    where = RNG.uniform(size=LARGE) < 0.5
+    want = evaluate(loss, arguments, where=where)
+    for layout, make in LAYOUTS.items():
+        assert_same(evaluate(loss, arguments, where=make(where)), want, layout)
+    removed = {name: np.where(where, array, np.nan) for name, array in arguments.items()}
+    assert_same(evaluate(loss, removed, where=where), want)

@@ -1,0 +1,135 @@
+"""`reduction` acts on the rows, and gradients are those of what is returned."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import fastelbo as fe
+from fastelbo import reference
+
+RNG = np.random.default_rng(1)
+X, MEAN, LOGVAR = (RNG.normal(size=(2, 5, 3)) for _ in range(3))
+LOSSES = {
+    "nll": (lambda **options: fe.gaussian_nll(X, MEAN, logvar=LOGVAR, **options), X.shape),
+    "kl": (lambda **options: fe.gaussian_kl(MEAN, logvar=LOGVAR, **options), X.shape),
+}
+GRADS = {
+    "nll": lambda **options: fe.gaussian_nll_grad(X, MEAN, logvar=LOGVAR, **options),
+    "kl": lambda **options: fe.gaussian_kl_grad(MEAN, logvar=LOGVAR, **options),
+}
+WEIGHT = RNG.uniform(size=(2, 5))
+WHERE = np.array([True, False, True])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [-1, (1, 2), (), None])
+def test_a_reduced_value_is_a_python_float(loss, dtype, axis):
+    arrays = [array.astype(dtype) for array in (X, MEAN, LOGVAR)]
+    call = fe.gaussian_nll if loss == "nll" else lambda _, *args, **options: fe.gaussian_kl(*args, **options)
+    rows = call(*arrays[:2], logvar=arrays[2], axis=axis)
+    for reduction, reduce in (("sum", np.sum), ("mean", np.mean)):
+        got = call(*arrays[:2], logvar=arrays[2], axis=axis, reduction=reduction)
+        assert type(got) is float
+        assert_allclose(got, reduce(rows.astype(float)), rtol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "options", [{"weight": WEIGHT}, {"where": WHERE}, {"weight": WEIGHT, "where": WHERE}, {"where": False}]
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_mean_divides_by_the_number_of_rows_whatever_weight_and_where_say(loss, options):
+    call, _ = LOSSES[loss]
+    assert_allclose(call(reduction="mean", **options), call(reduction="sum", **options) / 10)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("loss", GRADS)
+def test_gradients_are_those_of_the_value_returned(loss, reduction):
+    """Of its sum where reduction="none": by 4th-order central differences along a random direction."""
+    direction, step = RNG.normal(size=X.shape), 1e-3
+    grad = GRADS[loss](reduction=reduction, weight=WEIGHT, where=WHERE)
+
+    def total(t):
+        mean = MEAN + t * direction
+        logvar = LOGVAR + t * direction
+        options = {"logvar": logvar, "reduction": reduction, "weight": WEIGHT, "where": WHERE}
+        return np.sum(
+            fe.gaussian_nll(X, mean, **options) if loss == "nll" else fe.gaussian_kl(mean, **options)
+        )
+
+    slope = (8 * (total(step) - total(-step)) - (total(2 * step) - total(-2 * step))) / (12 * step)
+    assert_allclose(np.sum((grad.mean + grad.scale) * direction), slope, rtol=1e-9)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("loss", GRADS)
+def test_gradient_functions_return_the_value_of_the_value_functions(loss, reduction):
+    call, _ = LOSSES[loss]
+    got = GRADS[loss](reduction=reduction)
+    assert type(got.value) is float
+    assert got.value == call(reduction=reduction)
+
+
+def test_sums_are_accumulated_in_double_from_unrounded_rows():
+    """Rows of 2²³ + ½, which float32 cannot hold: two of them are 2²⁴ + 1."""
+    x = np.array([[4096.0, 1.0], [4096.0, 1.0]], np.float32)
+    options = {"var": 1.0, "full": False}
+    assert fe.gaussian_nll(x, 0.0, reduction="sum", **options) == 2.0**24 + 1
+    assert fe.gaussian_nll(x, 0.0, reduction="mean", **options) == 2.0**23 + 0.5
+    assert fe.gaussian_nll_grad(x, np.zeros_like(x), reduction="sum", **options).value == 2.0**24 + 1
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 0)])
+def test_the_mean_of_no_rows_is_nan_silently(shape):
+    x = np.empty(shape, np.float32)
+    with np.errstate(all="raise"):
+        assert np.isnan(fe.gaussian_nll(x, x, var=1.0, reduction="mean"))
+        assert np.isnan(fe.gaussian_kl(x, var=1.0, reduction="mean"))
+        assert fe.gaussian_nll(x, x, var=1.0, reduction="sum") == 0.0
+        got = fe.gaussian_nll_grad(x, x, var=np.float32(1.0), reduction="mean")
+    assert np.isnan(got.value)
+    assert got.mean.shape == shape
+    assert got.scale == 0.0
+
+
+def test_empty_events_are_rows_of_zero():
+    x = np.empty((3, 0))
+    assert fe.gaussian_nll(x, x, var=1.0, reduction="mean") == 0.0
+    assert fe.gaussian_kl(x, var=1.0, reduction="sum") == 0.0
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_1d_data_must_say_what_an_event_is(reduction):
+    x = X[0, :, 0]
+    for call in (
+        lambda **options: fe.gaussian_nll(x, 0.0, var=1.0, reduction=reduction, **options),
+        lambda **options: fe.gaussian_nll_grad(x, x, var=1.0, reduction=reduction, **options).value,
+        lambda **options: fe.gaussian_kl(x, var=1.0, reduction=reduction, **options),
+        lambda **options: fe.gaussian_kl_grad(0.0, var=x * x, reduction=reduction, **options).value,
+    ):
+        with pytest.raises(
+            ValueError, match=r"one event of size 5, or 5 observations\? pass axis=-1 or axis=\(\)"
+        ):
+            call()
+        divisor = {"sum": 1, "mean": 5}[reduction]
+        assert_allclose(call(axis=()), call(axis=-1) / divisor)
+        assert call(axis=-1) == call(axis=None)
+
+
+def test_1d_data_without_reduction_is_one_event():
+    x = X[0, 0]
+    assert_allclose(fe.gaussian_nll(x, x, var=1.0), reference.gaussian_nll(x, x, var=1.0))
+    assert isinstance(fe.gaussian_nll(x, x, var=1.0), np.float64)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_full_false_drops_half_log_2pi_for_each_counted_element(loss):
+    if loss == "kl":
+        with pytest.raises(TypeError, match="full"):
+            fe.gaussian_kl(MEAN, logvar=LOGVAR, full=False)
+        return
+    options = {"weight": WEIGHT, "where": WHERE}
+    call, _ = LOSSES[loss]
+    assert_allclose(call(**options) - call(full=False, **options), WEIGHT * 2 * 0.5 * np.log(2 * np.pi))
+    assert_allclose(call() - call(full=False), 3 * 0.5 * np.log(2 * np.pi))
