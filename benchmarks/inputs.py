@@ -1,0 +1,129 @@
+"""The inputs of the race: real data (digits, photographs) and the shapes of the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SHAPES = ((1, 2), (128, 32), (128, 784), (1024, 3072), (8192, 3072), (1, 10_000_000), (1_000_000, 8))
+PATCH = 16  # a photograph's row is one patch of 16×16 pixels × 3 colours = 768 values
+
+
+@dataclass(frozen=True)
+class Case:
+    """Named input arrays: `nll` holds what the NLL takes, `kl` what the KL takes, `var` the shared σ²."""
+
+    name: str
+    dtype: str
+    nll: dict[str, Array]
+    kl: dict[str, Array]
+    var: float
+
+    def args(self, op_args: tuple[str, ...], *, shared: bool) -> dict[str, Any]:
+        """The arguments of one loss; a shared variance is a scalar."""
+        source = self.nll if "x" in op_args else self.kl
+        return {k: self.var if k == "var" and shared else source[k] for k in op_args}
+
+
+def digits() -> Array:
+    """Scikit-learn's 1797 handwritten digits, 8×8 pixels of 0 … 16."""
+    from sklearn.datasets import load_digits
+
+    return cast("Array", load_digits().data)
+
+
+def photos() -> Array:
+    """Scikit-learn's two photographs (china.jpg, flower.jpg) as rows of patches, 8-bit values as floats."""
+    from sklearn.datasets import load_sample_images
+
+    rows = []
+    for image in load_sample_images().images:
+        h, w = (n - n % PATCH for n in image.shape[:2])
+        tiles = image[:h, :w].reshape(h // PATCH, PATCH, w // PATCH, PATCH, 3)
+        rows.append(tiles.transpose(0, 2, 1, 3, 4).reshape(-1, PATCH * PATCH * 3))
+    return np.concatenate(rows).astype(np.float64)
+
+
+def linear_vae(x: Array, latents: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What the best linear VAE makes of `x`: the inputs of its NLL, and of its KL.
+
+    The optimum is probabilistic PCA (Tipping & Bishop 1999; Lucas et al. 2019): the decoder returns
+    the mean, the posterior of a latent is N(m, σ²/λ) by the eigenvalue λ. The variance of a pixel
+    is that of its column, times how badly its row is reconstructed: a decoder that has learned
+    where it is unsure. For KL(q‖p), p lies halfway to N(0, I).
+    """
+    centre = x.mean(axis=0)
+    eigen, axes = np.linalg.eigh(np.cov(x, rowvar=False))
+    eigen, axes = eigen[: -latents - 1 : -1], axes[:, : -latents - 1 : -1]
+    scores = (x - centre) @ axes
+    mean = centre + scores @ axes.T
+    square = (x - mean) ** 2
+    row = square.mean(axis=1, keepdims=True)
+    var = np.maximum(square.mean(axis=0) * row, 1e-3 * square.mean() ** 2) / square.mean()
+    noise = square.sum(axis=1).mean() / (x.shape[1] - latents)
+    z_mean = scores * np.sqrt(eigen - noise) / eigen
+    z_logvar = np.broadcast_to(np.log(noise / eigen), z_mean.shape)
+    kl = {"mean": z_mean, "logvar": z_logvar, "prior_mean": z_mean / 2, "prior_logvar": z_logvar / 2}
+    return {"x": x, "mean": mean, "var": var, "logvar": np.log(var)}, kl
+
+
+def synthetic(shape: tuple[int, int], dtype: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Normal variates of a shape of the field; log-variances around −1."""
+    draw = np.random.default_rng(2013).standard_normal
+    x, mean = (draw(shape, dtype=dtype) for _ in range(2))
+    logvar, prior = (0.5 * draw(shape, dtype=dtype) - 1 for _ in range(2))
+    nll = {"x": x, "mean": mean, "var": np.exp(logvar), "logvar": logvar}
+    return nll, {"mean": mean, "logvar": logvar, "prior_mean": x, "prior_logvar": prior}
+
+
+REAL = {"digits": (digits, 16), "photos": (photos, 64)}  # name: (rows, number of latents)
+CASES = (*REAL, *(f"{n}x{d}" for n, d in SHAPES))
+
+
+def shape_of(case: str) -> tuple[int, int] | None:
+    """Shape of a synthetic case; None for real data, which is small."""
+    if case in REAL:
+        return None
+    n, d = case.split("x")
+    return int(n), int(d)
+
+
+def load(case: str, dtype: str) -> Case:
+    """The arrays of a case, C-contiguous, of one dtype."""
+    shape = shape_of(case)
+    if shape is None:
+        rows, latents = REAL[case]
+        nll, kl = linear_vae(rows(), latents)
+    else:
+        nll, kl = synthetic(shape, np.dtype(dtype))
+
+    def convert(arrays: dict[str, Array]) -> dict[str, Array]:
+        return {k: np.ascontiguousarray(a, dtype) for k, a in arrays.items()}
+
+    nll, kl = convert(nll), convert(kl)
+    # not the optimum σ² = MSE, where the gradient vanishes and a comparison would say nothing
+    var = 2 * float(np.mean((nll["x"][:4096] - nll["mean"][:4096]) ** 2, dtype=np.float64))
+    return Case(case, dtype, nll, kl, float(np.dtype(dtype).type(var)))
+
+
+def save(args: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the arrays where other processes can load them; returns the paths in their place."""
+
+    def entry(name: str, arg: Any) -> Any:
+        path = folder / f"{name}.npy"
+        if np.ndim(arg):
+            np.save(path, arg)
+            return path
+        return arg
+
+    return {k: entry(k, a) for k, a in args.items()}
+
+
+def restore(saved: dict[str, Any]) -> dict[str, Any]:
+    """The counterpart of `save`: a private, writeable copy for the process that calls it."""
+    return {k: np.load(a) if isinstance(a, Path) else a for k, a in saved.items()}
