@@ -48,8 +48,8 @@ class BuildKernels(build_ext):
         self.force = True  # the environment chooses the build, and the time stamps know nothing of it
         if not self.builds("#include <Python.h>\nint main(void) { return 0; }\n"):
             raise CompileError(
-                "fastelbo is compiled here, which takes a C compiler (gcc or clang) and Python's headers, and "
-                "one of them is missing: on Debian, apt install gcc python3-dev"
+                "fastelbo is compiled here, which takes a C compiler (gcc or clang) and Python's headers, "
+                "and one of them is missing: on Debian, apt install gcc python3-dev"
             )
         sanitize = os.environ.get("FASTELBO_SANITIZE")
         extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else ["-g0"]

@@ -77,7 +77,9 @@ DEF PARALLEL_FROM = 1 << 17
 
 cdef const kernel_set *kernels = NULL
 cdef object default_axis = None, evaluate = None, results = None, get_num_threads = None
-cdef tuple default_wrt = ("mean", "scale")
+cdef tuple nll_fields = ("value", "x", "mean", "scale"), kl_fields = ("value", "mean", "scale", "prior_mean", "prior_scale")
+cdef int[4] nll_arguments = [-1, FIRST, SECOND, SCALE]
+cdef int[5] kl_arguments = [-1, FIRST, SCALE, SECOND, PRIOR]
 
 
 # ---- what this build and this machine are --------------------------------------------------------------------------
@@ -454,41 +456,57 @@ cdef object gradient_through(door *d, int argument, object like, object given):
                         v.stride[0] != 0, v.stride[1] != 0, given)
 
 
-cdef object gradients_through(door *d, int mean_argument, object mean, object scale, int mean_field, int fields, object out):
-    """Run a call for value and gradients by mean and scale: (value, mean's, scale's), or None"""
-    cdef object given_value = None, given_mean = None, given_scale = None, value = None, mean_gradient, scale_gradient
+cdef int wanted(object wrt, tuple fields) except -1:
+    """The gradients asked for, as bits by field; 0 for anything that needs a closer look"""
+    cdef int bits = 0, i
+    if type(wrt) is str:
+        wrt = (wrt,)
+    elif type(wrt) is not tuple:
+        return 0
+    for name in <tuple>wrt:
+        if name not in fields:
+            return 0
+        bits |= 1 << fields.index(name)
+    return 0 if bits & 1 else bits  # "value" is no gradient
+
+
+cdef object gradients_through(door *d, tuple fields, const int *argument, tuple likes, object wrt, object out):
+    """Run a call for value and gradients; None if the general call must see to it. By field: argument[i] is its number,
+    likes[i] the argument as passed, whose shape its gradient has."""
+    cdef int bits = wanted(wrt, fields), count = len(fields), i, j
+    cdef list found = [None] * count
+    cdef object given = None
     cdef double total = 0
-    cdef int i
-    if out is not None:
-        if type(out) is not tuple or len(<tuple>out) != fields:
+    cdef bint reduced = d.call.reduction != NONE
+    if bits == 0 or (out is not None and (type(out) is not tuple or len(<tuple>out) != count)):
+        return None
+    for i in range(count):
+        given = None if out is None else (<tuple>out)[i]
+        if i == 0 and not reduced:
+            found[0] = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, given)
+        elif i > 0 and bits >> i & 1 and likes[i] is not None:
+            found[i] = gradient_through(d, argument[i], likes[i], given)
+        elif i > 0 and not bits >> i & 1 and given is None:
+            continue
+        elif i == 0 and given is None and d.ndim > 1:
+            continue
+        else:
             return None
-        for i in range(fields):
-            if i != 0 and i != mean_field and i != mean_field + 1 and (<tuple>out)[i] is not None:
+        if found[i] is None:
+            return None
+    for i in range(count):
+        for j in range(i if out is not None else 0):
+            if not apart(d, &d.call.value if i == 0 else &d.call.gradient[argument[i]],
+                         &d.call.value if j == 0 else &d.call.gradient[argument[j]]):
                 return None
-        given_value, given_mean, given_scale = (<tuple>out)[0], (<tuple>out)[mean_field], (<tuple>out)[mean_field + 1]
-    if d.call.reduction == NONE:
-        value = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, given_value)
-        if value is None:
-            return None
-    elif given_value is not None or d.ndim == 1:
-        return None
-    mean_gradient = gradient_through(d, mean_argument, mean, given_mean)
-    scale_gradient = gradient_through(d, SCALE, scale, given_scale)
-    if mean_gradient is None or scale_gradient is None:
-        return None
-    cdef view *m = &d.call.gradient[mean_argument]
-    cdef view *s = &d.call.gradient[SCALE]
-    if not apart(d, m, s) or not apart(d, m, &d.call.value) or not apart(d, s, &d.call.value):
-        return None
     if execute(&d.call, &total, d.rows * d.columns):
         return None
-    if d.call.reduction != NONE:
-        value = total
-    elif d.ndim == 1 and given_value is None:
-        value = value[()]
-    if given_scale is None and PyFloat_CheckExact(scale):
-        scale_gradient = scale_gradient[()]
-    return value, mean_gradient, scale_gradient
+    for i in range(count):  # without axes: a NumPy scalar
+        if found[i] is not None and cnp.PyArray_NDIM(<cnp.ndarray>found[i]) == 0 and (out is None or (<tuple>out)[i] is None):
+            found[i] = found[i][()]
+    if reduced:
+        found[0] = total
+    return found
 
 
 cdef bint usual(object full, object weight, object where, object min_var) noexcept:
@@ -545,12 +563,11 @@ def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where,
 def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, /):
     cdef door d
     cdef object found = None
-    if wrt == default_wrt and open_nll(
-        &d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction
-    ):
-        found = gradients_through(&d, SECOND, mean, only(var, std, logvar, logstd, precision), 2, 4, out)
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction):
+        likes = (None, x, mean, only(var, std, logvar, logstd, precision))
+        found = gradients_through(&d, nll_fields, nll_arguments, likes, wrt, out)
     if found is not None:
-        return results[0]((<tuple>found)[0], None, (<tuple>found)[1], (<tuple>found)[2])
+        return results[0](*found)
     return evaluate("nll", True, x, mean, (var, std, logvar, logstd, precision), None,
                     axis, full, weight, where, min_var, reduction, wrt, out)
 
@@ -573,13 +590,13 @@ def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, pr
             axis, weight, where, reduction, wrt, out, /):
     cdef door d
     cdef object found = None
-    if wrt == default_wrt and open_kl(
-        &d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
-        prior_precision, axis, weight, where, reduction
-    ):
-        found = gradients_through(&d, FIRST, mean, only(var, std, logvar, logstd, precision), 1, 5, out)
+    if open_kl(&d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
+               prior_precision, axis, weight, where, reduction):
+        likes = (None, mean, only(var, std, logvar, logstd, precision), prior_mean,
+                 only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
+        found = gradients_through(&d, kl_fields, kl_arguments, likes, wrt, out)
     if found is not None:
-        return results[1]((<tuple>found)[0], (<tuple>found)[1], (<tuple>found)[2], None, None)
+        return results[1](*found)
     return evaluate("kl", True, mean, prior_mean, (var, std, logvar, logstd, precision),
                     (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
                     axis, True, weight, where, 0.0, reduction, wrt, out)

@@ -370,7 +370,7 @@ static void RE(sum_rows)(RE(work) *w) {
         if (p->chunks > 1)
             p->partials[(t->row + r) * p->chunks + w->chunk] = x;
         else
-            RE(finish_row)(p, w->region, t->row + r, &w->scale[p->uniform ? 0 : r], &x);
+            RE(finish_row)(p, w->region, t->row + r, &w->scale[p->constant && !p->uniform ? r : 0], &x);
     }
 }
 
