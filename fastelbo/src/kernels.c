@@ -5,9 +5,12 @@
 #include "real.h"
 #include "fmath.h"
 #include "terms.h"
+#include "pair.h"
 #include "loops.inc.h"
 #include "arrays.inc.h"
 #include "sums.inc.h"
+#include "constant.inc.h"
+#include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL
 
@@ -15,9 +18,11 @@
 #include "real.h"
 #include "fmath.h"
 #include "terms.h"
+#include "pair.h"
 #include "loops.inc.h"
 #include "arrays.inc.h"
 #include "sums.inc.h"
+#include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL
 

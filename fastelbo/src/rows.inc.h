@@ -1,45 +1,5 @@
 /* A task: gather a tile, run the elementwise loop over it, add up its rows, hand out its gradients. Once per type (real.h). */
 
-/* ---- a scale that is constant along the event, as a row needs it: in double for both types ----------------------------------- */
-
-#if REAL == 64 /* once */
-#define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
-
-typedef struct {
-    double base, gradient[2];    /* of an element with r = 0: its part of the loss, and d/d(raw scale), d/d(raw prior) */
-    double factor, slope;        /* sum r^2/v/2 = factor * sum (r a b)^2/2; d log v/d raw */
-    double a, b, first_slope;    /* 2^k as two factors; r/v = ((r a b) first_slope a) b */
-    int bad;
-} row_scale;
-
-#define SIDE(SCALE_, s) \
-    static side_f64 side_of_##s(double raw) { return side_##s##_f64(raw); }
-EACH_SCALE(SIDE)
-#undef SIDE
-
-/* `most`: the exponents that two factors of the computing type reach */
-static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64_t most) {
-    static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
-    int paired = p->kind[1] != UNIT;
-    double zero = 0, first;
-    row_scale s = {.factor = 1, .slope = 0, .a = 1, .b = 1, .first_slope = 1};
-    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1};
-    s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1] : one_scale_f64[p->loss][p->kind[0]][3])(&o);
-    if (p->loss == KL && !paired) return s;
-
-    side_f64 v = side[p->kind[paired]](paired ? raw_prior : raw);
-    int64_t k = v.k >> 1;
-    s.factor = v.k & 1 ? 2 * v.i : v.i;
-    if (v.half_log - v.half_log != 0) k = v.half_log > 0 ? -most : most;
-    k = k > most ? most : k < -most ? -most : k;
-    s.a = pow2_f64(k >> 1);
-    s.b = pow2_f64(k - (k >> 1));
-    s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
-    s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
-    return s;
-}
-#endif
-
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
 #if REAL == 64 /* once */
@@ -63,105 +23,9 @@ typedef struct {
 
 static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data != NULL; }
 
-/* ---- gradients of broadcast arguments --------------------------------------------------------------------------------------- */
-
-static double *RE(accumulator)(const plan *p, ptrdiff_t region, const collector *c) {
-    return p->accumulator + region * p->accumulators * (REAL / 32) + c->offset;
-}
-
-static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
-#if REAL == 32
-    (void)p;
-    *at += x;
-#else
-    pair s = two_sum(*at, x);
-    *at = s.hi;
-    at[p->accumulators] += s.lo;
-#endif
-}
-
-/* Add the tile's gradients of argument a */
-static void RE(accumulate)(RE(work) *w, int a, const T *g) {
-    const plan *p = w->p;
-    const collector *c = &p->collect[a];
-    const RE(tile) *t = &w->tile;
-    double *base = RE(accumulator)(p, w->region, c);
-    ptrdiff_t shift = c->whole_event ? w->chunk * p->chunk : 0;
-    for (ptrdiff_t r = 0; r < t->rows; r++) {
-        double *row = base + row_offset(p, c->stride, t->row + r) - shift;
-        for (ptrdiff_t done = 0; done < t->cols;) {
-            run x = run_at(p, c->stride, t->col + done, t->cols - done);
-            double *at = row + x.offset;
-            if (x.stride == 0 && x.length > 1) {
-                pair sum = RE(sum_of)(g, x.length, 1);
-                RE(accumulate_one)(p, at, sum.hi);
-                if (REAL == 64) at[p->accumulators] += sum.lo;
-            } else {
-#if REAL == 32
-                for (ptrdiff_t i = 0; i < x.length; i++) at[i] += (double)g[i];
-#else
-                double *low = at + p->accumulators;
-                for (ptrdiff_t i = 0; i < x.length; i++) {
-                    pair s = two_sum(at[i], g[i]);
-                    at[i] = s.hi;
-                    low[i] += s.lo;
-                }
-#endif
-            }
-            g += x.length, done += x.length;
-        }
-    }
-}
-
-/* Offset, in an output, of the index-th element that a collector keeps of the axes [from, to) */
 #if REAL == 64 /* once */
-static ptrdiff_t kept_offset(const plan *p, const collector *c, const ptrdiff_t *stride, int from, int to, ptrdiff_t index) {
-    ptrdiff_t offset = 0;
-    for (int i = to - 1; i >= from; i--)
-        if (c->stride[i]) {
-            offset += index % p->shape[i] * stride[i];
-            index /= p->shape[i];
-        }
-    return offset;
-}
+#define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
 #endif
-
-/* Move what `region` has collected for argument a to the output: after an outer row (SLAB), or at the end (GLOBAL) */
-static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk) {
-    const collector *c = &p->collect[a];
-    const view *out = &p->gradient[a];
-    const double *from = RE(accumulator)(p, region, c);
-    double divisor = p->reduction == MEAN ? (double)p->rows : 1;
-    ptrdiff_t col = c->whole_event ? chunk * p->chunk : 0;
-    ptrdiff_t cols = c->whole_event && p->columns - col < c->event_size ? p->columns - col : c->event_size;
-    int first_dim = c->mode == SLAB ? p->row_dims - p->inner_dims : 0;
-    char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
-    ptrdiff_t rows = c->event_size ? c->size / c->event_size : 0;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        char *row = base + kept_offset(p, c, out->stride, first_dim, p->row_dims, r);
-        for (ptrdiff_t j = 0; j < cols; j++) {
-            double sum = from[r * c->event_size + j];
-            if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum / divisor);
-            memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
-        }
-    }
-}
-
-static void RE(begin_outer_row)(plan *p, ptrdiff_t region) {
-    for (int a = 0; a < N_GRADS; a++)
-        if (p->collect[a].mode == SLAB && p->gradient[a].data) {
-            double *at = RE(accumulator)(p, region, &p->collect[a]);
-            memset(at, 0, (size_t)p->collect[a].size * sizeof *at);
-            if (REAL == 64) memset(at + p->accumulators, 0, (size_t)p->collect[a].size * sizeof *at);
-        }
-}
-
-static void RE(end_outer_row)(plan *p, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk, int of_rows) {
-    for (int a = 0; a < N_GRADS; a++)
-        if (p->collect[a].mode == SLAB && p->gradient[a].data && (p->constant && a >= SCALE) == of_rows)
-            RE(hand_out)(p, a, region, outer_row, chunk);
-}
 
 /* ---- a finished row -------------------------------------------------------------------------------------------------------- */
 
@@ -303,7 +167,7 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     if (w->raw_scale && a == SCALE)
         for (ptrdiff_t i = 0; i < n; i++) g[i] = w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i];
     if (p->collect[a].mode != DIRECT) {
-        RE(accumulate)(w, a, g);
+        RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
         return;
     }
     if (p->reduction == MEAN)
@@ -453,14 +317,6 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     }
 }
 
-static void RE(fold_accumulators)(plan *p, const collector *c, ptrdiff_t into, ptrdiff_t from) {
-    double *to = RE(accumulator)(p, into, c), *x = RE(accumulator)(p, from, c);
-    for (ptrdiff_t i = 0; i < c->size; i++) {
-        RE(accumulate_one)(p, to + i, x[i]);
-        if (REAL == 64) to[i + p->accumulators] += x[i + p->accumulators];
-    }
-}
-
 /* Rows that were cut into chunks: their partial sums, in order */
 static void RE(finish_chunked_rows)(plan *p) {
     RE(work) w;
@@ -488,19 +344,7 @@ static void RE(finish_chunked_rows)(plan *p) {
 static double RE(finish)(plan *p) {
     ptrdiff_t tasks = p->blocks * p->chunks;
     if (p->chunks > 1) RE(finish_chunked_rows)(p);
-    for (int a = 0; a < N_GRADS; a++) {
-        const collector *c = &p->collect[a];
-        if (!p->gradient[a].data || c->mode != GLOBAL) continue;
-        if (c->whole_event) {
-            for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
-                for (ptrdiff_t b = 1; b < p->blocks; b++) RE(fold_accumulators)(p, c, chunk, b * p->chunks + chunk);
-                RE(hand_out)(p, a, chunk, 0, chunk);
-            }
-        } else {
-            for (ptrdiff_t t = 1; t <= tasks; t++) RE(fold_accumulators)(p, c, 0, t);
-            RE(hand_out)(p, a, 0, 0, 0);
-        }
-    }
+    RE(hand_out_global)(p);
     if (p->reduction == NONE) return 0;
     pair total = {0, 0};
     for (ptrdiff_t t = 0; t <= tasks; t++) add_pair(&total, p->totals[t]);

@@ -1,0 +1,36 @@
+/* A scale that is constant along the event, as a row needs it: exp and log once a row, in double for both types, by the same
+ * functions as everywhere else. Included once, for float64 (real.h). */
+
+typedef struct {
+    double base, gradient[2];    /* of an element with r = 0: its part of the loss, and d/d(raw scale), d/d(raw prior) */
+    double factor, slope;        /* sum r^2/v/2 = factor * sum (r a b)^2/2; d log v/d raw */
+    double a, b, first_slope;    /* 2^k as two factors; r/v = ((r a b) first_slope a) b */
+    int bad;
+} row_scale;
+
+#define SIDE(SCALE_, s) \
+    static side_f64 side_of_##s(double raw) { return side_##s##_f64(raw); }
+EACH_SCALE(SIDE)
+#undef SIDE
+
+/* `most`: the exponents that two factors of the computing type reach */
+static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64_t most) {
+    static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
+    int paired = p->kind[1] != UNIT;
+    double zero = 0, first;
+    row_scale s = {.factor = 1, .slope = 0, .a = 1, .b = 1, .first_slope = 1};
+    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1};
+    s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1] : one_scale_f64[p->loss][p->kind[0]][3])(&o);
+    if (p->loss == KL && !paired) return s;
+
+    side_f64 v = side[p->kind[paired]](paired ? raw_prior : raw);
+    int64_t k = v.k >> 1;
+    s.factor = v.k & 1 ? 2 * v.i : v.i;
+    if (v.half_log - v.half_log != 0) k = v.half_log > 0 ? -most : most;
+    k = k > most ? most : k < -most ? -most : k;
+    s.a = pow2_f64(k >> 1);
+    s.b = pow2_f64(k - (k >> 1));
+    s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
+    s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
+    return s;
+}
