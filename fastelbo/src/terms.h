@@ -204,7 +204,8 @@ INLINE T RE(minus_one_over)(T raw) {
 
 INLINE RE(point) RE(kl_var)(T r, T raw) {
     RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_var)(raw));
-    return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw), raw <= 0);
+    T c = RE(at_most)(raw, RE(pow2)(EXP_MAX)); /* the limit at inf is 1/2 */
+    return RE(kl_of)(r, x, ((T)0.5 * c - (T)0.5) / c, raw <= 0);
 }
 
 INLINE RE(point) RE(kl_std)(T r, T raw) {
