@@ -1,0 +1,52 @@
+"""Code as users write it, on which `mypy --strict` must have nothing to say. It runs, but tests nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastelbo as fe
+
+
+def loss(x: NDArray[np.float32], recon: NDArray[np.float32], logvar: NDArray[np.float32]) -> float:
+    """A scalar loss."""
+    nll: float = fe.gaussian_nll(x, recon, logvar=logvar, reduction="mean")
+    kl: float = fe.gaussian_kl(recon, std=0.5, prior_mean=x, prior_var=0.1, axis=None, reduction="sum")
+    return nll + kl
+
+
+def step(x: NDArray[np.float64], mean: NDArray[np.float64], std: float) -> fe.NLLGrad:
+    """Gradients into a caller's buffer; by position and by name."""
+    buffer = np.empty_like(mean)
+    grad = fe.gaussian_nll_grad(x, mean, std=std, wrt="mean", min_var=1e-6, out=(None, None, buffer, None))
+    _, _, d_mean, _ = grad
+    mean -= 0.1 * d_mean
+    both: fe.KLGrad = fe.gaussian_kl_grad(mean, var=std**2, wrt=["mean", "scale"], axis=None)
+    mean -= 0.1 * both.mean
+    return grad
+
+
+def plain() -> None:
+    """Lists, scalars, masks; the reference; the settings."""
+    fe.gaussian_nll([1.0, 2.0], [1, 2], var=[0.5, 0.5], where=[True, False], weight=2 * np.ones(2), axis=())
+    var: np.float64 = fe.optimal_var([1.0, 2.0], [0.0, 0.0])
+    fe.reference.gaussian_nll(np.zeros(3), np.zeros(3), var=var, reduction="none")
+    fe.set_num_threads(fe.get_num_threads())
+    fe.set_num_threads(None)
+    fe.show_config()
+
+
+def wrong(x: NDArray[np.float32]) -> None:
+    """Mistakes that the types must find: an ignore without an error is an error."""
+    fe.gaussian_nll(x, x, var=1.0, reduction="avg")  # type: ignore[arg-type]
+    fe.gaussian_nll(x, x, sigma=1.0)  # type: ignore[call-arg]
+    fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
+    fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
+    fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    example = np.ones((2, 3), np.float32)
+    loss(example, example, example)
+    step(np.ones((2, 3)), np.ones((2, 3)), 0.5)
+    plain()

@@ -66,9 +66,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 
 typedef struct {
     I k;
-    T hi, lo;      /* x + low - k ln2 */
-    T half_square; /* H(hi) = half_square + rest, half_square = hi^2/2 rounded, rest ~ hi^3/6 */
-    T rest;
+    T hi, lo;               /* x + low - k ln2 */
+    T half_square, cube, p; /* H(hi) = hi^2/2 + cube p; the former rounded */
 } RE(reduced);
 
 /* x + low, |x| <= 2^(MANTISSA-1); NaN ends in hi */
@@ -81,18 +80,18 @@ INLINE RE(reduced) RE(reduce)(T x, T low) {
     r.hi = a - c;
     r.lo = ((a - r.hi) - c) + low;
 
-    T f = r.hi, half = (T)0.5 * f, cube = f * f * f;
+    T f = r.hi, p;
+    r.half_square = ((T)0.5 * f) * f;
+    r.cube = f * f * f;
 #if REAL == 32
-    T p = FMA(FMA(FMA(FMA(0x1.a37c62p-13f, f, 0x1.6d1018p-10f), f, 0x1.110f7ep-7f), f, 0x1.55551ap-5f), f, 0x1.555556p-3f);
+    p = FMA(FMA(FMA(FMA(0x1.a37c62p-13f, f, 0x1.6d1018p-10f), f, 0x1.110f7ep-7f), f, 0x1.55551ap-5f), f, 0x1.555556p-3f);
 #else
-    T p = 0x1.1f7cb61a276e6p-29;
+    p = 0x1.1f7cb61a276e6p-29;
     p = FMA(FMA(FMA(p, f, 0x1.af3f2e8f8c7d2p-26), f, 0x1.27e4d6411b59fp-22), f, 0x1.71de0a2caacb4p-19);
     p = FMA(FMA(FMA(p, f, 0x1.a01a01a8a36dep-16), f, 0x1.a01a01a9060ccp-13), f, 0x1.6c16c16c15f3ap-10);
     p = FMA(FMA(FMA(p, f, 0x1.1111111110707p-7), f, 0x1.5555555555556p-5), f, 0x1.5555555555556p-3);
 #endif
-    r.half_square = half * f;
-    r.rest = FMA(cube, p, RE(product_error)(half, f, r.half_square));
-    r.rest = FMA(r.lo, f + (r.half_square + r.rest), r.rest); /* exp(hi + lo) = exp(hi) (1 + lo) */
+    r.p = p;
     return r;
 }
 
@@ -100,7 +99,7 @@ INLINE RE(reduced) RE(reduce)(T x, T low) {
 INLINE T RE(exp_split)(T x, I *k) {
     RE(reduced) r = RE(reduce)(x, 0);
     *k = r.k;
-    return (T)1 + (r.hi + ((r.half_square + r.rest) + r.lo));
+    return (T)1 + (r.hi + (FMA(r.cube, r.p, r.half_square) + r.lo));
 }
 
 /* Half of expm1(s) and of h(s) for s = 2 (a + low): halves, because the KL needs them and they overflow later than the wholes.
@@ -121,7 +120,10 @@ INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low) {
     T c = RE(pow2)(r.k - 1 - large), twice = large ? (T)2 : (T)1;
     T start = c - (T)0.5, first = start + c * r.hi;
     T error = ((start - first) + c * r.hi) + ((c - start) - (T)0.5);
-    T small = error + c * (r.rest + r.lo);
+    /* what half_square leaves of H, and of exp(hi + lo) = exp(hi) (1 + lo) */
+    T rest = FMA(r.cube, r.p, RE(product_error)((T)0.5 * r.hi, r.hi, r.half_square));
+    rest = FMA(r.lo, r.hi + (r.half_square + rest), rest);
+    T small = error + c * (rest + r.lo);
     T square = c * r.half_square;
     RE(expm1_h) result;
     result.half_expm1 = twice * (first + (square + small));

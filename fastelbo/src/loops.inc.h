@@ -4,6 +4,7 @@
 typedef struct {
     const T *a, *b, *scale, *prior;              /* r = a - b */
     T *term, *first, *scale_gradient, *prior_gradient;
+    T sign, opposite; /* of the gradient `first`: 1 by a, -1 by b; and the other. Products, so that NaN keeps its bits. */
     ptrdiff_t n;
 } RE(operands);
 
@@ -18,13 +19,14 @@ typedef I (*RE(loop))(const RE(operands) *);
         const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                              \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient; \
         ptrdiff_t n = o->n;                                                                      \
+        T sign = o->sign;                                                                        \
         I bad = 0;                                                                               \
-        (void)q, (void)p, (void)first, (void)scale, (void)prior;                                 \
+        (void)sign, (void)q, (void)p, (void)first, (void)scale, (void)prior;                                 \
         _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t i = 0; i < n; i++) {                 \
             T r = a[i] - b[i];                                                                   \
             RE(point) x = term_of_r;                                                             \
             term[i] = x.term;                                                                    \
-            if ((want) & WANT_FIRST) first[i] = x.first;                                         \
+            if ((want) & WANT_FIRST) first[i] = sign * x.first;                                  \
             if ((want) & WANT_SCALE) scale[i] = x.scale;                                         \
             if (((want) & WANT_SCALE) && PAIRED) prior[i] = x.prior;                             \
             bad |= x.bad;                                                                        \

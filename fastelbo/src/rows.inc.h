@@ -105,7 +105,6 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
 static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
     int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
-    int swap = w->want & WANT_FIRST && !RE(wants)(w, FIRST); /* the loop's gradient is that of its first operand */
     w->o.n = n;
     w->o.a = RE(gather)(w, FIRST, select);
     w->o.b = RE(gather)(w, SECOND, select);
@@ -113,11 +112,6 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
     if (select) RE(select)(w, n);
-    if (swap) {
-        const T *a = w->o.a;
-        w->o.a = w->o.b;
-        w->o.b = a;
-    }
     if (floor && !p->constant) {
         T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
         memcpy(raw, x, (size_t)n * sizeof *x);
@@ -147,7 +141,7 @@ static RE(factors) RE(gather_scales)(RE(work) *w) {
             if (kept != raw[0] && raw[0] == raw[0]) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
         }
         ptrdiff_t n = t->rows > 1 && !p->uniform ? t->cols : 1;
-        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = (T)s->first_slope;
+        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = w->o.sign * (T)s->first_slope;
     }
     return f;
 }
@@ -179,9 +173,9 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
     if (w->want & WANT_FIRST) {
         int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
-        if (both) { /* d/d second = -d/d first */
+        if (both) {
             T *g = RE(target)(w, SECOND, G_SECOND);
-            for (ptrdiff_t i = 0; i < n; i++) g[i] = -w->o.first[i];
+            for (ptrdiff_t i = 0; i < n; i++) g[i] = w->o.opposite * w->o.first[i];
             RE(give)(w, SECOND, g, n);
         }
         RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);
@@ -277,6 +271,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     w.chunk = task % p->chunks;
     w.raw_scale = NULL;
     w.spread = 0;
+    w.o.sign = p->gradient[FIRST].data ? (T)1 : (T)-1; /* d/d second = -d/d first */
+    w.o.opposite = -w.o.sign;
     w.scale[0].a = 0;
     w.counted = p->argument[WHERE].data == NULL;
     w.want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)

@@ -1,0 +1,242 @@
+"""The same bits for every number of threads, split of the batch, ISA with FMA, and set of gradients.
+
+Inputs come from raw PCG64 numbers by exact arithmetic: they, and so the hash, are the same on every machine.
+`python tests/test_bits.py` prints that hash, to compare machines and compilers.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastelbo as fe
+import processes
+
+SCALES = ("var", "std", "logvar", "logstd", "precision")
+NEXT = dict(zip(SCALES, SCALES[1:] + SCALES[:1], strict=True))
+COMBINATIONS = [
+    *[("nll", name, None) for name in SCALES],
+    *[("kl", name, None) for name in SCALES],
+    *[("kl", name, name) for name in SCALES],
+    *[("kl", name, NEXT[name]) for name in SCALES],
+]
+#: Around the lanes, the tiles and the chunks of an event; then, beyond 2¹⁷ elements, what threads share
+LANES = [(5, length) for length in (1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33)]
+TILES = [(3, length) for length in (511, 512, 513, 1023, 1024, 1025)]
+CHUNKS = [(2, 16383), (2, 16384), (2, 16385), (2, 20000)]
+SHARED = [
+    *[(70_001, 2), (20_011, 7), (8209, 16), (4099, 33), (259, 512), (130, 1025), (9, 16_385), (7, 20_000)],
+    *[(1, 140_001), (6, 5003, 5)],
+]
+SHAPES = LANES + TILES + CHUNKS + SHARED
+#: A scale's shape: an element each, one for each column, one for each row, one
+PARTS = [lambda shape: shape, lambda shape: shape[-1:], lambda shape: (*shape[:-1], 1), lambda shape: ()]
+OPTIONS = [
+    {},
+    {"reduction": "sum"},
+    {"weight": "rows"},
+    {"where": "elements"},
+    {"reduction": "mean", "weight": "elements"},
+    {"axis": 0},
+    {"axis": ()},
+    {"axis": None},
+    {"weight": "rows", "where": "elements", "reduction": "sum"},
+]
+# 31 is coprime to 4 · 9: so every shape meets every part with every option
+assert (len(SHAPES), len(PARTS), len(OPTIONS)) == (31, 4, 9)
+POOL = (np.random.PCG64(1).random_raw(400_000) >> np.uint64(11)) * 2.0**-53
+
+
+def cut(k: int, shape, dtype) -> np.ndarray:
+    """The k-th array of a case, with numbers in [0, 1)."""
+    size = int(np.prod(shape, dtype=int))
+    return POOL[9973 * k :][:size].reshape(shape).astype(dtype)
+
+
+def case(n: int):
+    """(name, loss, arguments, options) of the n-th case."""
+    (loss, q, p), dtype, shape = CASES[n]
+    full, part, other = shape, PARTS[n % 4](shape), PARTS[(n // 4) % 4](shape)
+    short = shape[-1:] if n % 5 == 0 and OPTIONS[n % 9].get("axis") != 0 else full
+    names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
+    arguments = {names[0]: 6 * cut(0, full, dtype) - 3, names[1]: 6 * cut(1, short, dtype) - 3}
+    arguments[q] = 0.125 + 4 * cut(2, part, dtype)
+    if p:
+        arguments[f"prior_{p}"] = 0.125 + 4 * cut(3, other, dtype)
+    options = dict(OPTIONS[n % 9])
+    if "weight" in options:
+        options["weight"] = cut(4, shape[:-1] if options["weight"] == "rows" else shape, np.float32)
+    if "where" in options:
+        options["where"] = cut(5, shape, np.float64) < 0.75
+    return f"{loss} {q} {p} {np.dtype(dtype)} {shape} {part} {OPTIONS[n % 9]}", loss, arguments, options
+
+
+CASES = list(itertools.product(COMBINATIONS, (np.float32, np.float64), SHAPES))
+
+
+def members(loss: str, arguments) -> tuple[str, ...]:
+    """The gradients there are, in the arguments' order."""
+    names = ("x", "mean", "scale") if loss == "nll" else ("mean", "prior_mean", "scale", "prior_scale")
+    return names[: len(arguments)]
+
+
+def grad(loss: str, arguments, options, wrt=None):
+    wrt = members(loss, arguments) if wrt is None else wrt
+    return getattr(fe, f"gaussian_{loss}_grad")(**arguments, **options, wrt=wrt)
+
+
+def digest(result) -> str:
+    sha = hashlib.sha256()
+    for member in result:
+        if member is not None:
+            sha.update(np.asarray(member).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def digests(numbers) -> dict[str, str]:
+    found = {}
+    for n in numbers:
+        name, loss, arguments, options = case(n)
+        found[name] = digest(grad(loss, arguments, options))
+    return found
+
+
+def report() -> dict:
+    """What a process computes, and with what."""
+    tasks, found, most = Path("/proc/self/task"), {}, 0
+    before = len(os.listdir(tasks)) if tasks.exists() else 0
+    for n in range(len(CASES)):
+        found |= digests([n])
+        most = max(most, len(os.listdir(tasks)) if tasks.exists() else 0)
+    return {"isa": fe._core.isa(), "threads": fe.get_num_threads(), "added": most - before, "digests": found}
+
+
+@functools.cache
+def of_process(**environment: str) -> dict:
+    return json.loads(
+        processes.run("import json, test_bits; print(json.dumps(test_bits.report()))", **environment)
+    )
+
+
+def differing(one: dict[str, str], two: dict[str, str]) -> list[str]:
+    assert one.keys() == two.keys()
+    return [name for name in one if one[name] != two[name]]
+
+
+@pytest.fixture
+def restored():
+    yield
+    fe.set_num_threads(None)
+
+
+def test_every_case_is_one_of_its_own():
+    assert len(CASES) == len({case(n)[0] for n in range(len(CASES))}) == 1240
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_the_number_of_threads_changes_no_bit(threads):
+    one, many = (of_process(FASTELBO_NUM_THREADS=str(n)) for n in (1, threads))
+    assert not differing(one["digests"], many["digests"])
+    if fe._core.openmp_version():
+        assert (one["threads"], many["threads"]) == (1, threads)
+        if Path("/proc/self/task").exists():
+            assert (one["added"], many["added"]) == (0, threads - 1)
+
+
+@pytest.mark.usefixtures("restored")
+def test_set_num_threads_changes_no_bit():
+    numbers = range(3, len(CASES), 10)
+    want = of_process(FASTELBO_NUM_THREADS="1")["digests"]
+    for threads in (7, 1, 3, 2):
+        fe.set_num_threads(threads)
+        got = digests(numbers)
+        assert not differing(got, {name: want[name] for name in got}), threads
+
+
+def test_all_levels_with_fma_give_the_same_bits():
+    levels = [level for level in fe._core.isa_levels() if level != "baseline"]
+    if len(levels) < 2:
+        pytest.skip(f"the levels with FMA that this machine can run, {levels}, are less than two")
+    reports = [of_process(FASTELBO_NUM_THREADS="2", FASTELBO_ISA=level) for level in levels]
+    assert [each["isa"] for each in reports] == levels
+    for each in reports[1:]:
+        assert not differing(reports[0]["digests"], each["digests"])
+
+
+def test_the_baseline_keeps_the_bounds():
+    """It may differ in the last place, within the same bounds: their tests, on it."""
+    if fe._core.isa() == "baseline":
+        pytest.skip("the baseline is what this machine runs: test_accuracy.py has tested it")
+    chosen = "elements or far_scales or constant_rows or (standard_normal and (1e-06 or 0.01))"
+    arguments = ["-q", "-p", "no:cacheprovider", "-k", chosen, str(processes.TESTS / "test_accuracy.py")]
+    code = f"import sys, pytest; sys.exit(pytest.main({arguments}))"
+    out = processes.run(code, FASTELBO_ISA="baseline")
+    assert " passed" in out
+
+
+@pytest.mark.parametrize("start", range(11))
+def test_what_is_asked_changes_no_bit(start):
+    """The value alone, and any set of gradients, of an eleventh of the cases."""
+    for n in range(start, len(CASES), 11 * 7):
+        name, loss, arguments, options = case(n)
+        want = grad(loss, arguments, options)
+        value = getattr(fe, f"gaussian_{loss}")(**arguments, **options)
+        assert digest([value]) == digest([want.value]), name
+        names = members(loss, arguments)
+        for wrt in itertools.chain.from_iterable(itertools.combinations(names, k) for k in range(len(names))):
+            got = grad(loss, arguments, options, wrt)
+            expected = want._replace(**dict.fromkeys(set(names) - set(wrt)))
+            assert digest(got) == digest(expected), f"{name}: {wrt}"
+
+
+def pieces(rows: int) -> dict[str, list[slice]]:
+    ends = {
+        "halves": [rows // 2, rows],
+        "squares": [*[k * k for k in range(1, rows) if k * k < rows], rows],
+        "rows": range(1, rows + 1),
+    }
+    parts = {name: [slice(*pair) for pair in itertools.pairwise([0, *at])] for name, at in ends.items()}
+    return parts | {"rows": parts["rows"][:: rows // 300 + 1]}
+
+
+def of_rows(array, rows: slice, count: int, ndim: int):
+    """These rows of an argument that has them."""
+    has_rows = np.ndim(array) == ndim and array.shape[0] == count
+    return array[rows] if has_rows else array
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_splits_of_the_batch_change_no_bit(shape):
+    """Rows, and gradients of what is not broadcast: at once, in odd pieces, row by row, and as 1-D events."""
+    for n in range(SHAPES.index(shape), len(CASES), len(SHAPES)):
+        name, loss, arguments, options = case(n)
+        if options.keys() & {"axis", "reduction"}:
+            continue
+        want, count = grad(loss, arguments, options), shape[0]
+        own = [
+            member
+            for member, a in zip(members(loss, arguments), arguments.values(), strict=True)
+            if np.shape(a) == shape
+        ]
+        splits = pieces(count)
+        if len(shape) == 2:
+            splits["events"] = range(0, count, count // 100 + 1)
+        for split, parts in splits.items():
+            for rows in parts:
+                mine = {key: of_rows(a, rows, count, len(shape)) for key, a in arguments.items()}
+                got = grad(loss, mine, {key: a[rows] for key, a in options.items()})
+                for member in ("value", *own):
+                    same = digest([getattr(got, member)]) == digest([getattr(want, member)[rows]])
+                    assert same, f"{name}: {member} of {rows}, {split}"
+
+
+if __name__ == "__main__":
+    everything = report()
+    print(
+        everything["isa"], digest([np.frombuffer("".join(everything["digests"].values()).encode(), np.uint8)])
+    )

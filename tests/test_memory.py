@@ -1,0 +1,87 @@
+"""No full-size copies: the peak memory of a process hardly grows while 300 MB pass through a call.
+
+The peak is VmHWM, of the process's own memory map: ru_maxrss would begin with the parent's. What a call must
+allocate, rows or gradients, is left out by `out`, or counted.
+"""
+
+from pathlib import Path
+
+import pytest
+
+import processes
+
+STATUS = Path("/proc/self/status")
+pytestmark = pytest.mark.skipif(
+    not STATUS.exists() or "VmHWM" not in STATUS.read_text(),
+    reason="this system does not tell a process's peak memory in /proc/self/status",
+)
+MOST = 8_000_000  # bytes
+
+SETUP = """
+import numpy as np
+import fastelbo as fe
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+def growth(call):
+    call(*[array[:512] for array in arrays])  # what a first call sets up: threads, and their stacks
+    before = status("VmRSS:")
+    assert status("VmHWM:") - before < 2_000_000  # else an earlier peak would hide this one
+    call(*arrays)
+    return status("VmHWM:") - before
+
+def filled(shape, number):
+    array = np.empty(shape, np.float32)
+    array[...] = number
+    return array
+
+arrays = [filled((49152, 512), number) for number in (1.5, 0.5, 2)]  # 302 MB
+arrays.append(filled(49152, 0))
+"""
+#: In terms of x, mean, scale and rows; together the first three have 300 MB
+CALLS = {
+    "nll": "fe.gaussian_nll(x, mean, logvar=scale, out=rows)",
+    "kl": "fe.gaussian_kl(x, prior_mean=mean, logvar=scale, out=rows)",
+    "reduced": "fe.gaussian_nll(x, mean, logvar=scale, reduction='mean')",
+    "weight and where": "fe.gaussian_nll(x, mean, var=2.0, weight=scale, where=True, out=rows)",
+    "columns": "fe.gaussian_nll(x, mean, logvar=scale, axis=0)",
+    "broadcast": "fe.gaussian_nll(x, mean[0], logvar=scale[:, :1], out=rows)",
+    "one row": "fe.gaussian_nll(x.ravel(), mean.ravel(), logvar=scale.ravel())",
+    "strided": "fe.gaussian_nll(x[:, ::2], mean[:, ::-2], logvar=scale[:, 1::2], out=rows)",
+    "transposed": "fe.gaussian_nll(x.T, mean.T, logvar=scale.T, axis=0, out=rows)",
+    "reversed": "fe.gaussian_kl(x[::-1, ::-1], prior_mean=mean[::-1], logvar=scale, out=rows)",
+    "integers": "fe.gaussian_nll(x.view('u1'), mean.view('u1'), var=1.0, axis=None)",
+    "in place": """fe.gaussian_nll_grad(
+        x, mean, logvar=scale, wrt=('x', 'mean', 'scale'), out=(rows, x, mean, scale)
+    )""",
+    "in place, strided": """fe.gaussian_nll_grad(
+        x[:, ::2], mean[:, ::2], logvar=scale[:, ::2], out=(rows, None, mean[:, ::2], scale[:, ::2])
+    )""",
+    "in place, kl": """fe.gaussian_kl_grad(
+        x, prior_mean=mean, logvar=scale, out=(rows, x, scale, None, None)
+    )""",
+    "gradient of a scale for each row": """fe.gaussian_nll_grad(
+        x, mean, logvar=scale[:, :1], out=(rows, None, mean, None)
+    )""",
+    "gradient of a shared mean": "fe.gaussian_nll_grad(x, mean[0], var=2.0, out=(rows, None, None, None))",
+}
+
+
+def measure(*calls: str) -> list[int]:
+    code = SETUP + "".join(f"print(growth(lambda x, mean, scale, rows: {call}))\n" for call in calls)
+    return [int(line) for line in processes.run(code, FASTELBO_NUM_THREADS="2").split()]
+
+
+def test_the_measurement_sees_a_copy():
+    (grown,) = measure("np.sum(x - mean)")
+    assert grown > 90_000_000
+
+
+@pytest.mark.parametrize("numbers", [0, 1])
+def test_peak_memory_hardly_grows(numbers):
+    names = list(CALLS)[numbers::2]
+    grown = dict(zip(names, measure(*[CALLS[name] for name in names]), strict=True))
+    print(grown)
+    assert {name: growth for name, growth in grown.items() if growth >= MOST} == {}
