@@ -29,8 +29,9 @@ FLAGS = [
     "-fno-trapping-math",
     "-fvisibility=hidden",
 ]
-# gcc's own: its jump threading and partial redundancy elimination turn a clamp such as x > a ? a : x into copies of all
-# that follows for each outcome, which the vectoriser then blends together again: 20-50 % more time for exp and expm1.
+# gcc's own: its jump threading and partial redundancy elimination turn a clamp such as x > a ? a : x into
+# copies of all that follows, one for each outcome, and the vectoriser blends them together again: 20 to 50 %
+# more time for exp and expm1.
 GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-pre"]
 X86_LEVELS = {
     "baseline": [],
