@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
@@ -27,6 +28,13 @@ REDUCTIONS: Final = ("none", "sum", "mean")
 REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
 CHUNK: Final = 1 << 16  # elements looked at together in the search for a bad scale: bounds its memory
 OVERLAP_WORK: Final = 10_000  # candidates np.shares_memory may try; past it "may share" counts as "shares"
+
+
+_LONG: Final = "pass np.asarray({name}, np.float64), without the digits beyond it"
+_COMPLEX: Final = "take {name}.real and {name}.imag as two features, or np.abs({name})"
+_TIME: Final = "divide a difference of times by a unit, as np.timedelta64(1, 's')"
+#: The way out by dtype.char, where a plain conversion would lose something or fail
+_NOT_REAL: Final = {"g": _LONG, "F": _COMPLEX, "D": _COMPLEX, "G": _COMPLEX, "m": _TIME, "M": _TIME}
 
 
 class _DefaultAxis(int):
@@ -181,6 +189,8 @@ def _real(name: str, value: Any) -> Any:
     if type(value) is np.ndarray:
         array = value
     elif type(value) in (float, int, bool):
+        if type(value) is int and abs(value) > sys.float_info.max:
+            raise ValueError(f"{name} is an int beyond the range of float64")
         return value
     elif isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise TypeError(
@@ -192,10 +202,10 @@ def _real(name: str, value: Any) -> Any:
         except ValueError as error:  # ragged lists
             raise ValueError(f"{name} does not make an array: {error}") from error
     if array.dtype.char not in REAL:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; it must be real, at most float64: convert it, "
-            f"for example np.asarray({name}, np.float64)"
-        )
+        found = "(None) has" if value is None else "has"
+        why = _NOT_REAL.get(array.dtype.char, "convert it, for example np.asarray({name}, np.float64)")
+        why = "pass a number or an array" if value is None else why.format(name=name)
+        raise TypeError(f"{name} {found} dtype {array.dtype}; it must be real, at most float64: {why}")
     return array
 
 
@@ -301,7 +311,8 @@ def _check_fits(name: str, array: Array, frame: _Frame) -> None:
     elif len(own) > len(shape) or _fits(shape, own):
         way_out = f"{frame.data} are not broadcast to {name}; if you mean that, use np.broadcast_to"
     else:
-        way_out = "NumPy's broadcasting rules hold"
+        rows = _with_events(frame.rows, frame)
+        way_out = f"a scalar, {shape[-1:]}, {rows} or {shape} would, for example"
     raise ValueError(
         f"{name} has shape {own}, which does not broadcast to {shape}, the shape of {frame.data}: {way_out}"
     )

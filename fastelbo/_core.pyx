@@ -10,7 +10,6 @@ wrong, `_arrays.evaluate` gets the same arguments, and its word is the law.
 import os
 
 cimport numpy as cnp
-from cpython.exc cimport PyErr_Clear
 from cython.parallel cimport prange
 from libc.stdint cimport uint64_t, uintptr_t
 
@@ -22,8 +21,7 @@ cdef extern from "src/kernels.h" nogil:
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
         U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, SWAPPED
-        MAX_DIMS
-        N_SCALES, UNIT
+        VAR, STD, LOGVAR, LOGSTD, PRECISION, UNIT
     ctypedef struct view:
         char *data
         int type
@@ -74,6 +72,8 @@ SCALES = ("var", "std", "logvar", "logstd", "precision")
 # Below this many elements a second thread costs more than it saves: waking it takes microseconds, and beside a busy
 # neighbour a region may wait for a time slice.
 DEF PARALLEL_FROM = 1 << 17
+# OpenMP ends the process where it cannot start the threads that it is asked for.
+DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
 cdef object default_axis = None, evaluate = None, results = None, get_num_threads = None
@@ -161,7 +161,7 @@ cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     """Run a call; 1 if some scale was <= 0 (the outputs are then unspecified; untouched where one is an input)."""
     cdef int threads = 1
     if elements >= PARALLEL_FROM and not fe_forked():
-        threads = get_num_threads()
+        threads = min(get_num_threads(), MOST_THREADS)
     with nogil:
         if fe_plan_prepare(p):
             with gil:
@@ -415,15 +415,15 @@ cdef int choose_scale(door *d, int argument, object var, object std, object logv
     cdef int kind = UNIT, given = 0
     cdef object scale = None
     if var is not None:
-        scale, kind, given = var, 0, given + 1
+        scale, kind, given = var, VAR, given + 1
     if std is not None:
-        scale, kind, given = std, 1, given + 1
+        scale, kind, given = std, STD, given + 1
     if logvar is not None:
-        scale, kind, given = logvar, 2, given + 1
+        scale, kind, given = logvar, LOGVAR, given + 1
     if logstd is not None:
-        scale, kind, given = logstd, 3, given + 1
+        scale, kind, given = logstd, LOGSTD, given + 1
     if precision is not None:
-        scale, kind, given = precision, 4, given + 1
+        scale, kind, given = precision, PRECISION, given + 1
     if given > 1 or (given and not enter(d, argument, scale, True)):
         return -2
     return kind

@@ -214,6 +214,14 @@ def test_min_var_lifts_no_precision_that_is_not_positive(value):
 # --- NaN ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("form", "raw"), [("var", 0.0), ("std", -1.0), ("precision", np.inf)])
+def test_a_floor_below_the_range_of_the_dtype_is_its_smallest_number(form, raw):
+    """min_var=1e-60 is 0 in float32; a scale beyond it is finite and positive all the same."""
+    zeros = ZEROS.astype(np.float32)
+    got = fe.gaussian_nll(zeros, zeros, **{form: np.float32(raw)}, min_var=1e-60)
+    assert np.isfinite(got).all()
+
+
 @pytest.mark.parametrize("argument", ["x", "mean", "var", "std", "logvar", "logstd", "precision", "weight"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nan_propagates_to_its_own_row_silently(argument, dtype):

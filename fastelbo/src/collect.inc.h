@@ -20,7 +20,7 @@ static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
 static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chunk, const RE(tile) *t, const T *g) {
     const collector *c = &p->collect[a];
     double *base = RE(accumulator)(p, region, c);
-    ptrdiff_t shift = c->whole_event ? chunk * p->chunk : 0;
+    ptrdiff_t shift = c->by_column ? chunk * p->chunk : 0;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         double *row = base + row_offset(p, c->stride, t->row + r) - shift;
         for (ptrdiff_t done = 0; done < t->cols;) {
@@ -66,8 +66,8 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
     const view *out = &p->gradient[a];
     const double *from = RE(accumulator)(p, region, c);
     double divisor = p->reduction == MEAN ? (double)p->rows : 1;
-    ptrdiff_t col = c->whole_event ? chunk * p->chunk : 0;
-    ptrdiff_t cols = c->whole_event && p->columns - col < c->event_size ? p->columns - col : c->event_size;
+    ptrdiff_t col = c->by_column ? chunk * p->chunk : 0;
+    ptrdiff_t cols = c->by_column && p->columns - col < c->event_size ? p->columns - col : c->event_size;
     int first_dim = c->mode == SLAB ? p->row_dims - p->inner_dims : 0;
     char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
     ptrdiff_t rows = c->event_size ? c->size / c->event_size : 0;
@@ -111,7 +111,7 @@ static void RE(hand_out_global)(plan *p) {
     for (int a = 0; a < N_GRADS; a++) {
         const collector *c = &p->collect[a];
         if (!p->gradient[a].data || c->mode != GLOBAL) continue;
-        if (c->whole_event) {
+        if (c->by_column) {
             for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
                 for (ptrdiff_t b = 1; b < p->blocks; b++) RE(fold_accumulators)(p, c, chunk, b * p->chunks + chunk);
                 RE(hand_out)(p, a, chunk, 0, chunk);

@@ -1,8 +1,9 @@
 /* The seam between the compiled parts: what a call looks like (plan), and what one ISA level offers (kernel_set).
  *
  * A call has up to six arguments and four gradients. All are views of one common shape: outer row axes, inner row axes, event
- * axes. _core.pyx fills the first half of a plan, plan.c derives the second half from SHAPES alone (so that the bits depend
- * on nothing else), and kernel_set.run carries out task after task, in any order, on any thread. */
+ * axes. _core.pyx fills the first half of a plan, plan.c derives the second half, and kernel_set.run carries out task after task, in
+ * any order, on any thread. Whatever changes the order of a sum is derived from SHAPES alone, so that the bits depend on nothing else;
+ * strides, and what was asked for, only choose how memory is walked. */
 #ifndef FASTELBO_KERNELS_H
 #define FASTELBO_KERNELS_H
 
@@ -36,7 +37,7 @@ typedef struct {
 /* How the gradient of a broadcast argument is collected. Its elements are the kept axes of the common shape, in C order. */
 typedef struct {
     enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after each outer row; after the whole call */
-    int whole_event;                    /* no event axis is summed: a task holds only its own columns */
+    int by_column;                      /* no event axis is summed: a task holds only its own columns */
     ptrdiff_t offset, size;             /* within a task's accumulators, in elements */
     ptrdiff_t event_size;               /* elements a row */
     ptrdiff_t stride[MAX_DIMS];         /* elements; 0 along a summed axis */

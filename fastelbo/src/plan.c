@@ -1,6 +1,7 @@
 /* From the shapes of a call to the order of its work: which rows form a block, how gradients of broadcast arguments are
- * collected, how much scratch that takes. Everything here depends on shapes alone, never on strides, values, threads or on
- * which results were asked for: that is what makes the bits reproducible. */
+ * collected, how much scratch that takes. What orders the sums depends on shapes alone, never on strides, values, threads or on which
+ * results were asked for: that is what makes the bits reproducible. (Merging axes, `uniform` and `single` read strides, and change no
+ * order.) */
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -31,10 +32,10 @@ static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
         uint64_t summed = p->broadcast[a];
         int of_row = p->constant && a >= SCALE; /* its gradient comes once a row, not once an element */
         int crosses_chunks = p->chunks > 1 && (summed & events) && !of_row;
-        c[a].whole_event = !(summed & events) && !of_row;
-        c[a].event_size = of_row ? 1 : c[a].whole_event ? (p->columns < p->chunk ? p->columns : p->chunk)
+        c[a].by_column = !(summed & events) && !of_row;
+        c[a].event_size = of_row ? 1 : c[a].by_column ? (p->columns < p->chunk ? p->columns : p->chunk)
                                                         : extent(p, p->row_dims, p->dims, summed);
-        if (!(summed & rows) && !crosses_chunks && ((of_row) || c[a].whole_event))
+        if (!(summed & rows) && !crosses_chunks && ((of_row) || c[a].by_column))
             c[a].mode = DIRECT, c[a].size = 0;
         else if (!(summed & rows & ~inner) && !crosses_chunks)
             c[a].mode = SLAB, c[a].size = extent(p, 0, p->row_dims, summed | (rows & ~inner)) * c[a].event_size;

@@ -2,7 +2,7 @@
  * between float32 and float64. Included once per type, after  #define REAL 32  or  #define REAL 64.
  *
  * FMA(a, b, c) is a fused multiply-add wherever the machine has one, and a*b + c elsewhere: it saves an
- * instruction and a rounding. Where an error term must be exact, two_prod (fmath.h) is used instead. */
+ * instruction and a rounding. Where an error term must be exact, product_error (fmath.h) is used instead. */
 
 #undef T
 #undef I

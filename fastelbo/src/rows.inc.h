@@ -31,12 +31,12 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 
 /* The gradients of scales that are constant along the event */
 static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, double weight, double squares) {
-    int divisor = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
+    int by = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
     for (int a = SCALE; a <= PRIOR; a++) {
         const collector *c = &p->collect[a];
         if (!p->gradient[a].data) continue;
         double g = weight != 0 ? weight * s->gradient[a - SCALE] : 0;
-        if (a == divisor && s->slope != 0) g -= squares * s->slope;
+        if (a == by && s->slope != 0) g -= squares * s->slope;
         if (c->mode == DIRECT) {
             T x = (T)(p->reduction == MEAN ? g / (double)p->rows : g);
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
@@ -254,13 +254,14 @@ static void RE(check)(RE(work) *w, ptrdiff_t n) {
 static void RE(limits)(const plan *p, T *lowest, T *highest) {
     *lowest = -INFINITE, *highest = INFINITE;
     if (!(p->min_var > 0)) return;
+    const T smallest = RE(real)(1), largest = RE(real)(RE(bits)(INFINITE) - 1); /* a floor that T can hold */
     double v = p->min_var;
     switch (p->kind[0]) {
-        case VAR: *lowest = (T)v; break;
-        case STD: *lowest = (T)__builtin_sqrt(v); break;
+        case VAR: *lowest = RE(at_least)((T)v, smallest); break;
+        case STD: *lowest = RE(at_least)((T)__builtin_sqrt(v), smallest); break;
         case LOGVAR: *lowest = (T)log_f64(v); break;
         case LOGSTD: *lowest = (T)(0.5 * log_f64(v)); break;
-        case PRECISION: *highest = (T)(1 / v); break;
+        case PRECISION: *highest = RE(at_most)((T)(1 / v), largest); break;
     }
 }
 
