@@ -3,10 +3,12 @@
 They come from raw PCG64 numbers by exact operations, and so are the same on every machine.
 """
 
+import functools
+
 import numpy as np
 
 POOL = np.random.PCG64(1).random_raw(800_000)
-#: The sum that accumulates them has 53 bits for float32 (24 bits), and 106 for float64: exponents reach beyond
+#: What accumulates the sums has 53 bits for float32 (24 bits), 106 for float64: the exponents reach further
 REACH = {"f": 15, "d": 40}
 
 
@@ -16,21 +18,47 @@ def uniform(k: int, shape, dtype) -> np.ndarray:
     return ((bits >> np.uint64(11)) * 2.0**-53).reshape(shape).astype(dtype)
 
 
-def mirrored(array: np.ndarray, sign: int) -> np.ndarray:
-    """Reversing any axis of the result multiplies it by `sign`, exactly."""
-    for axis, size in enumerate(array.shape):
-        if size > 1:
-            array = array + np.flip(array, axis) if sign > 0 else array - np.flip(array, axis)
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    array.flags.writeable = False
     return array
 
 
-def even(k: int, shape, dtype) -> np.ndarray:
-    """Scales from 1/8 to 8."""
-    return np.clip(mirrored(uniform(k, shape, dtype), 1), 0.125, 8)
+@functools.lru_cache(maxsize=64)
+def partners(size: int) -> np.ndarray:
+    """All indices but the last of an odd size in random pairs; for each its partner."""
+    order = np.argsort(POOL[:size], kind="stable")
+    first, second = order[: size - 1 : 2], order[1::2]
+    partner = np.arange(size)
+    partner[first], partner[second] = second, first
+    return partner
 
 
-def odd(k: int, shape, dtype) -> np.ndarray:
-    """Data and weights, of any sign and of exponents far apart."""
+def paired(array: np.ndarray, sign: int) -> np.ndarray:
+    """Make it even (sign 1) or odd (−1): exchanging partners along an axis multiplies by `sign`, exactly."""
+    for axis, size in enumerate(array.shape):
+        if size > 1:
+            partner = array.take(partners(size), axis)
+            array = array + partner if sign > 0 else array - partner
+    return array
+
+
+@functools.lru_cache(maxsize=64)
+def scale(k: int, shape, dtype) -> np.ndarray:
+    """From 1/8 to 8, even."""
+    return read_only(np.clip(paired(uniform(k, shape, dtype), 1), 0.125, 8))
+
+
+@functools.lru_cache(maxsize=64)
+def wide(k: int, shape, dtype, sign: int) -> np.ndarray:
+    """Of exponents far apart. Odd ones sum to 0; and so do products of even ones with odd ones."""
     reach = REACH[np.dtype(dtype).char]
-    exponent = (uniform(k + 7, shape, np.float64) * (2 * reach + 1)).astype(int) - reach
-    return mirrored(np.ldexp(uniform(k, shape, dtype), exponent), -1)
+    share = paired(uniform(k + 7, shape, np.float64), 1) * 1009 % 1  # even
+    exponent = (share * (2 * reach + 1)).astype(int) - reach
+    return read_only(np.ldexp(paired(uniform(k, shape, dtype), sign), exponent))
+
+
+@functools.lru_cache(maxsize=64)
+def mask(k: int, shape) -> np.ndarray:
+    """Four fifths are True; even."""
+    return read_only(paired(uniform(k, shape, np.float64), 1) % 0.25 < 0.2)

@@ -46,22 +46,31 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, const ro
     }
 }
 
+/* a + b: of doubles where T is float, which it is far beyond; unevaluated where T is double */
+static inline pair RE(add_up)(double a, double b) {
+#if REAL == 32
+    return (pair){a + b, 0};
+#else
+    return two_sum(a, b);
+#endif
+}
+
 /* x.sum: of the terms; x.weight: of the weights (or the number) of the elements */
 static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, const partial *x) {
-    double w = value_of(x->weight), constants = p->full ? HALF_LOG_2PI * w : 0;
+    double w = value_of(x->weight);
     pair loss = x->sum;
     if (p->constant) {
         double squares = s->factor * value_of(x->sum), base = w != 0 ? w * s->base : 0;
-        loss = squares == INFINITE ? (pair){squares, 0} : two_sum(base, squares); /* log v = -inf: the squares win */
+        loss = squares == INFINITE ? (pair){squares, 0} : RE(add_up)(base, squares); /* log v = -inf: the squares win */
         if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, s, w, squares);
     }
-    pair total = two_sum(loss.hi, constants);
+    pair total = RE(add_up)(loss.hi, p->full ? HALF_LOG_2PI * w : 0);
     total.lo += loss.lo;
     if (p->reduction != NONE) {
         add_pair(&p->totals[region], total);
     } else {
-        T value = (T)value_of(total);
+        T value = (T)(REAL == 64 ? value_of(total) : total.hi);
         memcpy(p->value.data + row_offset(p, p->value.stride, row), &value, sizeof value);
     }
 }
