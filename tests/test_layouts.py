@@ -1,7 +1,7 @@
 """One result, to the last bit, for the same values in any layout, and in any dtype that holds them exactly.
 
-And wherever the results go: a gradient is the same in an output of any layout. The large inputs' sums are nothing
-but rounding errors (sums.py), which show any change of order.
+And wherever the results go: a gradient is the same in an output of any layout. The large inputs' sums are
+nothing but rounding errors (sums.py), which show any change of order.
 """
 
 import itertools
