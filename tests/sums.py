@@ -9,7 +9,7 @@ import numpy as np
 
 POOL = np.random.PCG64(1).random_raw(800_000)
 #: What accumulates the sums has 53 bits for float32 (24 bits), 106 for float64: the exponents reach further
-REACH = {"f": 15, "d": 40}
+REACH = {"f": 30, "d": 60}
 
 
 def uniform(k: int, shape, dtype) -> np.ndarray:

@@ -223,5 +223,5 @@ INLINE T RE(log1p)(T x) {
     T lost = x < 1 ? x - (u - 1) : 1 - (u - x);
     RE(split) v = RE(split_exponent)(u);
     v.rho = lost / u;
-    return u > 0 && u < INFINITE ? RE(log_of)(v) : u == 0 ? -INFINITE : u < 0 ? (u - u) / (x - x) : u;
+    return x == 0 ? x : u > 0 && u < INFINITE ? RE(log_of)(v) : u == 0 ? -INFINITE : u < 0 ? (u - u) / (x - x) : u;
 }
