@@ -211,6 +211,25 @@ static void RE(evaluate)(RE(work) *w) {
     if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
 }
 
+/* The commonest short rows: one scale for all, the value alone. As finish_row, of which it is a special case to the bit. */
+static int RE(finish_plain_rows)(RE(work) *w) {
+    plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    const row_scale *s = &w->scale[0];
+    double base = s->base * (double)p->columns, constants = p->full ? HALF_LOG_2PI * (double)p->columns : 0;
+    if (REAL == 64 || t->rows == 1 || !p->constant || !p->uniform || w->weight || p->reduction != NONE || p->gradient[SCALE].data
+        || p->gradient[PRIOR].data || s->bad || base - base != 0 || p->row_dims != 1)
+        return 0;
+    const T *term = w->buffer[B_TERM];
+    char *value = p->value.data + t->row * p->value.stride[0];
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+        pair sum = RE(sum_of)(term + r * t->cols, t->cols, p->loss == NLL ? 8 : 1);
+        T x = (T)((base + s->factor * sum.hi) + constants);
+        memcpy(value + r * p->value.stride[0], &x, sizeof x);
+    }
+    return 1;
+}
+
 /* Add the tile's terms to its rows, and finish the rows that end with it */
 static void RE(sum_rows)(RE(work) *w) {
     plan *p = w->p;
@@ -219,6 +238,7 @@ static void RE(sum_rows)(RE(work) *w) {
     int depth = p->loss == NLL ? 8 : 1;
     ptrdiff_t n = t->rows * t->cols, end = (w->chunk + 1) * p->chunk;
     if (end > p->columns) end = p->columns;
+    if (RE(finish_plain_rows)(w)) return;
     if (w->weight)
         for (ptrdiff_t i = 0; i < n; i++) term[i] *= w->weight[i];
     for (ptrdiff_t r = 0; r < t->rows; r++) {
