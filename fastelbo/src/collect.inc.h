@@ -16,6 +16,18 @@ static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
 #endif
 }
 
+#if REAL == 64 /* once */
+/* As run_at, but a run over summed axes goes on across all of them that come last, whether or not `collapse` could merge them: its
+ * length is the order of a sum, and may depend on shapes alone */
+static run collected_run(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, ptrdiff_t most) {
+    ptrdiff_t length = 1;
+    for (int i = p->dims - 1; i >= p->row_dims && stride[i] == 0; i--) length *= p->shape[i];
+    if (p->dims == p->row_dims || stride[p->dims - 1] != 0) return run_at(p, stride, col, most);
+    ptrdiff_t left = length - col % length;
+    return (run){offset_of(p, stride, p->row_dims, p->dims, col), 0, left < most ? left : most};
+}
+#endif
+
 /* Add a tile's gradients g of argument a */
 static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chunk, const RE(tile) *t, const T *g) {
     const collector *c = &p->collect[a];
@@ -24,7 +36,7 @@ static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chu
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         double *row = base + row_offset(p, c->stride, t->row + r) - shift;
         for (ptrdiff_t done = 0; done < t->cols;) {
-            run x = run_at(p, c->stride, t->col + done, t->cols - done);
+            run x = collected_run(p, c->stride, t->col + done, t->cols - done);
             double *at = row + x.offset;
             if (x.stride == 0 && x.length > 1) {
                 pair sum = RE(sum_of)(g, x.length, 1);
