@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastelbo as fe
+import oracles
 import processes
 import sums
 
@@ -230,6 +231,30 @@ def test_splits_of_the_batch_change_no_bit(shape):
                 for member in ("value", *own):
                     same = digest([getattr(got, member)]) == digest([getattr(want, member)[rows]])
                     assert same, f"{name}: {member} of {rows}, {split}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("loss", "q", "p"), COMBINATIONS)
+def test_neighbours_change_no_bit(loss, q, p, dtype):
+    """Tiles of ordinary scales take a shorter way (terms.h): one that is not ordinary changes only itself."""
+    generator = np.random.default_rng(12)
+    largest = 0.97 * np.log(np.finfo(dtype).max)
+    s = np.concatenate([generator.uniform(-reach, reach, 90) for reach in (1e-3, 1, 0.44 * largest, largest)])
+    s_p = s + generator.normal(size=s.size) if p == q else generator.permutation(s)
+    names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
+    arguments = {name: generator.normal(size=s.size).astype(dtype) for name in names}
+    arguments[q] = oracles.raw_of(q, s).astype(dtype)
+    if p:
+        arguments[f"prior_{p}"] = oracles.raw_of(p, s_p).astype(dtype)
+    want = grad(loss, arguments, {"axis": ()})
+    for reach in (0.1, 0.2, 0.4, 0.6, 0.8):
+        some = (np.abs(s) < reach * largest) & (np.abs(s_p) < reach * largest if p else True)
+        got = grad(loss, {name: a[some] for name, a in arguments.items()}, {"axis": ()})
+        alike = [digest([a]) == digest([b[some]]) for a, b in zip(got, want, strict=True) if a is not None]
+        assert all(alike), (reach, alike)
+    for i in range(0, s.size, 7):
+        got = grad(loss, {name: a[i : i + 1] for name, a in arguments.items()}, {"axis": ()})
+        assert digest(got) == digest([None if b is None else b[i : i + 1] for b in want]), i
 
 
 if __name__ == "__main__":

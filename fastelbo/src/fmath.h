@@ -64,6 +64,28 @@ INLINE T RE(product_error)(T a, T b, T product) {
 
 /* ---- exp, expm1, h: from one reduction ------------------------------------------------------------------------- */
 
+/* x - k LN2_HI, exactly, for |x| <= 2^(MANTISSA-1); NaN passes */
+INLINE T RE(remainder)(T x, T *k, I *integer) {
+    T shifted = FMA(x, INV_LN2, ROUNDER);
+    *k = shifted - ROUNDER;
+    *integer = RE(bits)(shifted) - RE(bits)(ROUNDER);
+    return FMA(-*k, LN2_HI, x);
+}
+
+/* p in exp(f) = 1 + f + f^2/2 + f^3 p */
+INLINE T RE(exp_series)(T f) {
+    T p;
+#if REAL == 32
+    p = FMA(FMA(FMA(FMA(0x1.a37c62p-13f, f, 0x1.6d1018p-10f), f, 0x1.110f7ep-7f), f, 0x1.55551ap-5f), f, 0x1.555556p-3f);
+#else
+    p = 0x1.1f7cb61a276e6p-29;
+    p = FMA(FMA(FMA(p, f, 0x1.af3f2e8f8c7d2p-26), f, 0x1.27e4d6411b59fp-22), f, 0x1.71de0a2caacb4p-19);
+    p = FMA(FMA(FMA(p, f, 0x1.a01a01a8a36dep-16), f, 0x1.a01a01a9060ccp-13), f, 0x1.6c16c16c15f3ap-10);
+    p = FMA(FMA(FMA(p, f, 0x1.1111111110707p-7), f, 0x1.5555555555556p-5), f, 0x1.5555555555556p-3);
+#endif
+    return p;
+}
+
 typedef struct {
     I k;
     T hi, lo;               /* x + low - k ln2 */
@@ -73,33 +95,26 @@ typedef struct {
 /* x + low, |x| <= 2^(MANTISSA-1); NaN ends in hi */
 INLINE RE(reduced) RE(reduce)(T x, T low) {
     RE(reduced) r;
-    T shifted = x * INV_LN2 + ROUNDER;
-    T k = shifted - ROUNDER;
-    r.k = RE(bits)(shifted) - RE(bits)(ROUNDER);
-    T a = x - k * LN2_HI, c = k * LN2_LO;
-    r.hi = a - c;
-    r.lo = ((a - r.hi) - c) + low;
-
-    T f = r.hi, p;
-    r.half_square = ((T)0.5 * f) * f;
-    r.cube = f * f * f;
-#if REAL == 32
-    p = FMA(FMA(FMA(FMA(0x1.a37c62p-13f, f, 0x1.6d1018p-10f), f, 0x1.110f7ep-7f), f, 0x1.55551ap-5f), f, 0x1.555556p-3f);
-#else
-    p = 0x1.1f7cb61a276e6p-29;
-    p = FMA(FMA(FMA(p, f, 0x1.af3f2e8f8c7d2p-26), f, 0x1.27e4d6411b59fp-22), f, 0x1.71de0a2caacb4p-19);
-    p = FMA(FMA(FMA(p, f, 0x1.a01a01a8a36dep-16), f, 0x1.a01a01a9060ccp-13), f, 0x1.6c16c16c15f3ap-10);
-    p = FMA(FMA(FMA(p, f, 0x1.1111111110707p-7), f, 0x1.5555555555556p-5), f, 0x1.5555555555556p-3);
-#endif
-    r.p = p;
+    T k, a = RE(remainder)(x, &k, &r.k);
+    r.hi = FMA(-k, LN2_LO, a);
+    r.lo = FMA(-k, LN2_LO, a - r.hi) + low;
+    r.half_square = ((T)0.5 * r.hi) * r.hi;
+    r.cube = r.hi * r.hi * r.hi;
+    r.p = RE(exp_series)(r.hi);
     return r;
 }
 
 /* exp(x) = scale * 2^k, scale in [0.70, 1.42]; for |x| <= 2^(MANTISSA-1), so that the caller chooses how 2^k is applied */
 INLINE T RE(exp_split)(T x, I *k) {
-    RE(reduced) r = RE(reduce)(x, 0);
-    *k = r.k;
-    return (T)1 + (r.hi + (FMA(r.cube, r.p, r.half_square) + r.lo));
+    T real_k, a = RE(remainder)(x, &real_k, k), f = FMA(-real_k, LN2_LO, a);
+    return (T)1 + FMA(f * f, FMA(f, RE(exp_series)(f), (T)0.5), f);
+}
+
+/* exp(x) where that is a normal number */
+INLINE T RE(exp_normal)(T x) {
+    I k;
+    T scale = RE(exp_split)(x, &k);
+    return RE(real)((I)((U)RE(bits)(scale) + ((U)k << MANTISSA)));
 }
 
 /* Half of expm1(s) and of h(s) for s = 2 (a + low): halves, because the KL needs them and they overflow later than the wholes.
@@ -108,26 +123,26 @@ INLINE T RE(exp_split)(T x, I *k) {
  * For k = 0 (|s| < 0.35) the bracket is s/2 to the bit, and h keeps the relative accuracy of H. */
 typedef struct { T half_expm1, half_h; } RE(expm1_h);
 
-INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low) {
+INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low, int paired, int ordinary) {
 #if REAL == 32
     const T top = (T)44.8, bottom = -80; /* exp(2 top)/2 overflows; exp(bottom) no longer shows beside 1 */
 #else
     const T top = 355.35, bottom = -700;
 #endif
-    T upper = RE(at_most)(a, top);
-    RE(reduced) r = RE(reduce)(RE(at_least)(2 * upper, bottom), 2 * low);
-    I large = r.k > EXP_MAX - 8; /* there, c and the halves are halved once more: 2^(k-1) might not be finite */
+    T upper = ordinary ? a : RE(at_most)(a, top);
+    RE(reduced) r = RE(reduce)(ordinary ? 2 * a : RE(at_least)(2 * upper, bottom), 2 * low);
+    I large = ordinary ? 0 : r.k > EXP_MAX - 8; /* there, c and the halves are halved once more: 2^(k-1) might not be finite */
     T c = RE(pow2)(r.k - 1 - large), twice = large ? (T)2 : (T)1;
-    T start = c - (T)0.5, first = start + c * r.hi;
-    T error = ((start - first) + c * r.hi) + ((c - start) - (T)0.5);
-    /* what half_square leaves of H, and of exp(hi + lo) = exp(hi) (1 + lo) */
+    T start = c - (T)0.5, first = FMA(c, r.hi, start), error = FMA(c, r.hi, start - first) + ((c - start) - (T)0.5);
+    /* what half_square leaves of H */
     T rest = FMA(r.cube, r.p, RE(product_error)((T)0.5 * r.hi, r.hi, r.half_square));
-    rest = FMA(r.lo, r.hi + (r.half_square + rest), rest);
-    T small = error + c * (rest + r.lo);
+    if (paired) rest = FMA(r.lo, r.hi + (r.half_square + rest), rest); /* exp(hi + lo) = exp(hi) (1 + lo); without low, lo < u/2 */
+    T small = FMA(c, rest + r.lo, error);
     T square = c * r.half_square;
     RE(expm1_h) result;
-    result.half_expm1 = twice * (first + (square + small));
-    result.half_h = twice * (((first - upper) + square) + (small - low));
+    result.half_expm1 = first + (square + small);
+    result.half_h = ((first - upper) + square) + (small - low);
+    if (!ordinary) result.half_expm1 *= twice, result.half_h *= twice;
     return result;
 }
 
@@ -135,18 +150,29 @@ INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low) {
 
 /* A positive number v as 2^e m (1 + rho), m in [sqrt(1/2), sqrt(2)), |rho| <= a few u. Where e = 0, delta = v - 1 to its own relative
  * accuracy. `infinite` is 0, but +inf, -inf or NaN where v is infinite, zero (a precision of inf), NaN; e then is out of range. */
-typedef struct { T m, rho, delta, infinite; I e; } RE(split);
+typedef struct { T m, rho, delta, infinite, real_e; I e; int ordinary; } RE(split);
 
-INLINE RE(split) RE(split_exponent)(T v) {
-    const I root_half = REAL == 32 ? (I)0x3f3504f3 : (I)0x3fe6a09e667f3bcc;
-    I subnormal = v < SMALLEST_NORMAL;
-    I i = RE(bits)(subnormal ? v * RE(pow2)(MANTISSA) : v) - root_half;
-    RE(split) s;
-    s.e = v < INFINITE ? (i >> MANTISSA) - (subnormal ? MANTISSA : 0) : 64 * (EXP_MAX + 1);
-    s.m = RE(real)((i & (((I)1 << MANTISSA) - 1)) + root_half);
-    s.rho = 0;
+INLINE RE(split) RE(split_exponent)(T v, int ordinary) {
+    const U root_half = REAL == 32 ? (U)0x3f3504f3 : (U)0x3fe6a09e667f3bcc, bias = (U)EXP_MAX << MANTISSA;
+    I subnormal = ordinary ? 0 : v < SMALLEST_NORMAL;
+    U i = (U)RE(bits)(subnormal ? v * RE(pow2)(MANTISSA) : v) - root_half, biased = (i + bias) >> MANTISSA;
+    RE(split) s = {.rho = 0, .infinite = 0, .ordinary = ordinary};
+    s.m = RE(real)((I)((i & (((U)1 << MANTISSA) - 1)) + root_half));
     s.delta = s.m - 1;
-    s.infinite = v < INFINITE ? (T)0 : v;
+    s.e = (I)biased - EXP_MAX;
+    s.real_e = RE(real)((I)biased | RE(bits)(RE(pow2)(MANTISSA))) - (RE(pow2)(MANTISSA) + EXP_MAX);
+    if (!ordinary) {
+        s.e = v < INFINITE ? s.e - (subnormal ? MANTISSA : 0) : 64 * (EXP_MAX + 1);
+        s.real_e = (T)s.e;
+        s.infinite = v < INFINITE ? (T)0 : v;
+    }
+    return s;
+}
+
+/* The same number, its exponent raised */
+INLINE RE(split) RE(raised)(RE(split) s, RE(split) by, int times) {
+    s.e += times * by.e;
+    s.real_e += (T)times * by.real_e;
     return s;
 }
 
@@ -171,31 +197,33 @@ INLINE T RE(minus_w)(T f, T *rest) {
 
 /* log of a split number; +inf, NaN pass */
 INLINE T RE(log_of)(RE(split) v) {
-    T f = v.m - 1, e = (T)v.e, rest;
+    T f = v.m - 1, e = v.real_e, rest;
     T half_square = RE(minus_w)(f, &rest);
-    T big = e * LN2_HI, sum = big + f, low = (big - sum) + f;
-    return (sum - (half_square + (rest - (low + (e * LN2_LO + v.rho))))) + v.infinite;
+    T sum = FMA(e, LN2_HI, f), low = FMA(e, LN2_HI, -sum) + f;
+    T log = sum - (half_square + (rest - (low + FMA(e, LN2_LO, v.rho))));
+    return v.ordinary ? log : log + v.infinite;
 }
 
-INLINE T RE(log)(T v) { return RE(log_of)(RE(split_exponent)(v)); }
+INLINE T RE(log)(T v, int ordinary) { return RE(log_of)(RE(split_exponent)(v, ordinary)); }
 
 /* expm1(log v)/2 = (v-1)/2 and h(log v)/2 = (v - 1 - log v)/2 of a split number:
  *     e = 0:  h = -w(delta)                             nothing cancels
  *     else:   h = (2^e m - 1) - (e ln2 + f) - w + rho (2^e m - 1),  v outside [0.70, 1.42), h > 0.05 */
 INLINE RE(expm1_h) RE(expm1_and_h_of)(RE(split) v) {
     I near = v.e == 0;
-    T f = near ? v.delta : v.m - 1, e = (T)v.e, rest;
+    T f = near ? v.delta : v.m - 1, e = v.real_e, rest;
     T half_square = RE(minus_w)(f, &rest);
-    T big = e * LN2_HI, sum = big + f, low = (big - sum) + f;
+    T sum = FMA(e, LN2_HI, f), low = FMA(e, LN2_HI, -sum) + f;
     I shift = v.e - 2;
-    shift = shift < 1 - EXP_MAX ? 1 - EXP_MAX : shift > EXP_MAX + 1 ? EXP_MAX + 1 : shift;
+    if (!v.ordinary) shift = shift < 1 - EXP_MAX ? 1 - EXP_MAX : shift > EXP_MAX + 1 ? EXP_MAX + 1 : shift;
     T half_v = 2 * (v.m * RE(pow2)(shift));
     T correction = v.e < MANTISSA ? v.rho * half_v : (T)0;
     T far_h = (((half_v - (T)0.5) - (T)0.5 * sum) + (T)0.5 * half_square)
-              + ((T)0.5 * (rest - (low + e * LN2_LO)) + (correction - (T)0.5 * v.rho));
+              + ((T)0.5 * (rest - FMA(e, LN2_LO, low)) + (correction - (T)0.5 * v.rho));
     RE(expm1_h) result;
     result.half_expm1 = near ? (T)0.5 * f : (half_v - (T)0.5) + correction;
-    result.half_h = (near ? (T)0.5 * half_square + (T)0.5 * rest : far_h) + v.infinite * v.infinite;
+    result.half_h = near ? (T)0.5 * (half_square + rest) : far_h;
+    if (!v.ordinary) result.half_h += v.infinite * v.infinite;
     return result;
 }
 
@@ -211,17 +239,17 @@ INLINE T RE(exp)(T x) {
 
 INLINE T RE(expm1)(T x) {
     T tiny = RE(pow2)(-EXP_MAX / 2); /* below it expm1(x) = x, and x/2 might be subnormal */
-    return x < tiny && x > -tiny ? x : 2 * RE(expm1_and_h)((T)0.5 * x, 0).half_expm1;
+    return x < tiny && x > -tiny ? x : 2 * RE(expm1_and_h)((T)0.5 * x, 0, 0, 0).half_expm1;
 }
 
 INLINE T RE(log_full)(T x) {
-    return x > 0 ? RE(log)(x) : x == 0 ? -INFINITE : x - x == 0 || x < 0 ? (x - x) / (x - x) : x;
+    return x > 0 ? RE(log)(x, 0) : x == 0 ? -INFINITE : x - x == 0 || x < 0 ? (x - x) / (x - x) : x;
 }
 
 INLINE T RE(log1p)(T x) {
     T u = 1 + x;
     T lost = x < 1 ? x - (u - 1) : 1 - (u - x);
-    RE(split) v = RE(split_exponent)(u);
+    RE(split) v = RE(split_exponent)(u, 0);
     v.rho = lost / u;
     return x == 0 ? x : u > 0 && u < INFINITE ? RE(log_of)(v) : u == 0 ? -INFINITE : u < 0 ? (u - u) / (x - x) : u;
 }

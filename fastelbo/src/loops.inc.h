@@ -6,32 +6,53 @@ typedef struct {
     T *term, *first, *scale_gradient, *prior_gradient;
     T sign, opposite; /* of the gradient `first`: 1 by a, -1 by b; and the other. Products, so that NaN keeps its bits. */
     ptrdiff_t n;
+    int in_place; /* an output may be an input: no element twice */
 } RE(operands);
 
 #if REAL == 64 /* once */
 enum { WANT_FIRST = 1, WANT_SCALE = 2 }; /* the scale's and the prior scale's come together */
+enum { ANY, ORDINARY };                  /* scales (terms.h); NULL: there is no such loop */
 #endif
 typedef I (*RE(loop))(const RE(operands) *);
 
-/* Returns nonzero if some scale was <= 0 */
-#define LOOP(name, want, term_of_r)                                                                  \
-    static I RE(name)(const RE(operands) * o) {                                                  \
-        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                              \
+/* ...: what is done for element j */
+#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) { __VA_ARGS__ }
+
+/* Elements from x to the next cache line; a line holds LANES */
+static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_t)x / sizeof *x) % LANES); }
+
+/* The same in vectors alone: from where `a` meets a cache line, as the others then mostly do too (a vector across two lines costs two
+ * misses, 40 % of the time out of cache); before that one vector from 0, and after it one that ends at n. These may overlap with the
+ * rest, to the same results; where an output may be an input there is no such luxury. */
+#define IN_VECTORS(...)                                                                                                         \
+    do {                                                                                                                        \
+        const ptrdiff_t n = o->n, lead = o->in_place ? 0 : RE(to_line)(o->a);                                                   \
+        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = o->in_place ? whole : n < LANES ? 0 : n;  \
+        for (int part = lead ? 0 : 1; part < 3 && n >= LANES; part++) {                                                         \
+            ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                      \
+            ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                 \
+            count &= -(ptrdiff_t)LANES; /* compilers see: no remainder */                                                       \
+            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) { __VA_ARGS__ }                \
+        }                                                                                                                       \
+        for (ptrdiff_t j = rest; j < n; j++) { __VA_ARGS__ }                                                                    \
+    } while (0)
+
+/* Returns nonzero if some scale was <= 0, or not what this loop is for */
+#define LOOP(order, name, want, term_of_r, unfit)                                                       \
+    static I RE(name)(const RE(operands) * o) {                                                       \
+        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                   \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient; \
-        ptrdiff_t n = o->n;                                                                      \
-        T sign = o->sign;                                                                        \
-        I bad = 0;                                                                               \
-        (void)sign, (void)q, (void)p, (void)first, (void)scale, (void)prior;                                 \
-        _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t i = 0; i < n; i++) {                 \
-            T r = a[i] - b[i];                                                                   \
-            RE(point) x = term_of_r;                                                             \
-            term[i] = x.term;                                                                    \
-            if ((want) & WANT_FIRST) first[i] = sign * x.first;                                  \
-            if ((want) & WANT_SCALE) scale[i] = x.scale;                                         \
-            if (((want) & WANT_SCALE) && PAIRED) prior[i] = x.prior;                             \
-            bad |= x.bad;                                                                        \
-        }                                                                                        \
-        return bad;                                                                              \
+        T sign = o->sign;                                                                             \
+        I bad = 0;                                                                                    \
+        (void)sign, (void)q, (void)p, (void)first, (void)scale, (void)prior;                          \
+        order(T r = a[j] - b[j];                                                                      \
+              RE(point) x = term_of_r;                                                                \
+              bad |= unfit; /* before q[j] might be overwritten */                                    \
+              term[j] = x.term;                                                                       \
+              if ((want) & WANT_FIRST) first[j] = sign * x.first;                                     \
+              if ((want) & WANT_SCALE) scale[j] = x.scale;                                            \
+              if (((want) & WANT_SCALE) && PAIRED) prior[j] = x.prior;);                              \
+        return bad;                                                                                   \
     }
 
 #define EACH_SCALE(X) X(VAR, var) X(STD, std) X(LOGVAR, logvar) X(LOGSTD, logstd) X(PRECISION, precision)
@@ -39,70 +60,106 @@ typedef I (*RE(loop))(const RE(operands) *);
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-#define ONE_SCALE(SCALE_, scale_)                                               \
-    LOOP(loop_nll_##scale_##_0, 0, RE(nll_##scale_)(r, q[i]))                   \
-    LOOP(loop_nll_##scale_##_1, 1, RE(nll_##scale_)(r, q[i]))                   \
-    LOOP(loop_nll_##scale_##_2, 2, RE(nll_##scale_)(r, q[i]))                   \
-    LOOP(loop_nll_##scale_##_3, 3, RE(nll_##scale_)(r, q[i]))                   \
-    LOOP(loop_kl_##scale_##_0, 0, RE(kl_##scale_)(r, q[i]))                     \
-    LOOP(loop_kl_##scale_##_1, 1, RE(kl_##scale_)(r, q[i]))                     \
-    LOOP(loop_kl_##scale_##_2, 2, RE(kl_##scale_)(r, q[i]))                     \
-    LOOP(loop_kl_##scale_##_3, 3, RE(kl_##scale_)(r, q[i]))
+#define ONE_LOSS(loss, s, want)                                                       \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad)   \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]))
+#define ONE_SCALE(SCALE_, s)                                                          \
+    ONE_LOSS(nll, s, 0) ONE_LOSS(nll, s, 1) ONE_LOSS(nll, s, 2) ONE_LOSS(nll, s, 3)   \
+    ONE_LOSS(kl, s, 0) ONE_LOSS(kl, s, 1) ONE_LOSS(kl, s, 2) ONE_LOSS(kl, s, 3)
 EACH_SCALE(ONE_SCALE)
 #undef PAIRED
 
-static const RE(loop) RE(one_scale)[2][N_SCALES][4] = {
-#define ROW(loss, SCALE_, s) [SCALE_] = {RE(loop_##loss##_##s##_0), RE(loop_##loss##_##s##_1), RE(loop_##loss##_##s##_2), RE(loop_##loss##_##s##_3)},
-#define NLL_ROW(SCALE_, s) ROW(nll, SCALE_, s)
-#define KL_ROW(SCALE_, s) ROW(kl, SCALE_, s)
+static const RE(loop) RE(one_scale)[2][N_SCALES][4][2] = {
+#define BOTH(name) {RE(name##_any), RE(name##_ordinary)}
+#define ROW(loss, s) {BOTH(loop_##loss##_##s##_0), BOTH(loop_##loss##_##s##_1), BOTH(loop_##loss##_##s##_2), BOTH(loop_##loss##_##s##_3)}
+#define NLL_ROW(SCALE_, s) [SCALE_] = ROW(nll, s),
+#define KL_ROW(SCALE_, s) [SCALE_] = ROW(kl, s),
     [NLL] = {EACH_SCALE(NLL_ROW)},
     [KL] = {EACH_SCALE(KL_ROW)},
+};
+
+#define ALL_ORDINARY(SCALE_, s)                                                             \
+    static int RE(all_ordinary_##s)(const T *raw, ptrdiff_t n) {                        \
+        I all = 1;                                                                      \
+        for (ptrdiff_t i = 0; i < n; i++) all &= RE(ordinary_##s)(raw[i]);              \
+        return all != 0;                                                                \
+    }
+EACH_SCALE(ALL_ORDINARY)
+
+static int (*const RE(all_ordinary)[N_SCALES])(const T *, ptrdiff_t) = {
+#define ENTRY(SCALE_, s) [SCALE_] = RE(all_ordinary_##s),
+    EACH_SCALE(ENTRY)
+#undef ENTRY
 };
 
 /* ---- two scales --------------------------------------------------------------------------------------------------- */
 
 #define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                             \
     INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
-        RE(point) x = RE(kl_linear)(r, RE(fraction_##q_)(raw_q), slope_q, RE(fraction_##p_)(raw_p), slope_p); \
+        RE(point) x = RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope_q, RE(fraction_##p_)(raw_p, 0), slope_p); \
         x.bad = (raw_q <= 0) | (raw_p <= 0);                                                              \
         return x;                                                                                         \
     }
-#define LOG_PAIR(q_, p_, check_q, check_p)                                                                \
+#define MIXED_PAIR(q_, p_, check_q, check_p)                                                              \
     INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
         RE(point) x = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));                        \
         x.bad = ((check_q) & (raw_q <= 0)) | ((check_p) & (raw_p <= 0));                                  \
         return x;                                                                                         \
     }
+#define LOG_PAIR(Q_, q_, slope_q, P_, p_, slope_p)                                                               \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
+        RE(point) x = RE(kl_logs)(r, raw_q, slope_q, raw_p, slope_p);                                     \
+        RE(point) y = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));                        \
+        return RE(either)(!x.bad, x, y);                                                                  \
+    }
 /* X(q, p) for all pairs; slope = raw d log v/d raw of the linear forms */
 #define LINEAR_WITH(X, q_, slope_q) X(q_, var, slope_q, 1) X(q_, std, slope_q, 2) X(q_, precision, slope_q, -1)
-#define LOG_WITH_LINEAR(X, q_) X(q_, var, 0, 1) X(q_, std, 0, 1) X(q_, precision, 0, 1)
-#define LINEAR_WITH_LOG(X, p_) X(var, p_, 1, 0) X(std, p_, 1, 0) X(precision, p_, 1, 0)
+#define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var, 0, 1) MIXED_PAIR(q_, std, 0, 1) MIXED_PAIR(q_, precision, 0, 1)
+#define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_, 1, 0) MIXED_PAIR(std, p_, 1, 0) MIXED_PAIR(precision, p_, 1, 0)
+/* X(Q, q, d logvar/d raw of q, P, p, the same of p) */
+#define EACH_LOG_PAIR(X)                                                                  \
+    X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2)       \
+    X(LOGSTD, logstd, 2, LOGVAR, logvar, 1) X(LOGSTD, logstd, 2, LOGSTD, logstd, 2)
 LINEAR_WITH(LINEAR_PAIR, var, 1) LINEAR_WITH(LINEAR_PAIR, std, 2) LINEAR_WITH(LINEAR_PAIR, precision, -1)
-LOG_WITH_LINEAR(LOG_PAIR, logvar) LOG_WITH_LINEAR(LOG_PAIR, logstd)
-LINEAR_WITH_LOG(LOG_PAIR, logvar) LINEAR_WITH_LOG(LOG_PAIR, logstd)
-LOG_PAIR(logvar, logvar, 0, 0) LOG_PAIR(logvar, logstd, 0, 0) LOG_PAIR(logstd, logvar, 0, 0) LOG_PAIR(logstd, logstd, 0, 0)
+LOG_WITH_LINEAR(logvar) LOG_WITH_LINEAR(logstd)
+LINEAR_WITH_LOG(logvar) LINEAR_WITH_LOG(logstd)
+EACH_LOG_PAIR(LOG_PAIR)
 
 #define PAIRED 1
 #define TWO_SCALES(q_, p_)                                                  \
-    LOOP(loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[i], p[i])) \
-    LOOP(loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[i], p[i]))
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad) \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad)
 #define WITH_EACH_PRIOR(Q_, q_) TWO_SCALES(q_, var) TWO_SCALES(q_, std) TWO_SCALES(q_, logvar) TWO_SCALES(q_, logstd) TWO_SCALES(q_, precision)
 EACH_SCALE(WITH_EACH_PRIOR)
+#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                                \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)            \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)
+EACH_LOG_PAIR(TWO_LOGS)
 #undef PAIRED
 
-static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2] = {
-#define CELL(q_, P_, p_) [P_] = {RE(loop_pair_##q_##_##p_##_0), RE(loop_pair_##q_##_##p_##_3)},
+static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][2] = {
+#define CELL(q_, P_, p_) [P_] = {{RE(loop_pair_##q_##_##p_##_0)}, {RE(loop_pair_##q_##_##p_##_3)}},
 #define PRIOR_ROW(Q_, q_) [Q_] = {CELL(q_, VAR, var) CELL(q_, STD, std) CELL(q_, LOGVAR, logvar) CELL(q_, LOGSTD, logstd) CELL(q_, PRECISION, precision)},
     EACH_SCALE(PRIOR_ROW)
+#define ORDINARY_CELL(Q_, q_, slope_q, P_, p_, slope_p)                          \
+    [Q_][P_][0][ORDINARY] = RE(loop_pair_##q_##_##p_##_0_ordinary),             \
+    [Q_][P_][1][ORDINARY] = RE(loop_pair_##q_##_##p_##_3_ordinary),
+    EACH_LOG_PAIR(ORDINARY_CELL)
 };
 
 #undef LOOP
 #undef ONE_SCALE
+#undef ONE_LOSS
+#undef BOTH
+#undef ALL_ORDINARY
 #undef ROW
 #undef NLL_ROW
 #undef KL_ROW
 #undef LINEAR_PAIR
 #undef LOG_PAIR
+#undef MIXED_PAIR
+#undef TWO_LOGS
+#undef ORDINARY_CELL
 #undef TWO_SCALES
 #undef WITH_EACH_PRIOR
 #undef CELL
@@ -113,18 +170,16 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2] = {
 /* term = (r 2^k)^2/2, k from the scale, as two factors; d/dx = r 2^k slope 2^k. The factors are one for all n elements, or arrays. */
 typedef struct { const T *a, *b, *slope; } RE(factors);
 
-#define SQUARES(name, at, want)                                                                     \
-    static void RE(name)(const RE(operands) * o, RE(factors) f) {                                   \
-        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;                          \
-        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];                      \
-        ptrdiff_t n = o->n;                                                                         \
-        (void)first, (void)s;                                                                       \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                     \
-            if (at) a = fa[i], b = fb[i], s = fs[i];                                                \
-            T z = ((x[i] - y[i]) * a) * b;                                                          \
-            term[i] = ((T)0.5 * z) * z;                                                             \
-            if (want) first[i] = ((z * s) * a) * b;                                                 \
-        }                                                                                           \
+#define SQUARES(name, at, want)                                                                 \
+    static void RE(name)(const RE(operands) * o, RE(factors) f) {                               \
+        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;                      \
+        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];                  \
+        I bad = 0;                                                                              \
+        (void)first, (void)s, (void)bad;                                                                   \
+        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s;           \
+                     T z = ((x[j] - y[j]) * a_) * b_;                                           \
+                     term[j] = ((T)0.5 * z) * z;                                                \
+                     if (want) first[j] = ((z * s_) * a_) * b_;);                               \
     }
 SQUARES(squares_0, 0, 0)
 SQUARES(squares_1, 0, 1)

@@ -52,8 +52,10 @@ INLINE RE(point) RE(kl_linear)(T r, RE(fraction) q, T slope_q, RE(fraction) p, T
     RE(four) a = RE(expand)(q.num, p.den), b = RE(expand)(p.num, q.den);
     I e = q.e - p.e;
     T a0 = a.term[0], b0 = b.term[0], quotient = a0 / b0, product = quotient * b0;
-    RE(split) v = RE(split_exponent)(quotient);
+    RE(split) v = RE(split_exponent)(quotient, 1);
     v.e += e;
+    v.real_e += (T)e;
+    v.ordinary = 0;
     v.infinite = q.infinite - p.infinite;
     v.rho = (((a0 - product) - RE(product_error)(quotient, b0, product)) + (a.term[1] + a.term[2])
              - quotient * (b.term[1] + b.term[2])) / a0;
@@ -90,11 +92,22 @@ INLINE RE(side) RE(side_linear)(RE(fraction) x, T half_log, T slope) {
     return (RE(side)){half_log, x.den / x.num.hi, x.infinite, slope, x.raw.m, -x.e, x.raw.e, 1};
 }
 
-INLINE RE(side) RE(side_var)(T raw) { return RE(side_linear)(RE(fraction_var)(raw), (T)0.5 * RE(log)(raw), 1); }
-INLINE RE(side) RE(side_std)(T raw) { return RE(side_linear)(RE(fraction_std)(raw), RE(log)(raw), 2); }
+/* Both in log form and ordinary, by half of what room one has (`bad`: they are not); slope = d log v/d raw */
+INLINE RE(point) RE(kl_logs)(T r, T raw_q, T slope_q, T raw_p, T slope_p) {
+    T half_q = (T)0.5 * slope_q * raw_q, half_p = (T)0.5 * slope_p * raw_p;
+    RE(two) d = RE(two_sum)(half_q, -half_p);
+    RE(expm1_h) x = RE(expm1_and_h)(d.hi, d.lo, 1, 1);
+    T ratio = r * RE(exp_normal)(-2 * half_p), half_t = ((T)0.5 * r) * ratio;
+    RE(point) y = {half_t + x.half_h, ratio, slope_q * x.half_expm1, -slope_p * (x.half_expm1 + half_t), 0};
+    y.bad = !(RE(within)(half_q, -LOG_ROOM / 4, LOG_ROOM / 4) & RE(within)(half_p, -LOG_ROOM / 4, LOG_ROOM / 4));
+    return y;
+}
+
+INLINE RE(side) RE(side_var)(T raw) { return RE(side_linear)(RE(fraction_var)(raw, 0), (T)0.5 * RE(log)(raw, 0), 1); }
+INLINE RE(side) RE(side_std)(T raw) { return RE(side_linear)(RE(fraction_std)(raw, 0), RE(log)(raw, 0), 2); }
 INLINE RE(side) RE(side_logvar)(T raw) { return RE(side_log)((T)0.5 * raw, 1); }
 INLINE RE(side) RE(side_logstd)(T raw) { return RE(side_log)(raw, 2); }
-INLINE RE(side) RE(side_precision)(T raw) { return RE(side_linear)(RE(fraction_precision)(raw), (T)-0.5 * RE(log)(raw), -1); }
+INLINE RE(side) RE(side_precision)(T raw) { return RE(side_linear)(RE(fraction_precision)(raw, 0), (T)-0.5 * RE(log)(raw, 0), -1); }
 
 INLINE RE(sensitivity) RE(sensitivity_of)(RE(side) own, T half_expm1, T half_ratio, I shift, I far) {
     return far ? (RE(sensitivity)){own.slope, own.m, half_ratio, own.e, shift, own.linear}
@@ -104,7 +117,7 @@ INLINE RE(sensitivity) RE(sensitivity_of)(RE(side) own, T half_expm1, T half_rat
 INLINE RE(point) RE(kl_sides)(T r, RE(side) q, RE(side) p) {
     RE(two) d = RE(two_sum)(q.half_log, -p.half_log); /* halved: it must not overflow */
     I moderate = d.hi < 2 * EXP_MAX && d.hi > -2 * EXP_MAX; /* beyond, the low part is no longer small */
-    RE(expm1_h) x = RE(expm1_and_h)(d.hi, moderate ? d.lo : (T)0);
+    RE(expm1_h) x = RE(expm1_and_h)(d.hi, moderate ? d.lo : (T)0, 1, 0);
     /* for a scale in linear form, from where expm1(d) = v_q/v_p */
     T ratio = (T)0.5 * (p.i / q.i);
     I shift = p.k - q.k, far = d.hi > 20, reached = q.linear || q.half_log < HALF_LOG_LIMIT;

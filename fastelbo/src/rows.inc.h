@@ -198,6 +198,7 @@ static void RE(evaluate)(RE(work) *w) {
     plan *p = w->p;
     I bad = 0;
     w->o.term = w->buffer[B_TERM];
+    w->o.in_place = p->aliased;
     w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
     if (p->constant) {
         RE(factors) f = RE(gather_scales)(w);
@@ -205,8 +206,11 @@ static void RE(evaluate)(RE(work) *w) {
     } else {
         w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
         w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
-        bad = (p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
-                                  : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0])(&w->o);
+        const RE(loop) *loop = p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
+                                                  : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+        /* first in the hope that all scales are ordinary; where inputs might be overwritten that must be known */
+        int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
+        if (!hope || loop[ORDINARY](&w->o)) bad = loop[ANY](&w->o);
     }
     if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
 }
@@ -288,8 +292,8 @@ static void RE(limits)(const plan *p, T *lowest, T *highest) {
     switch (p->kind[0]) {
         case VAR: *lowest = RE(at_least)((T)v, smallest); break;
         case STD: *lowest = RE(at_least)((T)__builtin_sqrt(v), smallest); break;
-        case LOGVAR: *lowest = (T)log_f64(v); break;
-        case LOGSTD: *lowest = (T)(0.5 * log_f64(v)); break;
+        case LOGVAR: *lowest = (T)log_f64(v, 0); break;
+        case LOGSTD: *lowest = (T)(0.5 * log_f64(v, 0)); break;
         case PRECISION: *highest = RE(at_most)((T)(1 / v), largest); break;
     }
 }
@@ -313,6 +317,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t block = task / p->chunks, begin = p->outer * block / p->blocks, end = p->outer * (block + 1) / p->blocks;
     ptrdiff_t col = w.chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
+    /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
+    ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
     int slabs = 0;
@@ -325,7 +331,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
             ptrdiff_t rows = row_end - row < at_once ? row_end - row : at_once, c = col;
             if (p->argument[WHERE].data) w.counted = 0;
             do {
-                ptrdiff_t cols = last - c < TILE ? last - c : TILE;
+                ptrdiff_t cols = last - c < most ? last - c : most;
                 w.tile = (RE(tile)){row, rows, c, cols};
                 if (p->check_only) {
                     RE(check)(&w, rows * cols);

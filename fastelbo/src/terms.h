@@ -19,6 +19,28 @@ typedef struct {
     I bad;
 } RE(point);
 
+/* ---- ordinary scales ------------------------------------------------------------------------------------------------ */
+
+/* Those whose v and 1/v are normal numbers with room to spare: nearly all there are. What they need is far shorter, so every
+ * function below takes `ordinary`, a constant: nonzero is for a tile of such scales alone, 0 for any tile. An ordinary element gets
+ * the same bits from both, because its tile is an accident. */
+#undef LOG_ROOM
+#undef POW2_ROOM
+#define LOG_ROOM (REAL == 32 ? 80 : 700)
+#define POW2_ROOM (REAL == 32 ? 100 : 1000)
+
+INLINE I RE(within)(T x, T low, T high) { return (x >= low) & (x <= high); }
+INLINE I RE(ordinary_var)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM), RE(pow2)(POW2_ROOM)); }
+INLINE I RE(ordinary_std)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM / 2), RE(pow2)(POW2_ROOM / 2)); }
+INLINE I RE(ordinary_precision)(T raw) { return RE(ordinary_var)(raw); }
+INLINE I RE(ordinary_logvar)(T raw) { return RE(within)(raw, -LOG_ROOM, LOG_ROOM); }
+INLINE I RE(ordinary_logstd)(T raw) { return RE(within)(raw, -LOG_ROOM / 2, LOG_ROOM / 2); }
+
+INLINE RE(point) RE(either)(I first, RE(point) a, RE(point) b) {
+    return (RE(point)){first ? a.term : b.term, first ? a.first : b.first, first ? a.scale : b.scale, first ? a.prior : b.prior,
+                       first ? 0 : b.bad};
+}
+
 /* x 2^k for |k| <= 2 (EXP_MAX - 1) */
 INLINE T RE(times_pow2)(T x, I k) {
     I half = k >> 1;
@@ -51,7 +73,12 @@ INLINE RE(standardized) RE(standardize)(T r, T i, I k) {
     return x;
 }
 
-INLINE RE(point) RE(nll_log)(T r, T half_s) {
+INLINE RE(point) RE(nll_log_ordinary)(T r, T s) {
+    T ratio = r * RE(exp_normal)(-s), half_t = ((T)0.5 * r) * ratio;
+    return (RE(point)){.term = FMA((T)0.5, s, half_t), .first = ratio, .scale = (T)0.5 - half_t};
+}
+
+INLINE RE(point) RE(nll_log_any)(T r, T half_s) {
     const T limit = (T)(1.38 * (EXP_MAX - 1)); /* 2 ln2: k stays within two powers of two, and z^2 has long overflowed */
     I k;
     T i = RE(exp_split)(-RE(at_least)(RE(at_most)(half_s, limit), -limit), &k);
@@ -64,10 +91,14 @@ INLINE RE(point) RE(nll_log)(T r, T half_s) {
     return y;
 }
 
-INLINE RE(point) RE(nll_logvar)(T r, T raw) { return RE(nll_log)(r, (T)0.5 * raw); }
+INLINE RE(point) RE(nll_logvar)(T r, T raw, int ordinary) {
+    RE(point) y = RE(nll_log_ordinary)(r, raw);
+    return ordinary ? y : RE(either)(RE(ordinary_logvar)(raw), y, RE(nll_log_any)(r, (T)0.5 * raw));
+}
 
-INLINE RE(point) RE(nll_logstd)(T r, T raw) {
-    RE(point) y = RE(nll_log)(r, raw);
+INLINE RE(point) RE(nll_logstd)(T r, T raw, int ordinary) {
+    RE(point) y = RE(nll_log_ordinary)(r, 2 * raw);
+    if (!ordinary) y = RE(either)(RE(ordinary_logstd)(raw), y, RE(nll_log_any)(r, raw));
     y.scale *= 2;
     return y;
 }
@@ -79,8 +110,8 @@ INLINE T RE(scale_gradient)(T inverse, T minus, T half_t, T factor, T raw, T inf
     return infinite == 0 ? g : g * 0 + (infinite == infinite ? (T)0 : infinite);
 }
 
-INLINE RE(point) RE(nll_std)(T r, T raw) {
-    RE(split) v = RE(split_exponent)(raw);
+INLINE RE(point) RE(nll_std_any)(T r, T raw) {
+    RE(split) v = RE(split_exponent)(raw, 0);
     RE(standardized) x = RE(standardize)(r, 1 / v.m, RE(limit_exponent)(-v.e));
     RE(point) y = {0};
     y.term = RE(log_of)(v) + x.half_t;
@@ -90,10 +121,17 @@ INLINE RE(point) RE(nll_std)(T r, T raw) {
     return y;
 }
 
+INLINE RE(point) RE(nll_std)(T r, T raw, int ordinary) {
+    T inv_std = 1 / raw, z = r * inv_std, ratio = z * inv_std;
+    RE(point) y = {.first = ratio, .scale = FMA(-z, ratio, inv_std)};
+    y.term = FMA((T)0.5 * z, z, RE(log)(raw, 1));
+    return ordinary ? y : RE(either)(RE(ordinary_std)(raw), y, RE(nll_std_any)(r, raw));
+}
+
 /* ---- NLL by 1/v = i 2^k: var and precision ---------------------------------------------------------------------- */
 
-INLINE RE(point) RE(nll_var)(T r, T raw) {
-    RE(split) v = RE(split_exponent)(raw);
+INLINE RE(point) RE(nll_var_any)(T r, T raw) {
+    RE(split) v = RE(split_exponent)(raw, 0);
     I k = RE(limit_exponent)(-v.e), half = k >> 1;
     T i = 1 / v.m, a = RE(pow2)(half), b = RE(pow2)(k - half);
     T part = (r * a) * i, ratio = part * b, half_t = ((T)0.5 * part) * (r * b);
@@ -105,8 +143,15 @@ INLINE RE(point) RE(nll_var)(T r, T raw) {
     return y;
 }
 
-INLINE RE(point) RE(nll_precision)(T r, T raw) {
-    RE(split) v = RE(split_exponent)(raw);
+INLINE RE(point) RE(nll_var)(T r, T raw, int ordinary) {
+    T inverse = 1 / raw, ratio = r * inverse, half_t = ((T)0.5 * r) * ratio;
+    RE(point) y = {.first = ratio, .scale = FMA((T)-0.5 * ratio, ratio, (T)0.5 * inverse)};
+    y.term = FMA((T)0.5, RE(log)(raw, 1), half_t);
+    return ordinary ? y : RE(either)(RE(ordinary_var)(raw), y, RE(nll_var_any)(r, raw));
+}
+
+INLINE RE(point) RE(nll_precision_any)(T r, T raw) {
+    RE(split) v = RE(split_exponent)(raw, 0);
     I k = RE(limit_exponent)(v.e), half = k >> 1;
     T a = RE(pow2)(half), b = RE(pow2)(k - half);
     T part = (r * a) * v.m, half_t = ((T)0.5 * part) * (r * b), half_inverse = (T)0.5 / raw;
@@ -117,6 +162,13 @@ INLINE RE(point) RE(nll_precision)(T r, T raw) {
     y.scale = half_inverse < INFINITE ? ((T)0.5 * r) * r - half_inverse : (half_t - (T)0.5) / raw;
     y.bad = raw <= 0;
     return y;
+}
+
+INLINE RE(point) RE(nll_precision)(T r, T raw, int ordinary) {
+    T ratio = r * raw, half_t = ((T)0.5 * r) * ratio;
+    RE(point) y = {.first = ratio, .scale = FMA((T)0.5 * r, r, (T)-0.5 / raw)};
+    y.term = FMA((T)-0.5, RE(log)(raw, 1), half_t);
+    return ordinary ? y : RE(either)(RE(ordinary_precision)(raw), y, RE(nll_precision_any)(r, raw));
 }
 
 /* ---- KL against N(prior_mean, 1) ----------------------------------------------------------------------------------- */
@@ -138,41 +190,41 @@ typedef struct {
     I e;
 } RE(fraction);
 
-INLINE RE(fraction) RE(fraction_var)(T raw) {
-    RE(split) x = RE(split_exponent)(raw);
+INLINE RE(fraction) RE(fraction_var)(T raw, int ordinary) {
+    RE(split) x = RE(split_exponent)(raw, ordinary);
     return (RE(fraction)){x, {x.m, 0}, 1, x.infinite, x.e};
 }
 
-INLINE RE(fraction) RE(fraction_std)(T raw) {
-    RE(split) x = RE(split_exponent)(raw);
+INLINE RE(fraction) RE(fraction_std)(T raw, int ordinary) {
+    RE(split) x = RE(split_exponent)(raw, ordinary);
     return (RE(fraction)){x, RE(square)(x.m), 1, x.infinite, 2 * x.e};
 }
 
-INLINE RE(fraction) RE(fraction_precision)(T raw) {
-    RE(split) x = RE(split_exponent)(raw);
+INLINE RE(fraction) RE(fraction_precision)(T raw, int ordinary) {
+    RE(split) x = RE(split_exponent)(raw, ordinary);
     return (RE(fraction)){x, {1, 0}, x.m, -x.infinite, -x.e};
 }
 
-INLINE RE(split) RE(variance_var)(T raw) { return RE(split_exponent)(raw); }
+INLINE RE(split) RE(variance_var)(T raw, int ordinary) { return RE(split_exponent)(raw, ordinary); }
 
-INLINE RE(split) RE(variance_std)(T raw) {
-    RE(fraction) x = RE(fraction_std)(raw);
-    RE(split) v = RE(split_exponent)(x.num.hi);
+INLINE RE(split) RE(variance_std)(T raw, int ordinary) {
+    RE(fraction) x = RE(fraction_std)(raw, ordinary);
+    RE(split) v = RE(raised)(RE(split_exponent)(x.num.hi, 1), x.raw, 2);
     T f = x.raw.m - 1;
     v.rho = x.num.lo / x.num.hi;
     v.delta = FMA(f, f, 2 * f);
-    v.e += x.e;
     v.infinite = x.infinite;
+    v.ordinary = ordinary;
     return v;
 }
 
-INLINE RE(split) RE(variance_precision)(T raw) {
-    RE(fraction) x = RE(fraction_precision)(raw);
+INLINE RE(split) RE(variance_precision)(T raw, int ordinary) {
+    RE(fraction) x = RE(fraction_precision)(raw, ordinary);
     T inverse = 1 / x.den, product = inverse * x.den;
-    RE(split) v = RE(split_exponent)(inverse);
+    RE(split) v = RE(raised)(RE(split_exponent)(inverse, 1), x.raw, -1);
     v.rho = (1 - product) - RE(product_error)(inverse, x.den, product);
     v.delta = (1 - x.den) / x.den;
-    v.e += x.e;
+    v.ordinary = ordinary;
     v.infinite = x.infinite; /* a variance of zero: log v = -inf */
     return v;
 }
@@ -186,34 +238,34 @@ INLINE RE(point) RE(kl_of)(T r, RE(expm1_h) x, T scale, I bad) {
     return y;
 }
 
-INLINE RE(point) RE(kl_logvar)(T r, T raw) {
-    RE(expm1_h) x = RE(expm1_and_h)((T)0.5 * raw, 0);
+INLINE RE(point) RE(kl_logvar)(T r, T raw, int ordinary) {
+    RE(expm1_h) x = RE(expm1_and_h)((T)0.5 * raw, 0, 0, ordinary);
     return RE(kl_of)(r, x, x.half_expm1, 0);
 }
 
-INLINE RE(point) RE(kl_logstd)(T r, T raw) {
-    RE(expm1_h) x = RE(expm1_and_h)(raw, 0);
+INLINE RE(point) RE(kl_logstd)(T r, T raw, int ordinary) {
+    RE(expm1_h) x = RE(expm1_and_h)(raw, 0, 0, ordinary);
     return RE(kl_of)(r, x, 2 * x.half_expm1, 0);
 }
 
 /* (raw - 1)/raw, with its limit 1 at inf */
-INLINE T RE(minus_one_over)(T raw) {
-    T c = RE(at_most)(raw, RE(pow2)(EXP_MAX));
+INLINE T RE(minus_one_over)(T raw, int ordinary) {
+    T c = ordinary ? raw : RE(at_most)(raw, RE(pow2)(EXP_MAX));
     return (c - 1) / c;
 }
 
-INLINE RE(point) RE(kl_var)(T r, T raw) {
-    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_var)(raw));
-    T c = RE(at_most)(raw, RE(pow2)(EXP_MAX)); /* the limit at inf is 1/2 */
-    return RE(kl_of)(r, x, ((T)0.5 * c - (T)0.5) / c, raw <= 0);
+INLINE RE(point) RE(kl_var)(T r, T raw, int ordinary) {
+    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_var)(raw, ordinary));
+    T c = ordinary ? raw : RE(at_most)(raw, RE(pow2)(EXP_MAX)); /* the limit at inf is 1/2 */
+    return RE(kl_of)(r, x, ((T)0.5 * c - (T)0.5) / c, !ordinary && raw <= 0);
 }
 
-INLINE RE(point) RE(kl_std)(T r, T raw) {
-    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_std)(raw));
-    return RE(kl_of)(r, x, RE(minus_one_over)(raw) * (raw + 1), raw <= 0);
+INLINE RE(point) RE(kl_std)(T r, T raw, int ordinary) {
+    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_std)(raw, ordinary));
+    return RE(kl_of)(r, x, RE(minus_one_over)(raw, ordinary) * (raw + 1), !ordinary && raw <= 0);
 }
 
-INLINE RE(point) RE(kl_precision)(T r, T raw) {
-    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_precision)(raw));
-    return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw) / raw, raw <= 0);
+INLINE RE(point) RE(kl_precision)(T r, T raw, int ordinary) {
+    RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_precision)(raw, ordinary));
+    return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw, ordinary) / raw, !ordinary && raw <= 0);
 }
