@@ -9,6 +9,7 @@ wrong, `_arrays.evaluate` gets the same arguments, and its word is the law.
 
 import os
 
+import numpy as np
 cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.stdint cimport uint64_t, uintptr_t
@@ -29,7 +30,7 @@ cdef extern from "src/kernels.h" nogil:
     ctypedef struct plan:
         int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad
         int kind[2]
-        double min_var
+        double min_var, factor
         ptrdiff_t shape[64]
         uint64_t broadcast[4]
         view argument[6]
@@ -76,6 +77,7 @@ DEF PARALLEL_FROM = 1 << 17
 DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
+cdef object float32 = np.float32, float64 = np.float64
 cdef object default_axis = None, evaluate = None, results = None, get_num_threads = None
 cdef tuple nll_fields = ("value", "x", "mean", "scale"), kl_fields = ("value", "mean", "scale", "prior_mean", "prior_scale")
 cdef int[4] nll_arguments = [-1, FIRST, SECOND, SCALE]
@@ -159,20 +161,21 @@ cdef void carry_out(plan *p, int threads) noexcept nogil:
 
 cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     """Run a call; 1 if some scale was <= 0 (the outputs are then unspecified; untouched where one is an input)."""
-    cdef int threads = 1
+    cdef int threads = 1, check_only
     if elements >= PARALLEL_FROM and not fe_forked():
         threads = min(get_num_threads(), MOST_THREADS)
     with nogil:
         if fe_plan_prepare(p):
             with gil:
                 raise MemoryError("fastelbo: no memory for the partial sums of a broadcast argument's gradient")
-        if p.aliased:
+        check_only = p.check_only
+        if p.aliased or check_only:
             p.check_only = 1
             carry_out(p, threads)
             p.check_only = 0
-        if not p.bad:
+        if not p.bad and not check_only:
             carry_out(p, threads)
-        if not p.bad:
+        if not p.bad and not check_only:
             total[0] = kernels.finish[p.is_double](p)
         fe_plan_release(p)
     return p.bad
@@ -188,6 +191,7 @@ cdef void clear(plan *p) noexcept:
     p.value.data = NULL
     p.aliased = p.check_only = p.bad = 0
     p.min_var = 0.0
+    p.factor = 1.0
 
 
 # ---- the general call --------------------------------------------------------------------------------------------------
@@ -212,14 +216,15 @@ cdef int look(view *v, cnp.ndarray array) except -1:
 
 def run(
     str loss, bint is_double, int n_event, tuple arguments, tuple broadcast, int scale_kind, int prior_kind,
-    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, /,
+    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, double factor=1.0, bint check_only=False, /,
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
     arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...), None where absent, of any real
     dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
     kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
-    first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input.
+    first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; factor: of
+    every gradient; check_only: write nothing.
     Returns the reduced value, or None, and whether some scale that counts was <= 0.
     """
     cdef plan p
@@ -230,7 +235,7 @@ def run(
     p.loss, p.is_double, p.aliased = KL if loss == "kl" else NLL, is_double, aliased
     p.full = full and p.loss == NLL
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
-    p.kind[0], p.kind[1], p.min_var = scale_kind, prior_kind, min_var
+    p.kind[0], p.kind[1], p.min_var, p.factor, p.check_only = scale_kind, prior_kind, min_var, factor, check_only
     p.dims = cnp.PyArray_NDIM(first)
     p.row_dims = p.dims - n_event
     for i in range(p.dims):
@@ -318,7 +323,7 @@ cdef inline void place(door *d, view *v, char *data, bint by_row, bint by_column
 
 
 cdef inline bint hold(door *d, int argument, double x) noexcept:
-    """A Python float takes the computing type"""
+    """A number takes the computing type"""
     if d.call.is_double:
         d.scalar[argument].as_double = x
     else:
@@ -328,11 +333,16 @@ cdef inline bint hold(door *d, int argument, double x) noexcept:
     return True
 
 
+cdef inline bint is_number(door *d, object x) noexcept:
+    """A Python float, which is weak, or a NumPy scalar of the computing type"""
+    return PyFloat_CheckExact(x) or type(x) is (float64 if d.call.is_double else float32)
+
+
 cdef bint enter(door *d, int argument, object x, bint may_broadcast) noexcept:
-    """x with the shape (..., D) of the data, or as a scale may be: (D,), (..., 1), a Python float"""
+    """x with the shape (..., D) of the data, or as a scale may be: (D,), (..., 1), a number"""
     cdef cnp.ndarray array
     cdef int i
-    if PyFloat_CheckExact(x):
+    if is_number(d, x):
         return may_broadcast and hold(d, argument, PyFloat_AsDouble(x))
     if not regular(x, d.typenum):
         return False
@@ -450,7 +460,7 @@ cdef object gradient_through(door *d, int argument, object like, object given):
     """The output of an argument's gradient, in the argument's shape"""
     cdef cnp.npy_intp none = 0
     cdef view *v = &d.call.argument[argument]
-    if PyFloat_CheckExact(like):
+    if is_number(d, like):
         return result_array(d, &d.call.gradient[argument], 0, &none, False, False, given)
     return result_array(d, &d.call.gradient[argument], cnp.PyArray_NDIM(<cnp.ndarray>like), cnp.PyArray_DIMS(<cnp.ndarray>like),
                         v.stride[0] != 0, v.stride[1] != 0, given)

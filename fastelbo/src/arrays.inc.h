@@ -100,12 +100,15 @@ static run run_at(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, ptrdiff
 
 /* ---- tiles ------------------------------------------------------------------------------------------------------ */
 
-/* `rows` rows from `row`, of each the columns [col, col + cols); either one row or whole events */
-typedef struct { ptrdiff_t row, rows, col, cols; } RE(tile);
+/* `rows` rows, `row` and on along the outer rows (every inner-th), of each the columns [col, col + cols); either one row or whole
+ * events. slab: the first one's place in its group */
+typedef struct { ptrdiff_t row, rows, col, cols, slab; } RE(tile);
+
+static inline ptrdiff_t RE(row_of)(const plan *p, const RE(tile) *t, ptrdiff_t i) { return t->row + i * p->inner; }
 
 /* Where the tile lies in v if it can be used as it is: T, aligned, contiguous; else NULL */
 static T *RE(in_place)(const plan *p, const view *v, const RE(tile) *t) {
-    int follow = t->rows == 1 || (p->row_dims == 1 && v->stride[0] == t->cols * (ptrdiff_t)sizeof(T));
+    int follow = t->rows == 1 || v->stride[p->outer_dims - 1] == t->cols * (ptrdiff_t)sizeof(T);
     int dense = t->cols == 1 || (p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == (ptrdiff_t)sizeof(T));
     if (v->type != NATIVE || !follow || !dense) return NULL;
     char *data = v->data + row_offset(p, v->stride, t->row) + (t->col ? run_at(p, v->stride, t->col, 1).offset : 0);
@@ -113,12 +116,12 @@ static T *RE(in_place)(const plan *p, const view *v, const RE(tile) *t) {
 }
 
 static void RE(copy_in)(const plan *p, const view *v, const RE(tile) *t, T *dst) {
-    if (t->cols == 1 && p->row_dims == 1 && t->rows > 1) {
-        RE(pack)[v->type](dst, v->data + t->row * v->stride[0], v->stride[0], t->rows);
+    if (t->cols == 1 && t->rows > 1) {
+        RE(pack)[v->type](dst, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows);
         return;
     }
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        const char *row = v->data + row_offset(p, v->stride, t->row + r);
+        const char *row = v->data + row_offset(p, v->stride, RE(row_of)(p, t, r));
         for (ptrdiff_t c = 0; c < t->cols;) {
             run x = run_at(p, v->stride, t->col + c, t->cols - c);
             RE(pack)[v->type](dst, row + x.offset, x.stride, x.length);
@@ -128,12 +131,12 @@ static void RE(copy_in)(const plan *p, const view *v, const RE(tile) *t, T *dst)
 }
 
 static void RE(copy_out)(const plan *p, const view *v, const RE(tile) *t, const T *src) {
-    if (t->cols == 1 && p->row_dims == 1 && t->rows > 1) {
-        RE(unpack)(src, v->data + t->row * v->stride[0], v->stride[0], t->rows);
+    if (t->cols == 1 && t->rows > 1) {
+        RE(unpack)(src, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows);
         return;
     }
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        char *row = v->data + row_offset(p, v->stride, t->row + r);
+        char *row = v->data + row_offset(p, v->stride, RE(row_of)(p, t, r));
         for (ptrdiff_t c = 0; c < t->cols;) {
             run x = run_at(p, v->stride, t->col + c, t->cols - c);
             RE(unpack)(src, row + x.offset, x.stride, x.length);

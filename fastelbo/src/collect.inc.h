@@ -17,6 +17,9 @@ static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
 }
 
 #if REAL == 64 /* once */
+/* Where the accumulators of a group's i-th outer row begin */
+static inline ptrdiff_t slab_offset(const collector *c, ptrdiff_t i) { return c->mode == SLAB ? i * c->size : 0; }
+
 /* As run_at, but a run over summed axes goes on across all of them that come last, whether or not `collapse` could merge them: its
  * length is the order of a sum, and may depend on shapes alone */
 static run collected_run(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, ptrdiff_t most) {
@@ -34,12 +37,12 @@ static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chu
     double *base = RE(accumulator)(p, region, c);
     ptrdiff_t shift = c->by_column ? chunk * p->chunk : 0;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        double *row = base + row_offset(p, c->stride, t->row + r) - shift;
+        double *row = base + row_offset(p, c->stride, RE(row_of)(p, t, r)) + slab_offset(c, t->slab + r) - shift;
         for (ptrdiff_t done = 0; done < t->cols;) {
             run x = collected_run(p, c->stride, t->col + done, t->cols - done);
             double *at = row + x.offset;
             if (x.stride == 0 && x.length > 1) {
-                pair sum = RE(sum_of)(g, x.length, 1);
+                pair sum = RE(sum)(g, 0, x.length, 1);
                 RE(accumulate_one)(p, at, sum.hi);
                 if (REAL == 64) at[p->accumulators] += sum.lo;
             } else {
@@ -72,15 +75,16 @@ static ptrdiff_t kept_offset(const plan *p, const collector *c, const ptrdiff_t 
 }
 #endif
 
-/* Move what `region` has collected for argument a to the output: after an outer row (SLAB), or at the end (GLOBAL) */
-static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk) {
+/* Move what `region` has collected for argument a to the output: after a group, of each outer row, the slab-th (SLAB), or at the end
+ * (GLOBAL) */
+static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t slab, ptrdiff_t chunk) {
     const collector *c = &p->collect[a];
     const view *out = &p->gradient[a];
-    const double *from = RE(accumulator)(p, region, c);
+    const double *from = RE(accumulator)(p, region, c) + slab_offset(c, slab);
     double divisor = p->reduction == MEAN ? (double)p->rows : 1;
     ptrdiff_t col = c->by_column ? chunk * p->chunk : 0;
     ptrdiff_t cols = c->by_column && p->columns - col < c->event_size ? p->columns - col : c->event_size;
-    int first_dim = c->mode == SLAB ? p->row_dims - p->inner_dims : 0;
+    int first_dim = c->mode == SLAB ? p->outer_dims : 0;
     char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
     ptrdiff_t rows = c->event_size ? c->size / c->event_size : 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -88,25 +92,26 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
             if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum / divisor);
+            T x = (T)(sum * p->factor / divisor);
             memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
         }
     }
 }
 
-static void RE(begin_outer_row)(plan *p, ptrdiff_t region) {
+static void RE(begin_group)(plan *p, ptrdiff_t region) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->collect[a].mode == SLAB && p->gradient[a].data) {
             double *at = RE(accumulator)(p, region, &p->collect[a]);
-            memset(at, 0, (size_t)p->collect[a].size * sizeof *at);
-            if (REAL == 64) memset(at + p->accumulators, 0, (size_t)p->collect[a].size * sizeof *at);
+            size_t bytes = (size_t)(p->collect[a].size * p->group) * sizeof *at;
+            memset(at, 0, bytes);
+            if (REAL == 64) memset(at + p->accumulators, 0, bytes);
         }
 }
 
-static void RE(end_outer_row)(plan *p, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t chunk, int of_rows) {
+static void RE(end_group)(plan *p, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t n, ptrdiff_t chunk, int of_rows) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->collect[a].mode == SLAB && p->gradient[a].data && (p->constant && a >= SCALE) == of_rows)
-            RE(hand_out)(p, a, region, outer_row, chunk);
+            for (ptrdiff_t i = 0; i < n; i++) RE(hand_out)(p, a, region, outer_row + i, i, chunk);
 }
 
 static void RE(fold_accumulators)(plan *p, const collector *c, ptrdiff_t into, ptrdiff_t from) {
@@ -126,11 +131,11 @@ static void RE(hand_out_global)(plan *p) {
         if (c->by_column) {
             for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
                 for (ptrdiff_t b = 1; b < p->blocks; b++) RE(fold_accumulators)(p, c, chunk, b * p->chunks + chunk);
-                RE(hand_out)(p, a, chunk, 0, chunk);
+                RE(hand_out)(p, a, chunk, 0, 0, chunk);
             }
         } else {
             for (ptrdiff_t t = 1; t <= tasks; t++) RE(fold_accumulators)(p, c, 0, t);
-            RE(hand_out)(p, a, 0, 0, 0);
+            RE(hand_out)(p, a, 0, 0, 0, 0);
         }
     }
 }

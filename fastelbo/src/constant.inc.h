@@ -28,8 +28,9 @@ static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64
     s.factor = v.k & 1 ? 2 * v.i : v.i;
     if (v.half_log - v.half_log != 0) k = v.half_log > 0 ? -most : most;
     k = k > most ? most : k < -most ? -most : k;
-    s.a = pow2_f64(k >> 1);
-    s.b = pow2_f64(k - (k >> 1));
+    int one = 2 * (k < 0 ? -k : k) <= most; /* one factor reaches */
+    s.a = pow2_f64(one ? k : k >> 1);
+    s.b = one ? 1 : pow2_f64(k - (k >> 1));
     s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
     s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
     return s;

@@ -26,16 +26,19 @@
 #include "rows.inc.h"
 #undef REAL
 
+#define EACH(name)                                               \
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = name(x[i]);         \
+    break
 #define FUNCTION(REAL_T, suffix)                                                            \
     static void function_##suffix(int which, const void *from, void *to, ptrdiff_t n) {     \
         const REAL_T *x = from;                                                             \
         REAL_T *y = to;                                                                     \
-        for (ptrdiff_t i = 0; i < n; i++) switch (which) {                                  \
-                case 0: y[i] = exp_##suffix(x[i]); break;                                   \
-                case 1: y[i] = log_full_##suffix(x[i]); break;                              \
-                case 2: y[i] = expm1_##suffix(x[i]); break;                                 \
-                case 3: y[i] = log1p_##suffix(x[i]); break;                                 \
-            }                                                                               \
+        switch (which) {                                                                    \
+            case 0: EACH(exp_##suffix);                                                     \
+            case 1: EACH(log_full_##suffix);                                                \
+            case 2: EACH(expm1_##suffix);                                                   \
+            case 3: EACH(log1p_##suffix);                                                   \
+        }                                                                                   \
     }
 FUNCTION(float, f32)
 FUNCTION(double, f64)

@@ -36,9 +36,9 @@ typedef struct {
 
 /* How the gradient of a broadcast argument is collected. Its elements are the kept axes of the common shape, in C order. */
 typedef struct {
-    enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after each outer row; after the whole call */
+    enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after its group of rows; after the whole call */
     int by_column;                      /* no event axis is summed: a task holds only its own columns */
-    ptrdiff_t offset, size;             /* within a task's accumulators, in elements */
+    ptrdiff_t offset, size;             /* within a task's accumulators, in elements; SLAB: for each outer row of a group */
     ptrdiff_t event_size;               /* elements a row */
     ptrdiff_t stride[MAX_DIMS];         /* elements; 0 along a summed axis */
 } collector;
@@ -57,7 +57,7 @@ typedef struct plan {
     int aliased;    /* some output is an input */
     int check_only; /* only set `bad` */
     int kind[2]; /* of SCALE and PRIOR */
-    double min_var;
+    double min_var, factor; /* of every gradient */
     int row_dims, dims;
     ptrdiff_t shape[MAX_DIMS];
     uint64_t broadcast[N_GRADS]; /* bit i: the argument, by its shape, is broadcast along axis i */
@@ -66,9 +66,10 @@ typedef struct plan {
     /* derived: the order of work */
     ptrdiff_t rows, columns;      /* N and D */
     ptrdiff_t outer, inner;       /* rows = outer * inner */
+    ptrdiff_t group;              /* outer rows that go together through the inner ones */
     ptrdiff_t blocks, chunks;     /* tasks = row blocks x chunks of columns */
     ptrdiff_t chunk;              /* columns of a chunk */
-    int inner_dims;               /* the last of the row axes */
+    int outer_dims;               /* the first of the row axes */
     int constant;                 /* the scales are constant along the event: exp and log once a row */
     int uniform;                  /* ... and the same for all rows */
     int single;                   /* bit a: argument a is one element, for all rows and columns */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define MOST_BLOCKS 64
+#define GROUP_ELEMENTS ((ptrdiff_t)1 << 14) /* what S samples share stays in the second-level cache meanwhile */
+#define LARGEST_GROUP 128
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 
@@ -23,8 +25,8 @@ static uint64_t bits(int from, int to) {
     return all;
 }
 
-/* What the collectors of a call take per task if the row axes in `inner` are walked innermost. An argument whose summed row axes
- * all lie there is complete after each outer row (SLAB); others need all their elements at once (GLOBAL). */
+/* What the collectors of a call take per task if the row axes in `inner` are walked for each group of outer rows. An argument whose
+ * summed row axes all lie there is complete after each group (SLAB); others need all their elements at once (GLOBAL). */
 static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
     uint64_t rows = bits(0, p->row_dims), events = bits(p->row_dims, p->dims);
     ptrdiff_t total = 0;
@@ -42,12 +44,12 @@ static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
         else
             c[a].mode = GLOBAL, c[a].size = extent(p, 0, p->row_dims, summed) * c[a].event_size;
         c[a].offset = total;
-        total += c[a].size;
+        total += c[a].size * (c[a].mode == SLAB ? p->group : 1);
     }
     return total;
 }
 
-/* The set of row axes to walk innermost: the one that needs the fewest accumulators, but leaves rows to share among threads */
+/* The set of row axes to walk for each group of the others: the one that needs the fewest accumulators, but leaves rows to share among threads */
 static uint64_t choose_inner(const plan *p) {
     collector c[N_GRADS];
     uint64_t rows = bits(0, p->row_dims), best = 0;
@@ -78,11 +80,11 @@ static void permute(ptrdiff_t *stride, const int *order) {
 static void reorder(plan *p, uint64_t inner) {
     int order[MAX_DIMS + 1], n = 1;
     ptrdiff_t shape[MAX_DIMS];
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < p->row_dims; i++)
             if ((int)(inner >> i & 1) == pass) order[n++] = i;
-    p->inner_dims = 0;
-    for (int i = 0; i < p->row_dims; i++) p->inner_dims += (int)(inner >> i & 1);
+        if (pass == 0) p->outer_dims = n - 1;
+    }
     for (int i = p->row_dims; i < p->dims; i++) order[n++] = i;
     order[0] = p->dims;
     memcpy(shape, p->shape, sizeof shape);
@@ -108,7 +110,7 @@ static int can_merge(const plan *p, int i) {
 
 /* Drop axes of size 1 and merge neighbours, so that nearly every call has one row axis and one event axis */
 static void collapse(plan *p) {
-    int groups[3] = {p->row_dims - p->inner_dims, p->inner_dims, p->dims - p->row_dims};
+    int groups[3] = {p->outer_dims, p->row_dims - p->outer_dims, p->dims - p->row_dims};
     for (int g = 2, end = p->dims; g >= 0; g--) {
         int begin = end - groups[g];
         for (int i = end - 1; i >= begin; i--) {
@@ -123,7 +125,7 @@ static void collapse(plan *p) {
         }
         end = begin;
     }
-    p->inner_dims = groups[1];
+    p->outer_dims = groups[0];
     p->row_dims = groups[0] + groups[1];
 }
 
@@ -189,6 +191,8 @@ int fe_plan_prepare(plan *p) {
     p->chunk = LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 
+    p->group = GROUP_ELEMENTS / (p->columns ? p->columns : 1);
+    p->group = p->group < 1 ? 1 : p->group > LARGEST_GROUP ? LARGEST_GROUP : p->group;
     uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
     p->accumulators = collectors(p, inner, p->collect);
     p->inner = extent(p, 0, p->row_dims, ~inner);
@@ -200,7 +204,7 @@ int fe_plan_prepare(plan *p) {
 
     reorder(p, inner);
     permute_masks(p, inner);
-    collector_strides(p, p->row_dims - p->inner_dims);
+    collector_strides(p, p->outer_dims);
     collapse(p);
     p->uniform = is_same(p, SCALE, p->row_dims) && is_same(p, PRIOR, p->row_dims);
     p->single = 0;

@@ -16,6 +16,8 @@ typedef struct {
     const T *raw_scale; /* before min_var */
     T lowest, highest;  /* what min_var leaves of the scale */
     int want, counted, spread;
+    int fused; /* the terms are not in the buffer: squares has what they are made of */
+    RE(differences) squares;
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
     _Alignas(64) T buffer[N_BUFFERS][TILE];
@@ -25,12 +27,13 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 
 #if REAL == 64 /* once */
 #define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
+#define GROUP(p) ((p)->loss == NLL ? 8 : 4) /* additions a sum may spend on rounding: the KL's bound leaves less than the NLL's */
 #endif
 
 /* ---- a finished row -------------------------------------------------------------------------------------------------------- */
 
 /* The gradients of scales that are constant along the event */
-static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, double weight, double squares) {
+static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_t slab, const row_scale *s, double weight, double squares) {
     int by = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
     for (int a = SCALE; a <= PRIOR; a++) {
         const collector *c = &p->collect[a];
@@ -38,10 +41,10 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, const ro
         double g = weight != 0 ? weight * s->gradient[a - SCALE] : 0;
         if (a == by && s->slope != 0) g -= squares * s->slope;
         if (c->mode == DIRECT) {
-            T x = (T)(p->reduction == MEAN ? g / (double)p->rows : g);
+            T x = (T)(g * p->factor / (p->reduction == MEAN ? (double)p->rows : 1));
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
         } else {
-            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row), g);
+            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row) + slab_offset(c, slab), g);
         }
     }
 }
@@ -56,14 +59,14 @@ static inline pair RE(add_up)(double a, double b) {
 }
 
 /* x.sum: of the terms; x.weight: of the weights (or the number) of the elements */
-static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, const row_scale *s, const partial *x) {
+static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_t slab, const row_scale *s, const partial *x) {
     double w = value_of(x->weight);
     pair loss = x->sum;
     if (p->constant) {
         double squares = s->factor * value_of(x->sum), base = w != 0 ? w * s->base : 0;
         loss = squares == INFINITE ? (pair){squares, 0} : RE(add_up)(base, squares); /* log v = -inf: the squares win */
         if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
-        if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, s, w, squares);
+        if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, slab, s, w, squares);
     }
     pair total = RE(add_up)(loss.hi, p->full ? HALF_LOG_2PI * w : 0);
     total.lo += loss.lo;
@@ -143,7 +146,7 @@ static RE(factors) RE(gather_scales)(RE(work) *w) {
             T raw[2] = {0, 0};
             for (int k = 0; k < 2; k++) {
                 const view *v = &p->argument[SCALE + k];
-                if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, t->row + r), 0, 1);
+                if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
             }
             T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
             *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
@@ -173,6 +176,8 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
         RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
         return;
     }
+    if (p->factor != 1)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->factor;
     if (p->reduction == MEAN)
         for (ptrdiff_t i = 0; i < n; i++) g[i] /= (T)p->rows;
     if (g >= w->buffer[0] && g < w->buffer[N_BUFFERS - 1] + TILE) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
@@ -202,7 +207,9 @@ static void RE(evaluate)(RE(work) *w) {
     w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
     if (p->constant) {
         RE(factors) f = RE(gather_scales)(w);
-        RE(squares)[w->tile.rows > 1 && !p->uniform][w->want & WANT_FIRST](&w->o, f);
+        w->fused = !(w->want & WANT_FIRST) && !w->weight && (p->uniform || w->tile.rows == 1) && *f.b == 1;
+        w->squares = (RE(differences)){w->o.a, w->o.b, *f.a};
+        if (!w->fused) RE(squares)[w->tile.rows > 1 && !p->uniform][w->want & WANT_FIRST](&w->o, f);
     } else {
         w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
         w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
@@ -215,21 +222,29 @@ static void RE(evaluate)(RE(work) *w) {
     if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
 }
 
-/* The commonest short rows: one scale for all, the value alone. As finish_row, of which it is a special case to the bit. */
+/* The sum of n terms of the tile, from i on */
+static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
+    return w->fused ? RE(sum_of_squares)(w->squares, i, n, GROUP(w->p)) : RE(sum)(w->o.term, i, n, GROUP(w->p));
+}
+
+/* The commonest whole rows, under one scale for all. As finish_row, of which it is a special case to the bit. */
 static int RE(finish_plain_rows)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const row_scale *s = &w->scale[0];
-    double base = s->base * (double)p->columns, constants = p->full ? HALF_LOG_2PI * (double)p->columns : 0;
-    if (REAL == 64 || t->rows == 1 || !p->constant || !p->uniform || w->weight || p->reduction != NONE || p->gradient[SCALE].data
-        || p->gradient[PRIOR].data || s->bad || base - base != 0 || p->row_dims != 1)
+    const row_scale s = w->scale[0];
+    const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
+    const int of_scale = p->gradient[SCALE].data != NULL;
+    if (t->cols != p->columns || !p->uniform || w->weight || p->reduction != NONE || p->kind[1] != UNIT || s.bad || base - base != 0
+        || p->row_dims != 1 || (of_scale && (p->collect[SCALE].mode != GLOBAL || p->collect[SCALE].size != 1)))
         return 0;
-    const T *term = w->buffer[B_TERM];
     char *value = p->value.data + t->row * p->value.stride[0];
+    double *at = of_scale ? RE(accumulator)(p, w->region, &p->collect[SCALE]) : NULL;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        pair sum = RE(sum_of)(term + r * t->cols, t->cols, p->loss == NLL ? 8 : 1);
-        T x = (T)((base + s->factor * sum.hi) + constants);
+        double squares = s.factor * value_of(RE(sum_terms)(w, r * t->cols, t->cols));
+        pair loss = RE(add_up)(base, squares), total = RE(add_up)(loss.hi, constants);
+        T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);
         memcpy(value + r * p->value.stride[0], &x, sizeof x);
+        if (at) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares * s.slope : gradient);
     }
     return 1;
 }
@@ -238,30 +253,33 @@ static int RE(finish_plain_rows)(RE(work) *w) {
 static void RE(sum_rows)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    T *term = w->buffer[B_TERM];
-    int depth = p->loss == NLL ? 8 : 1;
+    T *term = w->o.term;
     ptrdiff_t n = t->rows * t->cols, end = (w->chunk + 1) * p->chunk;
     if (end > p->columns) end = p->columns;
-    if (RE(finish_plain_rows)(w)) return;
+    if (p->constant && RE(finish_plain_rows)(w)) return;
     if (w->weight)
         for (ptrdiff_t i = 0; i < n; i++) term[i] *= w->weight[i];
     for (ptrdiff_t r = 0; r < t->rows; r++) {
+        ptrdiff_t from = r * t->cols;
         partial x = {{0, 0}, {(double)(end - w->chunk * p->chunk), 0}, w->counted};
         if (t->cols == end - w->chunk * p->chunk) {
-            x.sum = RE(sum_of)(term + r * t->cols, t->cols, depth);
-            if (w->weight) x.weight = RE(sum_of)(w->weight + r * t->cols, t->cols, depth);
+            x.sum = RE(sum_terms)(w, from, t->cols);
+            if (w->weight) x.weight = RE(sum)(w->weight, from, t->cols, GROUP(p));
         } else {
             if (t->col == w->chunk * p->chunk) RE(start)(&w->sum), RE(start)(&w->weight_sum);
-            RE(add)(&w->sum, term + r * t->cols, t->cols, depth);
-            if (w->weight) RE(add)(&w->weight_sum, w->weight + r * t->cols, t->cols, depth);
+            if (w->fused)
+                RE(add_of_squares)(&w->sum, w->squares, from, t->cols, GROUP(p));
+            else
+                RE(add)(&w->sum, term, from, t->cols, GROUP(p));
+            if (w->weight) RE(add)(&w->weight_sum, w->weight, from, t->cols, GROUP(p));
             if (t->col + t->cols < end) return;
             x.sum = RE(total)(&w->sum, LANES);
             if (w->weight) x.weight = RE(total)(&w->weight_sum, LANES);
         }
         if (p->chunks > 1)
-            p->partials[(t->row + r) * p->chunks + w->chunk] = x;
+            p->partials[RE(row_of)(p, t, r) * p->chunks + w->chunk] = x;
         else
-            RE(finish_row)(p, w->region, t->row + r, &w->scale[p->constant && !p->uniform ? r : 0], &x);
+            RE(finish_row)(p, w->region, RE(row_of)(p, t, r), t->slab + r, &w->scale[p->constant && !p->uniform ? r : 0], &x);
     }
 }
 
@@ -298,12 +316,31 @@ static void RE(limits)(const plan *p, T *lowest, T *highest) {
     }
 }
 
+/* The tile's rows, `most` columns at a time */
+static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t most) {
+    do {
+        tile.cols = last - tile.col < most ? last - tile.col : most;
+        w->tile = tile;
+        ptrdiff_t n = tile.rows * tile.cols;
+        if (w->p->check_only) {
+            RE(check)(w, n);
+        } else {
+            RE(gather_all)(w, n);
+            RE(evaluate)(w);
+            RE(sum_rows)(w);
+            RE(give_all)(w, n);
+        }
+        tile.col += tile.cols;
+    } while (tile.col < last);
+}
+
 static void RE(run)(plan *p, ptrdiff_t task) {
     RE(work) w;
     w.p = p;
     w.region = task;
     w.chunk = task % p->chunks;
     w.raw_scale = NULL;
+    w.fused = 0;
     w.spread = 0;
     w.o.sign = p->gradient[FIRST].data ? (T)1 : (T)-1; /* d/d second = -d/d first */
     w.o.opposite = -w.o.sign;
@@ -321,31 +358,22 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
+    /* the last of the outer axes alone is evenly spaced */
+    ptrdiff_t run = p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
     int slabs = 0;
-    for (int a = 0; a < N_GRADS; a++) slabs |= p->gradient[a].data && p->collect[a].mode == SLAB;
-    ptrdiff_t group = slabs ? p->inner : (end - begin) * p->inner, groups = slabs ? end - begin : 1;
-    for (ptrdiff_t g = 0; g < groups; g++) {
-        ptrdiff_t row = begin * p->inner + g * group, row_end = row + group;
-        if (slabs && !p->check_only) RE(begin_outer_row)(p, w.region);
-        for (; row < row_end && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w.tile.rows) {
-            ptrdiff_t rows = row_end - row < at_once ? row_end - row : at_once, c = col;
-            if (p->argument[WHERE].data) w.counted = 0;
-            do {
-                ptrdiff_t cols = last - c < most ? last - c : most;
-                w.tile = (RE(tile)){row, rows, c, cols};
-                if (p->check_only) {
-                    RE(check)(&w, rows * cols);
-                } else {
-                    RE(gather_all)(&w, rows * cols);
-                    RE(evaluate)(&w);
-                    RE(sum_rows)(&w);
-                    RE(give_all)(&w, rows * cols);
-                }
-                c += cols;
-            } while (c < last);
-        }
-        if (slabs && !p->check_only && p->chunks == 1) RE(end_outer_row)(p, w.region, begin + g, w.chunk, 1);
-        if (slabs && !p->check_only) RE(end_outer_row)(p, w.region, begin + g, w.chunk, 0);
+    for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
+    ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
+    for (ptrdiff_t first = begin; first < end; first += group) {
+        ptrdiff_t stop = end - first < group ? end : first + group;
+        if (slabs) RE(begin_group)(p, w.region);
+        for (ptrdiff_t i = 0; i < p->inner; i++)
+            for (ptrdiff_t row = first; row < stop && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w.tile.rows) {
+                ptrdiff_t rows = stop - row < at_once ? stop - row : at_once, left = run - row % run;
+                if (p->argument[WHERE].data) w.counted = 0;
+                RE(run_rows)(&w, (RE(tile)){row * p->inner + i, rows < left ? rows : left, col, 0, row - first}, last, most);
+            }
+        if (slabs && p->chunks == 1) RE(end_group)(p, w.region, first, stop - first, w.chunk, 1);
+        if (slabs) RE(end_group)(p, w.region, first, stop - first, w.chunk, 0);
     }
 }
 
@@ -358,7 +386,7 @@ static void RE(finish_chunked_rows)(plan *p) {
     w.scale[0].a = 0;
     RE(limits)(p, &w.lowest, &w.highest);
     for (ptrdiff_t row = 0; row < p->rows; row++) {
-        if (row % p->inner == 0) RE(begin_outer_row)(p, extra);
+        if (row % p->inner == 0) RE(begin_group)(p, extra);
         partial x = p->partials[row * p->chunks];
         for (ptrdiff_t c = 1; c < p->chunks; c++) {
             const partial *y = &p->partials[row * p->chunks + c];
@@ -366,10 +394,10 @@ static void RE(finish_chunked_rows)(plan *p) {
             add_pair(&x.weight, y->weight);
             x.counted |= y->counted;
         }
-        w.tile = (RE(tile)){row, 1, 0, 1};
+        w.tile = (RE(tile)){row, 1, 0, 1, 0};
         if (p->constant) RE(gather_scales)(&w);
-        RE(finish_row)(p, extra, row, &w.scale[0], &x);
-        if ((row + 1) % p->inner == 0) RE(end_outer_row)(p, extra, row / p->inner, 0, 1);
+        RE(finish_row)(p, extra, row, 0, &w.scale[0], &x);
+        if ((row + 1) % p->inner == 0) RE(end_group)(p, extra, row / p->inner, 1, 0, 1);
     }
 }
 

@@ -1,8 +1,9 @@
 /* Sums in an order that depends on the number of elements alone. Included once per type (real.h).
  *
- * Element i of an event goes to lane i mod LANES. A lane takes up to `depth` elements in T (8: an error of 7 u; 1: none), is then
- * folded into a double (float32) or an unevaluated sum of two (float64), and the lanes are added as a tree, the upper half onto the
- * lower. So the order is the same for every vector width, and what follows the first fold is exact for all practical purposes. */
+ * Element i of an event goes to lane i mod LANES. A lane adds `group` elements in T, as a tree (8 or 4: an error of 3 or 2 u; 1: none),
+ * of what is left at the end 4, then up to 3 one by one. Each such sum is folded into a double (float32) or an unevaluated sum of
+ * two (float64), and the lanes are added as a tree, the upper half onto the lower. So the order is the same for every vector width,
+ * and what follows the first fold is exact for all practical purposes. */
 
 #if REAL == 64 /* once */
 static inline pair two_sum(double a, double b) {
@@ -40,37 +41,6 @@ static inline void RE(fold)(RE(lanes) *s, int l, T x) {
 #endif
 }
 
-/* The last elements of an event, fewer than LANES * 8 of them: the lanes that they reach */
-static inline void RE(add_last)(RE(lanes) *s, const T *x, ptrdiff_t n) {
-    T lane[LANES];
-    ptrdiff_t i = LANES;
-    for (int l = 0; l < LANES; l++) lane[l] = x[l];
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) lane[l] += x[i + l];
-    for (int l = 0; i + l < n; l++) lane[l] += x[i + l];
-    for (int l = 0; l < LANES; l++) RE(fold)(s, l, lane[l]);
-}
-
-/* The next n elements of an event; only the last call of an event may bring an n that is no multiple of LANES * 8 */
-static void RE(add)(RE(lanes) *s, const T *x, ptrdiff_t n, int depth) {
-    ptrdiff_t i = 0;
-    if (depth == 1) {
-        for (; i + LANES <= n; i += LANES)
-            for (int l = 0; l < LANES; l++) RE(fold)(s, l, x[i + l]);
-    } else {
-        for (; i + LANES * 8 <= n; i += LANES * 8)
-            for (int l = 0; l < LANES; l++) {
-                const T *y = x + i + l;
-                RE(fold)(s, l, y[0] + y[LANES] + y[2 * LANES] + y[3 * LANES] + y[4 * LANES] + y[5 * LANES] + y[6 * LANES] + y[7 * LANES]);
-            }
-        if (i + LANES <= n) {
-            RE(add_last)(s, x + i, n - i);
-            return;
-        }
-    }
-    for (int l = 0; i + l < n; l++) RE(fold)(s, l, x[i + l]);
-}
-
 static inline void RE(fold_half)(RE(lanes) *s, int half) {
     for (int l = 0; l < half; l++) {
 #if REAL == 32
@@ -92,42 +62,21 @@ static inline pair RE(total)(RE(lanes) *s, ptrdiff_t used) {
     return (pair){s->hi[0], REAL == 64 ? s->lo[0] : 0};
 }
 
-#if REAL == 32
-/* What `total` makes of eight lanes */
-static inline pair tree_of_eight(const double *x) {
-    return (pair){((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])), 0};
-}
-#endif
+/* ---- sums of an array, and of squares as they are computed ------------------------------------------------------------ */
 
-/* A whole event at once: the same sum, with less ado where its length is one that compilers can be told */
-static inline pair RE(sum_of)(const T *x, ptrdiff_t n, int depth) {
-#if REAL == 32
-    double eight[8];
-#define TAKE(m)                                                                               \
-    case m:                                                                                   \
-        for (int l = 0; l < 8; l++) {                                                         \
-            T low = x[l], high = x[l + 8];                                                    \
-            for (int j = 1; j < m; j++) low += x[l + j * LANES], high += x[l + 8 + j * LANES]; \
-            eight[l] = (double)low + (double)high;                                            \
-        }                                                                                     \
-        return tree_of_eight(eight);
-    if (n % LANES == 0 && depth == 8) switch (n / LANES) { TAKE(1) TAKE(2) TAKE(3) TAKE(4) TAKE(5) TAKE(6) TAKE(7) TAKE(8) }
-#undef TAKE
-    if (n == 8) {
-        for (int l = 0; l < 8; l++) eight[l] = (double)x[l];
-        return tree_of_eight(eight);
-    }
-#endif
-    RE(lanes) s;
-    if (n >= LANES) {
-        RE(start)(&s);
-        RE(add)(&s, x, n, depth);
-        return RE(total)(&s, LANES);
-    }
-    int width = n > 8 ? LANES : n > 4 ? 8 : n > 2 ? 4 : 2;
-    for (int l = 0; l < width; l++) {
-        s.hi[l] = l < n ? (double)x[l] : 0;
-        if (REAL == 64) s.lo[l] = 0;
-    }
-    return RE(total)(&s, n);
+#define SOURCE const T *
+#define AT(x, i) (x)[i]
+#define SUM(name) RE(name)
+#include "sum_source.inc.h"
+
+/* (d factor)^2/2, d = a - b */
+typedef struct { const T *a, *b; T factor; } RE(differences);
+static inline T RE(half_square_at)(RE(differences) x, ptrdiff_t i) {
+    T z = (x.a[i] - x.b[i]) * x.factor;
+    return ((T)0.5 * z) * z;
 }
+
+#define SOURCE RE(differences)
+#define AT(x, i) RE(half_square_at)(x, i)
+#define SUM(name) RE(name##_of_squares)
+#include "sum_source.inc.h"
