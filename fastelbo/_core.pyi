@@ -46,5 +46,6 @@ def run(
     loss: str, is_double: bool, n_event: int,
     arguments: tuple[_Array | None, ...], broadcast: tuple[int, ...], scale_kind: int, prior_kind: int,
     min_var: float, full: bool, reduction: str,
-    value: _Array | None, gradients: tuple[_Array | None, ...], aliased: bool, factor: float = 1.0, check_only: bool = False, /,
+    value: _Array | None, gradients: tuple[_Array | None, ...], aliased: bool,
+    factor: float = 1.0, check_only: bool = False, /,
 ) -> tuple[float | None, bool]: ...  # fmt: skip

@@ -1,10 +1,10 @@
-/* The sums of sums.inc.h over elements AT(x, i) of one SOURCE x. Included once per type and source; SUM names what it defines. */
+/* The sums of sums.inc.h over elements AT(x, i) of one SOURCE x. Included once per type and source; SUM names what it defines, WIDTH is an attribute. */
 
 /* Lane l of the elements from i: `group` (8, 4) in a tree */
 #define TREE4(i) ((AT(x, i) + AT(x, (i) + LANES)) + (AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))
 
 /* The next n elements from x_0; only the last call of an event may bring an n that is no multiple of LANES * 8 */
-static void SUM(add)(RE(lanes) *s, SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
+WIDTH static void SUM(add)(RE(lanes) *s, SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
     ptrdiff_t i = from, end = from + n;
     T lane[LANES];
 #define FOLD(count, sum_of_lane)                                           \
@@ -28,7 +28,7 @@ static void SUM(add)(RE(lanes) *s, SOURCE x, ptrdiff_t from, ptrdiff_t n, int gr
 }
 
 /* A whole event at once: the same sum, with less ado where its length is one that compilers can be told */
-static inline pair SUM(sum)(SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
+WIDTH static pair SUM(sum)(SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
     RE(lanes) s;
 #define LANE_SUMS(count, sum_of_lane)                                          \
     if (n == (count) * LANES) {                                                \
@@ -67,3 +67,4 @@ static inline pair SUM(sum)(SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
 #undef SOURCE
 #undef AT
 #undef SUM
+#undef WIDTH

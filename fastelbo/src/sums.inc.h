@@ -62,11 +62,22 @@ static inline pair RE(total)(RE(lanes) *s, ptrdiff_t used) {
     return (pair){s->hi[0], REAL == 64 ? s->lo[0] : 0};
 }
 
+#if REAL == 64 /* once */
+/* Vectors of half the width, for sums of what the caller holds: these loads can't begin at a cache line, as a lane is bound to its elements, and whole-line vectors across
+ * two lines cost more out of cache than the width saves in it */
+#if defined(__AVX512F__) && !defined(__clang__)
+#define NARROW __attribute__((target("prefer-vector-width=256")))
+#else
+#define NARROW
+#endif
+#endif
+
 /* ---- sums of an array, and of squares as they are computed ------------------------------------------------------------ */
 
 #define SOURCE const T *
 #define AT(x, i) (x)[i]
 #define SUM(name) RE(name)
+#define WIDTH
 #include "sum_source.inc.h"
 
 /* (d factor)^2/2, d = a - b */
@@ -79,4 +90,5 @@ static inline T RE(half_square_at)(RE(differences) x, ptrdiff_t i) {
 #define SOURCE RE(differences)
 #define AT(x, i) RE(half_square_at)(x, i)
 #define SUM(name) RE(name##_of_squares)
+#define WIDTH NARROW
 #include "sum_source.inc.h"
