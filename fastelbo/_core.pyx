@@ -18,7 +18,7 @@ cnp.import_array()
 
 cdef extern from "src/kernels.h" nogil:
     enum:
-        NLL, KL
+        NLL, KL, BERNOULLI
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
         U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, SWAPPED
@@ -220,8 +220,8 @@ def run(
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
-    arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...), None where absent, of any real
-    dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
+    arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...; the Bernoulli NLL: logits, zero, x as
+    a "logvar"), None where absent, of any real dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
     kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
     first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; factor: of
     every gradient; check_only: write nothing.
@@ -232,7 +232,8 @@ def run(
     cdef double total = 0
     cdef cnp.ndarray first = arguments[0]
     clear(&p)
-    p.loss, p.is_double, p.aliased = KL if loss == "kl" else NLL, is_double, aliased
+    p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI}[loss]
+    p.is_double, p.aliased = is_double, aliased
     p.full = full and p.loss == NLL
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
     p.kind[0], p.kind[1], p.min_var, p.factor, p.check_only = scale_kind, prior_kind, min_var, factor, check_only

@@ -20,7 +20,7 @@
 
 #define MAX_DIMS 64 /* NumPy's own limit */
 
-enum loss { NLL, KL };
+enum loss { NLL, KL, BERNOULLI, N_LOSSES };
 enum scale { VAR, STD, LOGVAR, LOGSTD, PRECISION, N_SCALES, UNIT = -1 };
 enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };

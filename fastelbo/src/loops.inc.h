@@ -66,16 +66,19 @@ static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_
 #define ONE_SCALE(SCALE_, s)                                                          \
     ONE_LOSS(nll, s, 0) ONE_LOSS(nll, s, 1) ONE_LOSS(nll, s, 2) ONE_LOSS(nll, s, 3)   \
     ONE_LOSS(kl, s, 0) ONE_LOSS(kl, s, 1) ONE_LOSS(kl, s, 2) ONE_LOSS(kl, s, 3)
+#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
 EACH_SCALE(ONE_SCALE)
+BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
 #undef PAIRED
 
-static const RE(loop) RE(one_scale)[2][N_SCALES][4][2] = {
+static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][2] = {
 #define BOTH(name) {RE(name##_any), RE(name##_ordinary)}
 #define ROW(loss, s) {BOTH(loop_##loss##_##s##_0), BOTH(loop_##loss##_##s##_1), BOTH(loop_##loss##_##s##_2), BOTH(loop_##loss##_##s##_3)}
 #define NLL_ROW(SCALE_, s) [SCALE_] = ROW(nll, s),
 #define KL_ROW(SCALE_, s) [SCALE_] = ROW(kl, s),
     [NLL] = {EACH_SCALE(NLL_ROW)},
     [KL] = {EACH_SCALE(KL_ROW)},
+    [BERNOULLI] = {[LOGVAR] = {{RE(loop_bernoulli_0)}, {RE(loop_bernoulli_1)}, {RE(loop_bernoulli_2)}, {RE(loop_bernoulli_3)}}},
 };
 
 #define ALL_ORDINARY(SCALE_, s)                                                             \
@@ -150,6 +153,7 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][2] = {
 #undef LOOP
 #undef ONE_SCALE
 #undef ONE_LOSS
+#undef BERNOULLI_LOOP
 #undef BOTH
 #undef ALL_ORDINARY
 #undef ROW

@@ -187,7 +187,7 @@ int fe_plan_prepare(plan *p) {
     events = long_axes & bits(p->row_dims, p->dims);
     p->rows = extent(p, 0, p->row_dims, 0);
     p->columns = extent(p, p->row_dims, p->dims, 0);
-    p->constant = p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
+    p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
     p->chunk = LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 

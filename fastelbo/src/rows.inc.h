@@ -27,7 +27,7 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 
 #if REAL == 64 /* once */
 #define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
-#define GROUP(p) ((p)->loss == NLL ? 8 : 4) /* additions a sum may spend on rounding: the KL's bound leaves less than the NLL's */
+#define GROUP(p) ((p)->loss == KL ? 4 : 8) /* additions a sum may spend on rounding: the KL's bound leaves less than the NLL's */
 #endif
 
 /* ---- a finished row -------------------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  *     KL        term = (r^2 + h)/2, h = expm1(s) - s
  *               d/dmean = r    d/ds = expm1(s)/2   d/dv = (v-1)/v/2   d/dstd = (std-1)/std (std+1)
  *               d/dprecision = (precision-1)/precision/precision/2
+ *     BERNOULLI term = log(1 + exp(l)) - x l, l = logit    d/dl = 1/(1 + exp(-l)) - x   d/dx = -l
  * (KL between two Gaussians: pair.h.)
  *
  * The forms are those whose intermediates leave the range of T only where a term of the answer does; 1/v is never formed, but
@@ -268,4 +269,24 @@ INLINE RE(point) RE(kl_std)(T r, T raw, int ordinary) {
 INLINE RE(point) RE(kl_precision)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_precision)(raw, ordinary));
     return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw, ordinary) / raw, !ordinary && raw <= 0);
+}
+
+/* ---- Bernoulli NLL by logits ------------------------------------------------------------------------------------------- */
+
+/* log(1 + e), 0 <= e <= 1 */
+INLINE T RE(log1p_of_unit)(T e) {
+    T u = 1 + e;
+    RE(split) v = RE(split_exponent)(u, 1);
+    v.rho = (e - (u - 1)) / u;
+    return RE(log_of)(v);
+}
+
+/* r = l: the logits take the place of a Gaussian's x, and x that of its scale. Where l -> +-inf meets x = 1 or 0 the limit is 0. */
+INLINE RE(point) RE(bernoulli)(T l, T x) {
+    T e = RE(exp)(l > 0 ? -l : l), slope = l > 0 ? 1 - x : -x, linear = slope * l;
+    RE(point) y = {0};
+    y.term = (slope == 0 ? (T)0 : linear) + RE(log1p_of_unit)(e);
+    y.first = (l > 0 ? (T)1 : e) / (1 + e) - x;
+    y.scale = -l;
+    return y;
 }
