@@ -1,7 +1,8 @@
 """Gaussian VAE losses and their gradients on plain NumPy arrays: one pass, no temporaries, correct digits.
 
-Values and gradients: `gaussian_nll`, `gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is
-the variance that minimises the first. `reference` has the same functions in plain NumPy, to read and compare.
+Values and gradients: `neg_elbo`, `neg_elbo_grad`, and the two losses they are made of, `gaussian_nll`,
+`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is the variance that minimises the NLL.
+`reference` has the same functions in plain NumPy, to read and compare.
 """
 
 try:
@@ -17,9 +18,10 @@ except ModuleNotFoundError as _error:
     ) from _error
 
 from fastelbo import reference
-from fastelbo._arrays import DEFAULT_AXIS, KLGrad, NLLGrad, evaluate
+from fastelbo._arrays import DEFAULT_AXIS, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
 from fastelbo._config import show_config
 from fastelbo._threads import get_num_threads, set_num_threads
+from fastelbo.elbo import neg_elbo, neg_elbo_grad
 from fastelbo.losses import gaussian_kl, gaussian_kl_grad, gaussian_nll, gaussian_nll_grad, optimal_var
 
 _core.register(DEFAULT_AXIS, evaluate, (NLLGrad, KLGrad), get_num_threads)
@@ -28,11 +30,15 @@ __version__ = "0.1.0"
 __all__ = [
     "KLGrad",
     "NLLGrad",
+    "NegELBO",
+    "NegELBOGrad",
     "gaussian_kl",
     "gaussian_kl_grad",
     "gaussian_nll",
     "gaussian_nll_grad",
     "get_num_threads",
+    "neg_elbo",
+    "neg_elbo_grad",
     "optimal_var",
     "reference",
     "set_num_threads",

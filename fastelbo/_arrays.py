@@ -1,8 +1,9 @@
 """The rules for dtype, shape, axis, weight, where, out and overlap: all of them, and only here.
 
-`evaluate` applies them in order, one function each, then calls `_core.run` once. No full-size copy is made:
-the core sees *views* of one common shape, row axes first and event axes last, with stride 0 along every axis
-an argument is broadcast over. Calls on plain equal arrays never come here: the core's fast door takes them.
+`evaluate` applies them in order, one function each, then runs the core once; `elbo` does so for two losses at
+once. No full-size copy is made: the core sees *views* of one common shape, row axes first, event axes last,
+with stride 0 along every axis an argument is broadcast over. Calls on plain equal arrays never come here: the
+core's fast door takes them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ Shape: TypeAlias = tuple[int, ...]
 
 SCALES: Final = ("var", "std", "logvar", "logstd", "precision")
 REDUCTIONS: Final = ("none", "sum", "mean")
+VALUES: Final = (
+    "value",
+    "nll",
+    "kl",
+)  # the members of a result that `reduction` acts on; others are gradients
+WHOSE: Final = {"": "the scale", "z_": "the latents' scale", "prior_": "the prior's scale"}
 REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
 CHUNK: Final = 1 << 16  # elements looked at together in the search for a bad scale: bounds its memory
 OVERLAP_WORK: Final = 10_000  # candidates np.shares_memory may try; past it "may share" counts as "shares"
@@ -66,6 +73,29 @@ class KLGrad(NamedTuple):
     prior_scale: Any
 
 
+class NegELBO(NamedTuple):
+    """Value of `neg_elbo`, and the two losses it is made of."""
+
+    value: Any
+    nll: Any
+    kl: Any
+
+
+class NegELBOGrad(NamedTuple):
+    """Value and gradients of `neg_elbo`; None for a gradient not asked for."""
+
+    value: Any
+    nll: Any
+    kl: Any
+    x: Any
+    recon: Any
+    scale: Any
+    z_mean: Any
+    z_scale: Any
+    prior_mean: Any
+    prior_scale: Any
+
+
 class _Loss(NamedTuple):
     result: Callable[..., Any]
     fields: tuple[str, ...]  # of the result, and of a gradient function's out
@@ -78,7 +108,7 @@ _LOSSES: Final = {
 }
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """The common shape of a call, split into events (summed) and rows (what is left)."""
 
     data: str  # whose shape it is, for messages: "x and mean"
@@ -86,6 +116,25 @@ class _Frame(NamedTuple):
     events: Shape  # sorted axes
     rows: Shape  # sizes of the other axes
     order: Shape | None  # axes of the rows, then of the events; None where they already stand so
+
+
+class Call(NamedTuple):
+    """One loss, its arguments checked: all the core needs but the outputs."""
+
+    loss: str
+    value: str  # the value's name among the results
+    members: tuple[str, ...]  # the names of the operands' gradients there, in the core's order
+    names: Sequence[str]  # of the operands, as the caller knows them
+    passed: Sequence[Any]
+    operands: Sequence[Array]
+    kinds: tuple[int, int]  # of the scale and the prior's, by SCALES; -1 for unit variance
+    dtype: np.dtype[Any]
+    frame: Frame
+    weight: Array | None = None
+    where: Array | None = None
+    floor: float = 0.0
+    full: bool = True
+    takes_where: bool = True  # whether a message may point to it
 
 
 def evaluate(
@@ -106,7 +155,7 @@ def evaluate(
 ) -> Any:
     """One loss by the rules: a, b are x, mean of "nll" or mean, prior_mean of "kl"; scales as in SCALES."""
     spec = _LOSSES[loss]
-    kind, prior_kind = _pick_scale(scales), _pick_prior(prior_scales)
+    kind, prior_kind = pick_scale(scales), pick_scale(prior_scales, "prior_")
     names = [*spec.operands[:2], SCALES[kind]]  # as the caller knows them
     passed = [a, b, scales[kind]]
     if prior_scales is not None and prior_kind >= 0:
@@ -114,74 +163,104 @@ def evaluate(
         passed.append(prior_scales[prior_kind])
     operands, dtype = as_operands(names, passed)
 
-    frame = _frame(loss, names, operands, axis)
-    _check_reduction(reduction, axis, frame)
+    frame = joint_frame(loss, names, operands, axis)
+    check_reduction(reduction, axis, frame.shape)
     for name, operand in zip(names[2:], operands[2:], strict=True):
-        _check_fits(name, operand, frame)
-    floor = 0.0 if type(min_var) is float and min_var == 0.0 else _floor(min_var)
-    extras = (
-        None if weight is None else _weight(weight, dtype, frame),
-        None if where is None else _where(where, frame),
-    )
+        check_fits(name, operand, frame)
+    floor = 0.0 if type(min_var) is float and min_var == 0.0 else number("min_var", min_var, "variance")
+    mask = None if where is None else as_mask(where, frame)
+    weights = None if weight is None else _weight(weight, dtype, frame)
+    call = Call(
+        loss, "value", spec.operands[: len(operands)], names, passed, operands, (kind, prior_kind), dtype,
+        frame, weights, mask, floor, bool(full),
+    )  # fmt: skip
 
-    members = dict(zip(spec.operands, operands, strict=False))
-    asked = _asked(wrt, spec.fields, members) if grad else ()
+    members = dict(zip(call.members, operands, strict=True))
+    asked = asked_for(wrt, spec.fields, members) if grad else ()
     shapes = {"value": frame.rows} | {name: members[name].shape for name in asked}
-    given = {} if out is None else _given(out, spec.fields, grad, reduction, dtype, shapes)
-    results = {name: np.asarray(array) for name, array in given.items()}
-    if reduction == "none" and "value" not in results:
-        results["value"] = np.empty(frame.rows, dtype)
-    for name in asked:
-        if name not in results:  # laid out like its argument, as NumPy's ufuncs do
-            results[name] = np.empty_like(members[name], dtype=dtype)
+    given = {} if out is None else given_arrays(out, spec.fields, grad, reduction, dtype, shapes)
+    results = allocate(call, reduction, asked, given)
+    check_first, copies = untangle(call, given, results) if given else (False, [])
+    total = run(call, reduction, results, check_first)
+    for target, result in copies:
+        target[...] = result
 
-    total: float | None
-    if 0 in frame.shape:
-        total = _fill_empty(results, reduction, frame)
-    else:
-        inputs = (*operands[:3], operands[3] if prior_kind >= 0 else None, *extras)
-        views: list[Any] = [None if array is None else _spread(array, frame) for array in inputs]
-        check_first, copies = _untangle(given, results, inputs, views, frame) if given else (False, [])
-        written = {name: _spread(results[name], frame, writeable=True) for name in members if name in results}
-        stretched = [_stretched(array, frame) for array in operands]
-        gradients = [written.get(name) for name in spec.operands]
-        total, bad = _core.run(
-            loss, dtype.char == "d", len(frame.events), tuple(views), (*stretched, 0)[:4], kind, prior_kind,
-            floor, bool(full), reduction, results.get("value"), (*gradients, None)[:4], check_first,
-        )  # fmt: skip
-        if bad:
-            kinds = (kind, prior_kind)
-            _raise_domain(names[2:], passed[2:], operands[2:], kinds, floor, loss, extras[1], frame)
-        for target, result in copies:
-            target[...] = result
-
-    final: dict[str, Any] = {name: array if array.ndim else array[()] for name, array in results.items()}
-    final |= given
+    final = as_returned(results, given)
     if reduction != "none":
         final["value"] = total
     return spec.result(*[final.get(name) for name in spec.fields]) if grad else final["value"]
 
 
+# --- running ------------------------------------------------------------------------------------------------
+
+
+def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool) -> Any:
+    """Fill `results`, which has the rows unless they are reduced, and the gradients asked for."""
+    frame = call.frame
+    if 0 in frame.shape:
+        return _fill_empty(call, results, reduction)
+    written = {
+        name: _spread(results[name], frame, writeable=True) for name in call.members if name in results
+    }
+    stretched = [_stretched(array, frame) for array in call.operands]
+    gradients = [written.get(name) for name in call.members]
+    total, bad = _core.run(
+        call.loss, call.dtype.char == "d", len(frame.events), _views(call), (*stretched, 0)[:4], *call.kinds,
+        call.floor, call.full, reduction, results.get(call.value), (*gradients, None)[:4], check_first,
+    )  # fmt: skip
+    if bad:
+        _raise_domain(call)
+    return total
+
+
+def inputs(call: Call) -> tuple[Array | None, ...]:
+    """All that the core reads, in its order."""
+    return (*(*call.operands, None)[:4], call.weight, call.where)
+
+
+def check(call: Call) -> None:
+    """Raise if a scale is not positive, and write nothing."""
+    run(call, "sum", {}, False)
+
+
+def _views(call: Call) -> tuple[Array | None, ...]:
+    return tuple([None if array is None else _spread(array, call.frame) for array in inputs(call)])
+
+
+def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, Array]) -> dict[str, Array]:
+    """Where the core writes: arrays of the caller's, or new ones."""
+    results = {
+        name: np.asarray(array) for name, array in given.items() if name in (call.value, *call.members)
+    }
+    if reduction == "none" and call.value not in results:
+        results[call.value] = np.empty(call.frame.rows, call.dtype)
+    for name, operand in zip(call.members, call.operands, strict=True):
+        if name in asked and name not in results:  # laid out like its argument, as NumPy's ufuncs do
+            results[name] = np.empty_like(operand, dtype=call.dtype)
+    return results
+
+
+def as_returned(results: dict[str, Array], given: dict[str, Array]) -> dict[str, Any]:
+    """Given arrays are returned themselves, and other 0-d results are NumPy scalars."""
+    return {name: array if array.ndim else array[()] for name, array in results.items()} | given
+
+
 # --- scales and dtypes --------------------------------------------------------------------------------------
 
 
-def _pick_scale(scales: tuple[Any, ...]) -> int:
-    """Exactly one form: std, variance and log-variance mixed up is the commonest bug in this field."""
-    found = [kind for kind, scale in enumerate(scales) if scale is not None]
-    if len(found) == 1:
-        return found[0]
-    got = " and ".join([SCALES[kind] for kind in found]) or "none of them"
-    raise TypeError(f"give the scale as exactly one of {', '.join(SCALES)}; got {got}")
+def pick_scale(scales: tuple[Any, ...] | None, prefix: str = "") -> int:
+    """Exactly one form: std, variance and log-variance mixed up is the commonest bug in this field.
 
-
-def _pick_prior(scales: tuple[Any, ...] | None) -> int:
-    """At most one form; -1, unit variance, without any."""
+    A prior has at most one; -1, unit variance, without any.
+    """
     found = [kind for kind, scale in enumerate(scales or ()) if scale is not None]
-    if len(found) < 2:
+    optional = prefix == "prior_"
+    if len(found) == 1 or (optional and not found):
         return found[0] if found else -1
-    choices = [f"prior_{name}" for name in SCALES]
-    got = " and ".join([choices[kind] for kind in found])
-    raise TypeError(f"give the prior's scale as at most one of {', '.join(choices)}; got {got}")
+    choices = [prefix + name for name in SCALES]
+    got = " and ".join([choices[kind] for kind in found]) or "none of them"
+    how_many = "at most" if optional else "exactly"
+    raise TypeError(f"give {WHOSE[prefix]} as {how_many} one of {', '.join(choices)}; got {got}")
 
 
 def _real(name: str, value: Any) -> Any:
@@ -228,22 +307,29 @@ def _array(value: Any, dtype: np.dtype[Any]) -> Array:
 # --- shapes -------------------------------------------------------------------------------------------------
 
 
-def _frame(loss: str, names: Sequence[str], operands: Sequence[Array], axis: Any) -> _Frame:
+def joint_frame(
+    loss: str, names: Sequence[str], operands: Sequence[Array], axis: Any, axis_name: str = "axis"
+) -> Frame:
+    """The frame of two operands whose shapes are equal, or one of which lacks leading axes of the other."""
     (a_name, b_name), (a, b) = names[:2], (operands[0].shape, operands[1].shape)
     if loss == "kl" and not a and not _fits(operands[2].shape, b):
         a = operands[2].shape  # a scalar mean stands for a constant mean of the scale's shape
     scalar = loss == "kl" and not (a and b)  # prior_mean's default leaves no doubt whose axes are counted
     shape = a if a == b else _joint_shape(a_name, b_name, a, b)
-    data = f"{a_name} and {b_name}"
-    events = _event_axes(axis, len(shape))
-    if len(a) != len(b) and not scalar and not _counts_from_the_end(axis):
+    events = event_axes(axis, len(shape), axis_name)
+    if len(a) != len(b) and not scalar and not counts_from_the_end(axis):
         raise ValueError(
-            f"axis={axis!r} may count from the wrong end: {a_name} has {len(a)} axes, {b_name} {len(b)}; "
-            f"pass axis={tuple([i - len(shape) for i in events])}"
+            f"{axis_name}={axis!r} may count from the wrong end: {a_name} has {len(a)} axes, "
+            f"{b_name} {len(b)}; pass {axis_name}={tuple([i - len(shape) for i in events])}"
         )
+    return frame_of(f"{a_name} and {b_name}", shape, events)
+
+
+def frame_of(data: str, shape: Shape, events: Shape) -> Frame:
+    """Rows are the axes that are no event axes."""
     row_axes = tuple([i for i in range(len(shape)) if i not in events])
     order = None if not events or events[0] == len(row_axes) else row_axes + events
-    return _Frame(data, shape, events, tuple([shape[i] for i in row_axes]), order)
+    return Frame(data, shape, events, tuple([shape[i] for i in row_axes]), order)
 
 
 def _joint_shape(a_name: str, b_name: str, a: Shape, b: Shape) -> Shape:
@@ -254,17 +340,20 @@ def _joint_shape(a_name: str, b_name: str, a: Shape, b: Shape) -> Shape:
     (name, shape), (short_name, short) = ((a_name, a), (b_name, b))[:: 1 if len(a) >= len(b) else -1]
     if shape[len(shape) - len(short) :] == short:
         return shape
-    if shape == (*short, 1):
-        way_out = f"pass {name}[..., 0], or {short_name}[..., np.newaxis]"
-    else:
-        way_out = "size-1 axes are not stretched; if you mean that, use np.broadcast_to"
     raise ValueError(
         f"{a_name} has shape {a} and {b_name} has shape {b}; they must be equal, or one may lack leading "
-        f"axes of the other: {way_out}"
+        f"axes of the other: {unstretched(name, shape, short_name, short)}"
     )
 
 
-def _event_axes(axis: Any, ndim: int) -> Shape:
+def unstretched(name: str, shape: Shape, short_name: str, short: Shape) -> str:
+    """The way out for two shapes that do not match."""
+    if shape == (*short, 1):
+        return f"pass {name}[..., 0], or {short_name}[..., np.newaxis]"
+    return "size-1 axes are not stretched; if you mean that, use np.broadcast_to"
+
+
+def event_axes(axis: Any, ndim: int, name: str = "axis") -> Shape:
     """The axes that are summed, sorted; 0-d data is one event of size 1, as for NumPy's reductions."""
     if axis is DEFAULT_AXIS:
         return (ndim - 1,) if ndim else ()
@@ -273,35 +362,35 @@ def _event_axes(axis: Any, ndim: int) -> Shape:
     try:
         axes = [operator.index(i) for i in (axis if type(axis) is tuple else (axis,))]
     except TypeError:
-        raise TypeError(f"axis must be an int, a tuple of ints, () or None, not {axis!r}") from None
+        raise TypeError(f"{name} must be an int, a tuple of ints, () or None, not {axis!r}") from None
     span = ndim or 1
     for i in axes:
         if not -span <= i < span:
-            raise np.exceptions.AxisError(i, ndim, "axis")
+            raise np.exceptions.AxisError(i, ndim, name)
     events = sorted({i % span for i in axes})
     if len(events) < len(axes):
-        raise ValueError(f"axis={axis!r} names an axis twice")
+        raise ValueError(f"{name}={axis!r} names an axis twice")
     return tuple(events) if ndim else ()
 
 
-def _counts_from_the_end(axis: Any) -> bool:
+def counts_from_the_end(axis: Any) -> bool:
     return axis is None or all(i < 0 for i in (axis if type(axis) is tuple else (axis,)))
 
 
-def _check_reduction(reduction: str, axis: Any, frame: _Frame) -> None:
+def check_reduction(reduction: str, axis: Any, shape: Shape) -> None:
     if reduction == "none":
         return
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, not {reduction!r}")
-    if axis is DEFAULT_AXIS and len(frame.shape) == 1:
-        size = frame.shape[0]
+    if axis is DEFAULT_AXIS and len(shape) == 1:
+        size = shape[0]
         raise ValueError(
             f"reduction={reduction!r} of 1-D data, axis not given: "
             f"one event of size {size}, or {size} observations? pass axis=-1 or axis=()"
         )
 
 
-def _check_fits(name: str, array: Array, frame: _Frame) -> None:
+def check_fits(name: str, array: Array, frame: Frame) -> None:
     """NumPy's broadcasting, but never beyond the data's shape: a scale must not add rows to the loss."""
     own, shape = array.shape, frame.shape
     if own == shape or not own or _fits(own, shape):
@@ -325,20 +414,20 @@ def _fits(own: Shape, shape: Shape) -> bool:
     )
 
 
-def _with_events(rows: Shape, frame: _Frame) -> Shape:
+def _with_events(rows: Shape, frame: Frame) -> Shape:
     """The rows' shape with a size-1 axis for each event axis."""
     sizes = iter(rows)
     return tuple([1 if i in frame.events else next(sizes) for i in range(len(frame.shape))])
 
 
-def _weight(weight: Any, dtype: np.dtype[Any], frame: _Frame) -> Array:
+def _weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
     """The rows' shape, or as many axes as the data: told by the number alone, so N = D changes no meaning."""
     array = _array(_real("weight", weight), dtype)
     own, shape = array.shape, frame.shape
     if len(own) == len(shape) and _fits(own, shape):
         return array
     if own == frame.rows:
-        return array[tuple([np.newaxis if i in frame.events else slice(None) for i in range(len(shape))])]
+        return along_rows(array, frame)
     rows, features = frame.rows, tuple([n if i in frame.events else 1 for i, n in enumerate(shape)])
     padded = (1,) * (len(shape) - len(own)) + own
     if not own:
@@ -353,26 +442,45 @@ def _weight(weight: Any, dtype: np.dtype[Any], frame: _Frame) -> Array:
     )
 
 
-def _where(where: Any, frame: _Frame) -> Array:
+def row_weight(weight: Any, dtype: np.dtype[Any], rows: Shape) -> Array:
+    """One weight a row, for losses that share their rows but not their events."""
+    array = _array(_real("weight", weight), dtype)
+    if array.shape == rows:
+        return array
+    way_out = "" if array.ndim else "; multiply the result by a scalar"
+    raise ValueError(
+        f"weight has shape {array.shape}; it must have that of the rows, {rows}, as nll and kl of a row are "
+        f"weighted alike{way_out}"
+    )
+
+
+def along_rows(array: Array, frame: Frame) -> Array:
+    """`array` of the rows' shape, or that of the last of them, with a size-1 axis for each event axis."""
+    lacking = len(frame.rows) - array.ndim
+    axes = range(lacking, len(frame.shape))
+    return array[tuple([np.newaxis if i in frame.events else slice(None) for i in axes])]
+
+
+def as_mask(where: Any, frame: Frame) -> Array:
     mask = _real("where", where)
     mask = mask if type(mask) is np.ndarray else np.asarray(mask)
     if mask.dtype.char != "?":
         raise TypeError(f"where must be boolean, not {mask.dtype}: pass where != 0, or use weight")
-    _check_fits("where", mask, frame)
+    check_fits("where", mask, frame)
     return mask
 
 
-def _floor(min_var: Any) -> float:
-    value = _real("min_var", min_var)
-    if np.ndim(value):
-        raise ValueError(f"min_var must be one number, not an array of shape {value.shape}")
-    floor = float(value)
-    if not 0.0 <= floor < math.inf:
-        raise ValueError(f"min_var must be a finite variance >= 0, not {min_var!r}")
-    return floor
+def number(name: str, value: Any, what: str) -> float:
+    """A finite number >= 0."""
+    real = _real(name, value)
+    if np.ndim(real):
+        raise ValueError(f"{name} must be one number, not an array of shape {real.shape}")
+    if not 0.0 <= float(real) < math.inf:
+        raise ValueError(f"{name} must be a finite {what} >= 0, not {value!r}")
+    return float(real)
 
 
-def _spread(array: Array, frame: _Frame, writeable: bool = False) -> Array:
+def _spread(array: Array, frame: Frame, writeable: bool = False) -> Array:
     """`array` broadcast to the common shape, rows first: a view, never a copy.
 
     As np.broadcast_to and as_strided would do, at half their price.
@@ -384,7 +492,7 @@ def _spread(array: Array, frame: _Frame, writeable: bool = False) -> Array:
     return array if frame.order is None else array.transpose(frame.order)
 
 
-def _stretched(array: Array, frame: _Frame) -> int:
+def _stretched(array: Array, frame: Frame) -> int:
     """The axes, in the core's order, an argument is broadcast along, as bits: by shape, never by strides.
 
     The core derives from these bits, and from nothing else, how it sums: so a layout never changes a result.
@@ -400,19 +508,21 @@ def _stretched(array: Array, frame: _Frame) -> int:
     return bits
 
 
-def _fill_empty(results: dict[str, Array], reduction: str, frame: _Frame) -> float:
+def _fill_empty(call: Call, results: dict[str, Array], reduction: str) -> float:
     """No elements: values of empty events and gradients of broadcast arguments are empty sums."""
     for result in results.values():
         result.fill(0)
-    return math.nan if reduction == "mean" and 0 in frame.rows else 0.0
+    return math.nan if reduction == "mean" and 0 in call.frame.rows else 0.0
 
 
 # --- out ----------------------------------------------------------------------------------------------------
 
 
-def _asked(wrt: str | Iterable[str], fields: tuple[str, ...], members: dict[str, Array]) -> tuple[str, ...]:
+def asked_for(
+    wrt: str | Iterable[str], fields: tuple[str, ...], members: dict[str, Array]
+) -> tuple[str, ...]:
     """The gradients asked for, each once."""
-    choices = ", ".join(map(repr, fields[1:]))
+    choices = ", ".join([repr(name) for name in fields if name not in VALUES])
     try:
         asked = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
     except TypeError:
@@ -421,12 +531,14 @@ def _asked(wrt: str | Iterable[str], fields: tuple[str, ...], members: dict[str,
         if name not in members:
             if name == "prior_scale" and name in fields:
                 raise ValueError("wrt names 'prior_scale', but no prior scale was passed, as prior_var=1.0")
-            hint = "; the scale's gradient is 'scale' whatever its form" if name in SCALES else ""
+            forms = [prefix for prefix in WHOSE if name in [prefix + form for form in SCALES]]
+            hints = [f"; {WHOSE[prefix]}'s gradient is '{prefix}scale' whatever its form" for prefix in forms]
+            hint = "".join(hints)
             raise ValueError(f"wrt must name some of {choices}, not {name!r}{hint}")
     return asked
 
 
-def _given(
+def given_arrays(
     out: Any,
     fields: tuple[str, ...],
     grad: bool,
@@ -436,7 +548,7 @@ def _given(
 ) -> dict[str, Array]:
     """The arrays in `out` by name, checked: the core writes through their pointers without a further look.
 
-    `shapes` has the value and the gradients asked for.
+    `shapes` has the values and the gradients asked for.
     """
     if not grad:
         labels, out = {"value": "out"}, (out,)
@@ -450,7 +562,7 @@ def _given(
     for name, array in given.items():
         if type(array) is not np.ndarray and not _writes_through(array):
             raise TypeError(f"{labels[name]} must be a NumPy array or None, not {type(array).__name__}")
-        if name == "value" and reduction != "none":
+        if name in VALUES and reduction != "none":
             fault = f"must be None: with reduction={reduction!r} the value is a Python float"
         elif name not in shapes:
             fault = f"is given, but wrt does not name {name!r}"
@@ -496,6 +608,12 @@ def _overlaps_itself(array: Array) -> bool:
     return np.unique(offsets).size < array.size
 
 
+def share_memory(some: Iterable[Array], others: Iterable[Array | None]) -> bool:
+    """Whether any two of them overlap."""
+    pairs = itertools.product(some, others)
+    return any(two is not None and _share_memory(one, two) for one, two in pairs)
+
+
 def _share_memory(one: Array, two: Array) -> bool:
     if one is two or not np.may_share_memory(one, two):
         return one is two and one.size > 0
@@ -505,35 +623,39 @@ def _share_memory(one: Array, two: Array) -> bool:
         return True
 
 
-def _untangle(
-    given: dict[str, Array],
-    results: dict[str, Array],
-    inputs: Sequence[Array | None],
-    views: Sequence[Array | None],
-    frame: _Frame,
+def untangle(
+    call: Call, given: dict[str, Array], results: dict[str, Array], later: Iterable[Array | None] = ()
 ) -> tuple[bool, list[tuple[Array, Array]]]:
     """Outputs that share memory with inputs: whether to check the domain first, and what to copy in the end.
 
     In place is right only where output and input are the same element by element, unsummed: the core reads an
-    element before it writes it. Any other overlap goes by a fresh array in `results`, copied after success.
+    element before it writes it. Any other overlap goes by a fresh array in `results`, copied after success;
+    and so does one with what is read `later`, after this call.
     """
     check_first = False
     copies: list[tuple[Array, Array]] = []
+    frame, arrays = call.frame, inputs(call)
+    views = arrays if 0 in frame.shape else _views(call)
     for name, target in given.items():
+        if name not in results:
+            continue
         shared = [
             view
-            for array, view in zip(inputs, views, strict=True)
+            for array, view in zip(arrays, views, strict=True)
             if array is not None and view is not None and _share_memory(target, array)
         ]
-        if not shared:
+        kept = share_memory([target], later)
+        if not shared and not kept:
             continue
         view = results[name]
-        if view.size == math.prod(frame.shape):
-            view = view[(..., *[np.newaxis] * len(frame.events))] if name == "value" else _spread(view, frame)
+        if not kept and view.size == math.prod(frame.shape):
+            view = (
+                view[(..., *[np.newaxis] * len(frame.events))] if name == call.value else _spread(view, frame)
+            )
             if all(_same_elements(view, other) for other in shared):
                 check_first = True
                 continue
-        results[name] = np.empty_like(view, shape=target.shape)
+        results[name] = np.empty_like(results[name], shape=target.shape)
         copies.append((target, results[name]))
     return check_first, copies
 
@@ -549,31 +671,25 @@ def _same_elements(one: Array, two: Array) -> bool:
 # --- domain -------------------------------------------------------------------------------------------------
 
 
-def _raise_domain(
-    names: Sequence[str],
-    passed: Sequence[Any],
-    scales: Sequence[Array],
-    kinds: Sequence[int],
-    floor: float,
-    loss: str,
-    mask: Array | None,
-    frame: _Frame,
-) -> NoReturn:
+def _raise_domain(call: Call) -> NoReturn:
     """The core met a scale that is not positive: name the first, in C order of the argument as passed."""
-    for name, value, scale, kind in zip(names, passed, scales, kinds, strict=False):
+    names = call.names[2:]
+    for name, value, scale, kind in zip(names, call.passed[2:], call.operands[2:], call.kinds, strict=False):
         form = SCALES[kind]
-        floored = floor > 0.0 and form != "precision"  # min_var only caps a precision, from above
-        flat = None if form.startswith("log") or floored else _first_bad(scale, mask, frame.shape)
+        floored = call.floor > 0.0 and form != "precision"  # min_var only caps a precision, from above
+        flat = None
+        if not form.startswith("log") and not floored:
+            flat = _first_bad(scale, call.where, call.frame.shape)
         if flat is None:
             continue
         index = [int(i) for i in np.unravel_index(flat, scale.shape)]
         shown = str(scale.flat[flat])
         if not index and type(value) in (float, int) and value > 0:
             shown = f"{value!r}, which is 0 in {scale.dtype}"
-        floors = ", min_var for a floor" if loss == "nll" and form != "precision" else ""
-        raise ValueError(
-            f"{name} must be > 0: {name}{index or ''} is {shown} (use where to leave elements out{floors})"
-        )
+        ways_out = ["use where to leave elements out"] if call.takes_where else []
+        ways_out += ["min_var for a floor"] if call.loss == "nll" and form != "precision" else []
+        hint = f" ({', '.join(ways_out)})" if ways_out else ""
+        raise ValueError(f"{name} must be > 0: {name}{index or ''} is {shown}{hint}")
     raise ValueError(f"{' and '.join(names)} must be > 0; an argument was changed during the call")
 
 

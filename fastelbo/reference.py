@@ -11,6 +11,7 @@ Maths: with r = x − mean, s = log σ² and z = r·exp(−s/2), all in nats,
     NLL = Σ ½·log 2π + ½s + ½z²                 ∂x = z·exp(−s/2) = −∂mean        ∂s = ½(1 − z²)
     KL  = Σ ½(expm1(d) − d) + ½z²               ∂mean = z·exp(−s_p/2) = −∂prior_mean
           d = s_q − s_p, z from s_p             ∂s_q = ½·expm1(d)                ∂s_p = −½·expm1(d) − ½z²
+    −ELBO = mean over samples of NLL(x, recon_s) + β·KL
 
 A scale is one row of `SCALES`: it says how to get s from the argument, and ds/d(argument). The gradient of a
 broadcast argument is the sum over what it was broadcast over.
@@ -24,9 +25,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import KLGrad, NLLGrad
+from ._arrays import KLGrad, NegELBO, NegELBOGrad, NLLGrad
 
-__all__ = ["gaussian_kl", "gaussian_kl_grad", "gaussian_nll", "gaussian_nll_grad", "optimal_var"]
+__all__ = [
+    "gaussian_kl",
+    "gaussian_kl_grad",
+    "gaussian_nll",
+    "gaussian_nll_grad",
+    "neg_elbo",
+    "neg_elbo_grad",
+    "optimal_var",
+]
 
 Array = NDArray[np.float64]
 Axis = int | tuple[int, ...] | None
@@ -75,6 +84,17 @@ def _logvar(name: str, raw: Array, where: ArrayLike | None, min_var: float = 0.0
     return np.where(below, np.log(min_var), s), np.where(below, 0.0, slope)
 
 
+def _event(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The axes that are summed; a 0-d input is one event of size 1."""
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(i % ndim for i in axes) if ndim else ()
+
+
+def _rows(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The sizes of the other axes."""
+    return tuple(n for i, n in enumerate(shape) if i not in _event(len(shape), axis))
+
+
 class _Rows:
     """What ``axis``, ``weight``, ``where`` and ``reduction`` make of terms and of their derivatives."""
 
@@ -88,11 +108,10 @@ class _Rows:
     ) -> None:
         if reduction not in ("none", "sum", "mean"):
             raise ValueError(f"reduction is 'none', 'sum' or 'mean', not {reduction!r}")
-        axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
         self.shape = shape
-        self.event = tuple(i % len(shape) for i in axes) if shape else ()  # 0-d input is one event of size 1
+        self.event = _event(len(shape), axis)
         self.reduction = reduction
-        self.n_rows = int(np.prod([n for i, n in enumerate(shape) if i not in self.event]))
+        self.n_rows = int(np.prod(_rows(shape, axis)))
         self.where = True if where is None else np.asarray(where)
         self.weight = _array(1.0 if weight is None else weight)
         if weight is not None and self.weight.ndim != len(shape):  # one weight a row
@@ -121,13 +140,14 @@ def _results(
     members: dict[str, Callable[[], Any]], wrt: str | Sequence[str], out: Sequence[Any] | None
 ) -> list[Any]:
     """Compute the members asked for, each written to its place in `out` where one is given."""
-    wanted = {"value", *((wrt,) if isinstance(wrt, str) else wrt)}
-    if not wanted <= set(members):
-        raise ValueError(f"wrt takes {', '.join(list(members)[1:])}, not {sorted(wanted - set(members))}")
+    gradients = [name for name in members if name not in ("value", "nll", "kl")]
+    wanted = {*((wrt,) if isinstance(wrt, str) else wrt)}
+    if not wanted <= set(gradients):
+        raise ValueError(f"wrt takes {', '.join(gradients)}, not {sorted(wanted - set(gradients))}")
     places = [None] * len(members) if out is None else out
     results = []
     for (name, compute), place in zip(members.items(), places, strict=True):
-        result = compute() if name in wanted else None
+        result = None if name in gradients and name not in wanted else compute()
         if place is not None:
             place[...] = result
         results.append(result if place is None else place)
@@ -264,6 +284,126 @@ def gaussian_kl(
         prior_precision=prior_precision, axis=axis, weight=weight, where=where, reduction=reduction,
         wrt=(), out=(out, None, None, None, None),
     ).value  # fmt: skip
+
+
+def neg_elbo_grad(
+    x: ArrayLike,
+    recon: ArrayLike,
+    z_mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    z_var: ArrayLike | None = None,
+    z_std: ArrayLike | None = None,
+    z_logvar: ArrayLike | None = None,
+    z_logstd: ArrayLike | None = None,
+    z_precision: ArrayLike | None = None,
+    prior_mean: ArrayLike = 0.0,
+    prior_var: ArrayLike | None = None,
+    prior_std: ArrayLike | None = None,
+    prior_logvar: ArrayLike | None = None,
+    prior_logstd: ArrayLike | None = None,
+    prior_precision: ArrayLike | None = None,
+    beta: float = 1.0,
+    axis: Axis = -1,
+    z_axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: str = "mean",
+    wrt: str | Sequence[str] = ("recon", "scale", "z_mean", "z_scale"),
+    out: Sequence[Any] | None = None,
+) -> NegELBOGrad:
+    """Return the negative ELBO, its two losses and its gradients: see `fastelbo.neg_elbo_grad`."""
+    x, recon, z_mean, prior_mean = (_array(argument) for argument in (x, recon, z_mean, prior_mean))
+    sampled = recon.ndim > x.ndim
+    samples = len(recon) if sampled else 1
+    if recon.shape[sampled:] != x.shape:
+        raise ValueError(
+            f"recon has shape {recon.shape}; it must be that of x, {x.shape}, or (S, *{x.shape})"
+        )
+    event = tuple(i - x.ndim for i in _event(x.ndim, axis))
+    _, z_raw = _pick("", (z_var, z_std, z_logvar, z_logstd, z_precision))  # type: ignore[misc]  # as above
+    z_shapes = z_mean.shape, prior_mean.shape, z_raw.shape if z_mean.ndim == 0 else ()
+    rows, z_rows = _rows(x.shape, event), _rows(np.broadcast_shapes(*z_shapes), z_axis)
+    if rows != z_rows:
+        raise ValueError(f"the rows of x have shape {rows}, those of z_mean {z_rows}")
+    row_weight = None if weight is None else np.expand_dims(_array(weight), event)
+    if row_weight is not None and sampled:
+        row_weight = row_weight[np.newaxis]
+    nll = gaussian_nll_grad(
+        x, recon, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, axis=event, full=full,
+        weight=row_weight, where=where, min_var=min_var, reduction=reduction, wrt=("x", "mean", "scale"),
+    )  # fmt: skip
+    kl = gaussian_kl_grad(
+        z_mean, var=z_var, std=z_std, logvar=z_logvar, logstd=z_logstd, precision=z_precision,
+        prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
+        prior_logstd=prior_logstd, prior_precision=prior_precision, axis=z_axis, weight=weight,
+        reduction=reduction, wrt=("mean", "scale", "prior_mean", "prior_scale"),
+    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        average = nll.value.mean(axis=0) if sampled and reduction == "none" else nll.value
+        average = average / samples if reduction == "sum" else average
+        share = 1 if reduction == "mean" else samples  # that mean was over the rows of all samples
+        members = {
+            "value": lambda: average + beta * kl.value,
+            "nll": lambda: average,
+            "kl": lambda: kl.value,
+            "x": lambda: nll.x / share,
+            "recon": lambda: nll.mean / share,
+            "scale": lambda: nll.scale / share,
+            "z_mean": lambda: beta * kl.mean,
+            "z_scale": lambda: beta * kl.scale,
+            "prior_mean": lambda: beta * kl.prior_mean,
+            "prior_scale": lambda: beta * kl.prior_scale,
+        }
+        return NegELBOGrad(*_results(members, wrt, out))
+
+
+def neg_elbo(
+    x: ArrayLike,
+    recon: ArrayLike,
+    z_mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    z_var: ArrayLike | None = None,
+    z_std: ArrayLike | None = None,
+    z_logvar: ArrayLike | None = None,
+    z_logstd: ArrayLike | None = None,
+    z_precision: ArrayLike | None = None,
+    prior_mean: ArrayLike = 0.0,
+    prior_var: ArrayLike | None = None,
+    prior_std: ArrayLike | None = None,
+    prior_logvar: ArrayLike | None = None,
+    prior_logstd: ArrayLike | None = None,
+    prior_precision: ArrayLike | None = None,
+    beta: float = 1.0,
+    axis: Axis = -1,
+    z_axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_var: float = 0.0,
+    reduction: str = "mean",
+) -> NegELBO:
+    """Return the negative ELBO and its two losses: see `fastelbo.neg_elbo`."""
+    value, nll, kl, *_ = neg_elbo_grad(
+        x, recon, z_mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision,
+        z_var=z_var, z_std=z_std, z_logvar=z_logvar, z_logstd=z_logstd, z_precision=z_precision,
+        prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
+        prior_logstd=prior_logstd, prior_precision=prior_precision, beta=beta, axis=axis,
+        z_axis=z_axis, full=full, weight=weight, where=where, min_var=min_var, reduction=reduction,
+        wrt=(),
+    )  # fmt: skip
+    return NegELBO(value, nll, kl)
 
 
 def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None) -> Any:
