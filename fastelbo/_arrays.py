@@ -130,8 +130,7 @@ class Call(NamedTuple):
     kinds: tuple[int, int]  # of the scale and the prior's, by SCALES; -1 for unit variance
     dtype: np.dtype[Any]
     frame: Frame
-    weight: Array | None = None
-    where: Array | None = None
+    inputs: tuple[Array | None, ...]  # all that the core reads: four operands, weight, where
     floor: float = 0.0
     full: bool = True
     takes_where: bool = True  # whether a message may point to it
@@ -172,7 +171,7 @@ def evaluate(
     weights = None if weight is None else _weight(weight, dtype, frame)
     call = Call(
         loss, "value", spec.operands[: len(operands)], names, passed, operands, (kind, prior_kind), dtype,
-        frame, weights, mask, floor, bool(full),
+        frame, (*(*operands, None)[:4], weights, mask), floor, bool(full),
     )  # fmt: skip
 
     members = dict(zip(call.members, operands, strict=True))
@@ -199,11 +198,10 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
     frame = call.frame
     if 0 in frame.shape:
         return _fill_empty(call, results, reduction)
-    written = {
-        name: _spread(results[name], frame, writeable=True) for name in call.members if name in results
-    }
     stretched = [_stretched(array, frame) for array in call.operands]
-    gradients = [written.get(name) for name in call.members]
+    gradients = [
+        _spread(results[name], frame, writeable=True) if name in results else None for name in call.members
+    ]
     total, bad = _core.run(
         call.loss, call.dtype.char == "d", len(frame.events), _views(call), (*stretched, 0)[:4], *call.kinds,
         call.floor, call.full, reduction, results.get(call.value), (*gradients, None)[:4], check_first,
@@ -213,25 +211,19 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
     return total
 
 
-def inputs(call: Call) -> tuple[Array | None, ...]:
-    """All that the core reads, in its order."""
-    return (*(*call.operands, None)[:4], call.weight, call.where)
-
-
 def check(call: Call) -> None:
     """Raise if a scale is not positive, and write nothing."""
     run(call, "sum", {}, False)
 
 
 def _views(call: Call) -> tuple[Array | None, ...]:
-    return tuple([None if array is None else _spread(array, call.frame) for array in inputs(call)])
+    return tuple([None if array is None else _spread(array, call.frame) for array in call.inputs])
 
 
 def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, Array]) -> dict[str, Array]:
     """Where the core writes: arrays of the caller's, or new ones."""
-    results = {
-        name: np.asarray(array) for name, array in given.items() if name in (call.value, *call.members)
-    }
+    names = (call.value, *call.members)
+    results = {name: np.asarray(array) for name, array in given.items() if name in names}
     if reduction == "none" and call.value not in results:
         results[call.value] = np.empty(call.frame.rows, call.dtype)
     for name, operand in zip(call.members, call.operands, strict=True):
@@ -634,7 +626,7 @@ def untangle(
     """
     check_first = False
     copies: list[tuple[Array, Array]] = []
-    frame, arrays = call.frame, inputs(call)
+    frame, arrays = call.frame, call.inputs
     views = arrays if 0 in frame.shape else _views(call)
     for name, target in given.items():
         if name not in results:
@@ -679,7 +671,7 @@ def _raise_domain(call: Call) -> NoReturn:
         floored = call.floor > 0.0 and form != "precision"  # min_var only caps a precision, from above
         flat = None
         if not form.startswith("log") and not floored:
-            flat = _first_bad(scale, call.where, call.frame.shape)
+            flat = _first_bad(scale, call.inputs[-1], call.frame.shape)
         if flat is None:
             continue
         index = [int(i) for i in np.unravel_index(flat, scale.shape)]

@@ -279,16 +279,18 @@ def _evaluate(
     floor = _arrays.number("min_var", min_var, "variance")
     mask = None if where is None else _arrays.as_mask(where, frame)
     weights = None if weight is None else _arrays.row_weight(weight, dtype, rows)
-    spread = [None if weights is None else _arrays.along_rows(weights, half) for half in (frame, z_frame)]
+    weight, z_weight = (
+        None if weights is None else _arrays.along_rows(weights, half) for half in (frame, z_frame)
+    )
 
     nll = Call(
         "nll", "nll" if samples is None else "samples", ("x", "recon", "scale"), names[:3], passed[:3],
-        operands[:3], (kind, -1), dtype, frame, spread[0], mask, floor, bool(full),
+        operands[:3], (kind, -1), dtype, frame, (*operands[:3], None, weight, mask), floor, bool(full),
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
     kl = Call(
         "kl", "kl", z_members, names[3:], passed[3:], operands[3:], (z_kind, prior_kind), dtype, z_frame,
-        spread[1], takes_where=False,
+        (*(*operands[3:], None)[:4], z_weight, None), takes_where=False,
     )  # fmt: skip
 
     members = dict(zip(nll.members + kl.members, operands, strict=True))
@@ -321,9 +323,9 @@ def _run(
 ) -> tuple[dict[str, Array], tuple[float, float]]:
     """Rows and gradients by name, those of the samples under "samples"; and the reduced values."""
     nlls, kls = (_arrays.allocate(call, reduction, asked, given) for call in (nll, kl))
-    nll_first, nll_copies = _arrays.untangle(nll, given, nlls, later=_arrays.inputs(kl))
+    nll_first, nll_copies = _arrays.untangle(nll, given, nlls, later=kl.inputs)
     kl_first, kl_copies = _arrays.untangle(kl, given, kls)
-    if _arrays.share_memory(given.values(), _arrays.inputs(nll) + _arrays.inputs(kl)):
+    if _arrays.share_memory(given.values(), nll.inputs + kl.inputs):
         _arrays.check(kl)  # before the NLL is written over an input
     totals = _arrays.run(nll, reduction, nlls, nll_first), _arrays.run(kl, reduction, kls, kl_first)
     _scale_gradients(nll, nlls, 1.0 if reduction == "mean" else 1.0 / samples)  # the mean is over S·N rows
