@@ -450,7 +450,7 @@ def along_rows(array: Array, frame: Frame) -> Array:
     """`array` of the rows' shape, or that of the last of them, with a size-1 axis for each event axis."""
     lacking = len(frame.rows) - array.ndim
     axes = range(lacking, len(frame.shape))
-    return array[tuple([np.newaxis if i in frame.events else slice(None) for i in axes])]
+    return array[(..., *[np.newaxis if i in frame.events else slice(None) for i in axes])]
 
 
 def as_mask(where: Any, frame: Frame) -> Array:

@@ -336,14 +336,13 @@ def _run(
 
 
 def _scale_gradients(call: Call, results: dict[str, Array], factor: float) -> None:
-    """Multiply in place, in double, without a temporary."""
+    """Multiply in place; not in double, which NumPy would make a copy for."""
     if factor == 1.0:
         return
     with np.errstate(all="ignore"):
         for name in call.members:
             if name in results:
-                out = results[name]
-                np.multiply(out, factor, out=out, dtype=np.float64, casting="same_kind")
+                results[name] *= results[name].dtype.type(factor)
 
 
 def _values(

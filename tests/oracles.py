@@ -153,6 +153,37 @@ def kl(mean, prior_mean=0.0, members: Iterable[str] = KL_MEMBERS, **scales) -> d
     return _evaluate(kl_terms, members, *arguments)
 
 
+def neg_elbo(x, recon, z_mean, beta: float = 1.0, prior_mean=0.0, **scales) -> dict[str, Exact]:
+    """Rows of value, nll and kl, and the gradients of the values' sum in the shapes of their arguments.
+
+    x is (N, D), recon (N, D) or (S, N, D), z_mean (N, J); a gradient's size is the sum of its terms' sizes.
+    """
+    decoder = {name: raw for name, raw in scales.items() if name in SCALES}
+    latents = {name.removeprefix("z_"): raw for name, raw in scales.items() if name not in SCALES}
+    (_, raw), (_, z_raw), (_, prior_raw) = (
+        _scale("", decoder), _scale("", latents), _scale("prior_", latents)
+    )  # fmt: skip
+    share = mpf(1) / (len(recon) if np.ndim(recon) > np.ndim(x) else 1)
+    nlls, kls = nll(x, recon, **decoder), kl(z_mean, prior_mean, **latents)
+    halves = (
+        (nlls, share, np.shape(recon), {"x": ("x", x), "recon": ("mean", recon), "scale": ("scale", raw)}),
+        (kls, mpf(beta), np.shape(z_mean), {
+            "z_mean": ("mean", z_mean), "z_scale": ("scale", z_raw),
+            "prior_mean": ("prior_mean", prior_mean), "prior_scale": ("prior_scale", prior_raw),
+        }),
+    )  # fmt: skip
+    found = {}
+    for elements, factor, full, arguments in halves:
+        for name, (member, argument) in arguments.items():
+            parts = [factor * sum_to(part, full, np.shape(argument)) for part in elements[member]]
+            found[name] = Exact(*parts)
+    rows = (np.shape(x)[0],)
+    averages = [share * sum_to(part.sum(axis=-1), part.shape[:-1], rows) for part in nlls["value"]]
+    divergences = [part.sum(axis=-1) for part in kls["value"]]
+    totals = [one + mpf(beta) * two for one, two in zip(averages, divergences, strict=True)]
+    return {"value": Exact(*totals), "nll": Exact(*averages), "kl": Exact(*divergences)} | found
+
+
 def sum_to(array, full_shape: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Sum elementwise gradients over all that an argument of this shape was broadcast over."""
     array = np.broadcast_to(array, full_shape)

@@ -136,3 +136,35 @@ def calls(draw, loss: str):
     elif draw(st.booleans()):
         given |= draw(scales(draw(parts(shape)), "prior_"))
     return shape, operands, given, options
+
+
+@st.composite
+def neg_elbos(draw):
+    """Return (shapes of recon and of the latents, operands, scales, options), of a valid neg_elbo."""
+    shape = draw(shapes(min_dims=0, max_side=3))
+    axis, events = draw(axes(len(shape)))
+    rows = [n for i, n in enumerate(shape) if i not in events]
+    latents, z_axis = list(rows), []
+    for size in draw(st.lists(st.integers(1, 3), max_size=2)):  # event axes of the latents, anywhere
+        place = draw(st.integers(0, len(latents)))
+        latents.insert(place, size)
+        z_axis = [i + (i >= place) for i in z_axis] + [place]
+    sampled = draw(st.sampled_from(((), (1,), (3,)))) + shape
+    eighths = st.integers(0, 16).map(lambda n: n / 8)
+    options = {
+        "axis": axis,
+        "z_axis": tuple([i - len(latents) for i in z_axis]),
+        "beta": draw(eighths),
+        "full": draw(st.booleans()),
+        "min_var": draw(st.sampled_from((0.0, 0.5))),
+        "reduction": draw(st.sampled_from(("none", "sum", "mean"))),
+        "weight": draw(st.none() | hnp.arrays(np.float32, tuple(rows), elements=eighths)),
+        "where": draw(st.none() | parts(sampled).flatmap(lambda part: hnp.arrays(bool, part))),
+    }
+    prior = latents[draw(st.integers(0, len(latents))) :]
+    shapes_of = {"x": shape, "recon": sampled, "z_mean": tuple(latents), "prior_mean": tuple(prior)}
+    operands = {name: draw(data(part)) for name, part in shapes_of.items()}
+    given = draw(scales(draw(parts(sampled)))) | draw(scales(draw(parts(tuple(latents))), "z_"))
+    if draw(st.booleans()):
+        given |= draw(scales(draw(parts(tuple(latents))), "prior_"))
+    return (sampled, tuple(latents)), operands, given, options

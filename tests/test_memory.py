@@ -65,6 +65,16 @@ CALLS = {
     "gradient of a scale for each row": """fe.gaussian_nll_grad(
         x, mean, logvar=scale[:, :1], out=(rows, None, mean, None)
     )""",
+    "neg_elbo, in place": """fe.neg_elbo_grad(
+        x, mean, x, logvar=scale, z_var=2.0, beta=0.5, reduction='sum',
+        out=(None, None, None, None, mean, scale, x, None, None, None),
+    )""",
+    "neg_elbo of samples": """fe.neg_elbo_grad(
+        x[: len(x) // 8], mean.reshape(8, -1, 512), x[: len(x) // 8, :8],
+        logvar=scale.reshape(8, -1, 512), z_var=2.0, beta=0.5, reduction='none',
+        out=(*[None] * 4, mean.reshape(8, -1, 512), scale.reshape(8, -1, 512), *[None] * 4),
+    )""",
+    "neg_elbo, value": "fe.neg_elbo(x, mean, x, logvar=scale[0], z_logvar=scale, weight=rows)",
     "gradient of a shared mean": "fe.gaussian_nll_grad(x, mean[0], var=2.0, out=(rows, None, None, None))",
 }
 

@@ -26,6 +26,15 @@ def step(x: NDArray[np.float64], mean: NDArray[np.float64], std: float) -> fe.NL
     return grad
 
 
+def elbo(x: NDArray[np.float32], recon: NDArray[np.float32], z: NDArray[np.float32]) -> fe.NegELBOGrad:
+    """Values, and gradients in buffers."""
+    total: float = fe.neg_elbo(x, recon, z, var=0.5, z_logvar=z, beta=0.5, axis=(-2, -1)[1:]).value
+    _, nll, kl = fe.neg_elbo(x, recon, z, logvar=0, z_std=1.0, prior_var=2.0, reduction="none")
+    z *= np.float32(total + np.sum(nll) + np.sum(kl) > 0)
+    out = (None, None, None, None, recon, None, z, None, None, None)
+    return fe.neg_elbo_grad(x, recon, z, var=0.5, z_logvar=0.1, wrt=["recon", "z_mean"], out=out)
+
+
 def plain() -> None:
     """Lists, scalars, masks; the reference; the settings."""
     fe.gaussian_nll([1.0, 2.0], [1, 2], var=[0.5, 0.5], where=[True, False], weight=2 * np.ones(2), axis=())
@@ -43,10 +52,13 @@ def wrong(x: NDArray[np.float32]) -> None:
     fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
     fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
     fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
+    fe.neg_elbo(x, x, x, var=1.0, z_var=1.0, wrt="recon")  # type: ignore[call-arg]
+    fe.neg_elbo_grad(x, x, x, var=1.0, z_var=1.0, wrt="mean")  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
     example = np.ones((2, 3), np.float32)
     loss(example, example, example)
     step(np.ones((2, 3)), np.ones((2, 3)), 0.5)
+    elbo(example, example.copy(), example.copy())
     plain()
