@@ -213,6 +213,12 @@ def test_values_are_summed_before_they_are_rounded():
     total = fe.neg_elbo(x, 2 * x, z, **scales, beta=0.1, reduction="sum")
     exact = fe.neg_elbo(*(a.astype(float) for a in (x, 2 * x, z)), **scales, beta=0.1, reduction="sum")
     assert abs(total.value - exact.value) < abs(got.value.sum(dtype=float) - exact.value)
+    recon = np.stack([2 * x, 3 * x, -x])  # an average of samples is not rounded on the way, either
+    got = fe.neg_elbo(x, recon, z, **scales, beta=0.1, reduction="none")
+    samples = fe.gaussian_nll(x, recon, logvar=scales["logvar"]).astype(np.float64)
+    average = ((samples[0] + samples[1]) + samples[2]) / 3
+    assert_array_equal(got.value, (average + 0.1 * kl).astype(np.float32))
+    assert np.any(got.value != (got.nll + 0.1 * kl).astype(np.float32))
 
 
 def test_beta_zero_leaves_the_nll():
@@ -429,6 +435,20 @@ def test_values_over_inputs_and_weights():
         assert two is not None
     assert_array_equal(got.recon, grad(args).recon)
     assert_array_equal(got.kl, grad(args).kl)
+
+
+def test_gradients_over_weights():
+    """Without event axes a gradient lies exactly over the weights, which the other gradients still need."""
+    args = {name: array.ravel() for name, array in square().items()}
+    weight = RNG.uniform(1, 2, 35)
+    options = {"axis": (), "z_axis": ()}
+    want = grad(args, weight=weight, **options)
+    for member in WRT:
+        mine = weight.copy()
+        out = tuple([mine if name == member else None for name in want._fields])
+        got = grad(args, out, weight=mine, **options)
+        for one, two in zip(got, want, strict=True):
+            assert_array_equal(one, two)
 
 
 @DTYPES
