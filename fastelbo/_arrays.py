@@ -26,11 +26,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 SCALES: Final = ("var", "std", "logvar", "logstd", "precision")
 REDUCTIONS: Final = ("none", "sum", "mean")
-VALUES: Final = (
-    "value",
-    "nll",
-    "kl",
-)  # the members of a result that `reduction` acts on; others are gradients
+VALUES: Final = ("value", "nll", "kl")  # members that `reduction` acts on; all others are gradients
 WHOSE: Final = {"": "the scale", "z_": "the latents' scale", "prior_": "the prior's scale"}
 REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
 CHUNK: Final = 1 << 16  # elements looked at together in the search for a bad scale: bounds its memory

@@ -256,6 +256,46 @@ def _evaluate(
     wrt: str | Iterable[str],
     out: Any,
 ) -> NegELBOGrad:
+    nll, kl = _halves(
+        x, recon, z_mean, scales, z_scales, prior_mean, prior_scales, axis, z_axis, full, weight, where,
+        min_var, reduction,
+    )  # fmt: skip
+    factor = _arrays.number("beta", beta, "number")
+    members = dict(zip(nll.members + kl.members, [*nll.operands, *kl.operands], strict=True))
+    asked = _arrays.asked_for(wrt, NegELBOGrad._fields, members)
+    shapes = dict.fromkeys(VALUES, kl.frame.rows) | {name: members[name].shape for name in asked}
+    given: dict[str, Array] = {}
+    if out is not None:
+        given = _arrays.given_arrays(out, NegELBOGrad._fields, True, reduction, nll.dtype, shapes)
+
+    samples = len(members["recon"]) if members["recon"].ndim > members["x"].ndim else 1
+    results, (total, kl_total) = _run(nll, kl, reduction, asked, given, factor, samples)
+    if reduction == "none":
+        results |= _values(results, given, factor)
+    final = _arrays.as_returned(results, given)
+    if reduction != "none":
+        average = total / samples if reduction == "sum" else total
+        final |= {"value": average + factor * kl_total, "nll": average, "kl": kl_total}
+    return NegELBOGrad(*[final.get(name) for name in NegELBOGrad._fields])
+
+
+def _halves(
+    x: Any,
+    recon: Any,
+    z_mean: Any,
+    scales: tuple[Any, ...],
+    z_scales: tuple[Any, ...],
+    prior_mean: Any,
+    prior_scales: tuple[Any, ...],
+    axis: Any,
+    z_axis: Any,
+    full: bool,
+    weight: Any,
+    where: Any,
+    min_var: Any,
+    reduction: str,
+) -> tuple[Call, Call]:
+    """The NLL and the KL, of one dtype and with the same rows. The rows of samples are called "samples"."""
     kind, z_kind = _arrays.pick_scale(scales), _arrays.pick_scale(z_scales, "z_")
     prior_kind = _arrays.pick_scale(prior_scales, "prior_")
     names = ["x", "recon", SCALES[kind], "z_mean", "prior_mean", f"z_{SCALES[z_kind]}"]
@@ -268,14 +308,13 @@ def _evaluate(
     _arrays.check_reduction(reduction, axis, operands[0].shape)
     frame = _sampled_frame(operands[0].shape, operands[1].shape, axis)
     z_frame = _arrays.joint_frame("kl", names[3:], operands[3:], z_axis, "z_axis")
-    samples = None if operands[0].ndim == operands[1].ndim else len(operands[1])
-    rows = frame.rows if samples is None else frame.rows[1:]
+    sampled = operands[1].ndim > operands[0].ndim
+    rows = frame.rows[sampled:]
     if rows != z_frame.rows:
         _raise_rows(operands[0].shape, rows, axis, z_frame, z_axis)
     _arrays.check_fits(names[2], operands[2], frame)
     for name, operand in zip(names[5:], operands[5:], strict=True):
         _arrays.check_fits(name, operand, z_frame)
-    kl_factor = _arrays.number("beta", beta, "number")
     floor = _arrays.number("min_var", min_var, "variance")
     mask = None if where is None else _arrays.as_mask(where, frame)
     weights = None if weight is None else _arrays.row_weight(weight, dtype, rows)
@@ -284,7 +323,7 @@ def _evaluate(
     )
 
     nll = Call(
-        "nll", "nll" if samples is None else "samples", ("x", "recon", "scale"), names[:3], passed[:3],
+        "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], passed[:3],
         operands[:3], (kind, -1), dtype, frame, (*operands[:3], None, weight, mask), floor, bool(full),
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
@@ -293,23 +332,7 @@ def _evaluate(
         (*(*operands[3:], None)[:4], z_weight, None), takes_where=False,
     )  # fmt: skip
 
-    members = dict(zip(nll.members + kl.members, operands, strict=True))
-    asked = _arrays.asked_for(wrt, NegELBOGrad._fields, members)
-    shapes = dict.fromkeys(VALUES, rows) | {name: members[name].shape for name in asked}
-    given: dict[str, Array] = {}
-    if out is not None:
-        given = _arrays.given_arrays(out, NegELBOGrad._fields, True, reduction, dtype, shapes)
-    results, totals = _run(nll, kl, reduction, asked, given, kl_factor, samples or 1)
-    final: dict[str, Any]
-    if reduction == "none":
-        results |= _values(results, given, rows, dtype, kl_factor)
-        final = _arrays.as_returned(results, given)
-    else:
-        total, kl_total = totals
-        average = total / (samples or 1) if reduction == "sum" else total
-        final = _arrays.as_returned(results, given)
-        final |= {"value": average + kl_factor * kl_total, "nll": average, "kl": kl_total}
-    return NegELBOGrad(*[final.get(name) for name in NegELBOGrad._fields])
+    return nll, kl
 
 
 def _run(
@@ -345,13 +368,10 @@ def _scale_gradients(call: Call, results: dict[str, Array], factor: float) -> No
                 results[name] *= results[name].dtype.type(factor)
 
 
-def _values(
-    results: dict[str, Array], given: dict[str, Array], rows: Shape, dtype: np.dtype[Any], beta: float
-) -> dict[str, Array]:
+def _values(results: dict[str, Array], given: dict[str, Array], beta: float) -> dict[str, Array]:
     """The rows of value and nll: sums in double over the samples, in their order, rounded once."""
-    found = {
-        name: np.asarray(given[name]) if name in given else np.empty(rows, dtype) for name in ("value", "nll")
-    }
+    kl = results["kl"]
+    found = {name: np.asarray(given.get(name, np.empty_like(kl))) for name in ("value", "nll")}
     with np.errstate(all="ignore"):
         if "samples" in results:
             samples = results.pop("samples")
@@ -361,9 +381,8 @@ def _values(
             total /= len(samples)
             found["nll"][...] = total
         else:
-            found["nll"] = results["nll"]
-            total = found["nll"]
-        found["value"][...] = total + np.multiply(results["kl"], beta, dtype=np.float64)
+            total = found["nll"] = results["nll"]
+        found["value"][...] = total + np.multiply(kl, beta, dtype=np.float64)
     return found
 
 
