@@ -1,8 +1,10 @@
 """Gaussian VAE losses and their gradients on plain NumPy arrays: one pass, no temporaries, correct digits.
 
 Values and gradients: `neg_elbo`, `neg_elbo_grad`, and the two losses they are made of, `gaussian_nll`,
-`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is the variance that minimises the NLL.
-`reference` has the same functions in plain NumPy, to read and compare.
+`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is the variance that minimises the NLL,
+`optimal_nll` what it is there. `reparameterize` draws samples, `reparameterize_grad` leads back from them.
+`iwae_bound`, `free_bits` and `implied_objective` are about what is optimised. `reference` has the losses in
+plain NumPy, to read and compare.
 """
 
 try:
@@ -23,24 +25,49 @@ from fastelbo._config import show_config
 from fastelbo._threads import get_num_threads, set_num_threads
 from fastelbo.elbo import neg_elbo, neg_elbo_grad
 from fastelbo.losses import gaussian_kl, gaussian_kl_grad, gaussian_nll, gaussian_nll_grad, optimal_var
+from fastelbo.objectives import (
+    FreeBits,
+    ImpliedObjective,
+    IWAEBound,
+    OptimalNLLGrad,
+    free_bits,
+    implied_objective,
+    iwae_bound,
+    optimal_nll,
+    optimal_nll_grad,
+)
+from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
 
 _core.register(DEFAULT_AXIS, evaluate, (NLLGrad, KLGrad), get_num_threads)
 
 __version__ = "0.1.0"
 __all__ = [
+    "FreeBits",
+    "IWAEBound",
+    "ImpliedObjective",
     "KLGrad",
     "NLLGrad",
     "NegELBO",
     "NegELBOGrad",
+    "OptimalNLLGrad",
+    "ReparameterizeGrad",
+    "Reparameterized",
+    "free_bits",
     "gaussian_kl",
     "gaussian_kl_grad",
     "gaussian_nll",
     "gaussian_nll_grad",
     "get_num_threads",
+    "implied_objective",
+    "iwae_bound",
     "neg_elbo",
     "neg_elbo_grad",
+    "optimal_nll",
+    "optimal_nll_grad",
     "optimal_var",
     "reference",
+    "reparameterize",
+    "reparameterize_grad",
     "set_num_threads",
     "show_config",
 ]

@@ -458,13 +458,13 @@ def as_mask(where: Any, frame: Frame) -> Array:
     return mask
 
 
-def number(name: str, value: Any, what: str) -> float:
-    """A finite number >= 0."""
+def number(name: str, value: Any, what: str, positive: bool = False) -> float:
+    """A finite number >= 0, or > 0."""
     real = _real(name, value)
     if np.ndim(real):
         raise ValueError(f"{name} must be one number, not an array of shape {real.shape}")
-    if not 0.0 <= float(real) < math.inf:
-        raise ValueError(f"{name} must be a finite {what} >= 0, not {value!r}")
+    if not 0.0 <= float(real) < math.inf or (positive and real == 0):
+        raise ValueError(f"{name} must be a finite {what} {'>' if positive else '>='} 0, not {value!r}")
     return float(real)
 
 
@@ -698,3 +698,88 @@ def _first_bad(scale: Array, mask: Array | None, shape: Shape) -> int | None:
         if bad.any():
             return start + int(bad.argmax())
     return None
+
+
+# --- samples and objectives ---------------------------------------------------------------------------------
+
+
+def latents(name: str, scale: Array, mean_shape: Shape) -> Frame:
+    """The frame of μ and σ, without samples; a scalar mean takes the scale's shape, as in the KL."""
+    shape = mean_shape or scale.shape
+    frame = frame_of("mean", shape, (len(shape) - 1,) if shape else ())
+    check_fits(name, scale, frame)
+    return frame
+
+
+def sampled(name: str, shape: Shape, frame: Frame, n_samples: int | None = None) -> Frame:
+    """The frame of z, of `shape`: that of the latents, or with one axis of samples before theirs."""
+    lead = len(shape) - len(frame.shape)
+    counts = (None, *shape[:1]) if lead else (None,)
+    if lead not in (0, 1) or shape[lead:] != frame.shape or n_samples not in counts:
+        wanted = f"(S, {str(frame.shape)[1:]}" if frame.shape else "(S,)"
+        either = f"{frame.shape}, or {wanted} for S samples"
+        expected = either if n_samples is None else f"{(n_samples, *frame.shape)}, n_samples first"
+        raise ValueError(
+            f"{name} has shape {shape}; for a {frame.data} of shape {frame.shape} it must have {expected}"
+        )
+    return frame_of("z", shape, ())
+
+
+def sample_count(n_samples: Any) -> int:
+    """S as asked for."""
+    try:
+        count = operator.index(n_samples)
+    except TypeError:
+        raise TypeError(f"n_samples must be an int or None, not {n_samples!r}") from None
+    if count < 1:
+        raise ValueError(f"n_samples must be at least 1, not {count}")
+    return count
+
+
+def shape_of(name: str, sizes: Any) -> Shape:
+    """A shape passed as an argument, an int or a tuple of them, as NumPy takes it."""
+    try:
+        return tuple([operator.index(n) for n in (sizes if isinstance(sizes, tuple) else (sizes,))])
+    except TypeError:
+        raise TypeError(f"{name} must be a tuple of ints, not {sizes!r}") from None
+
+
+def latents_behind(name: str, scale: Array, mean_shape: Shape | None, z: Shape) -> Frame:
+    """The frame of μ and σ behind a gradient of shape `z`; an error where rows and samples look alike."""
+    own = scale.shape
+    if mean_shape is not None:
+        return latents(name, scale, mean_shape)
+    if z not in (own, (*z[:1], *own)):
+        fault = "is not that, nor that of samples of it"
+    elif z != own and len(own) < 2:
+        fault = f"may be {z[0]} samples as well as rows that share it"
+    else:
+        return latents(name, scale, own)
+    raise ValueError(
+        f"{name} has shape {own}, and grad_z, of shape {z}, {fault}: "
+        "pass mean_shape, the shape of the mean that went into reparameterize"
+    )
+
+
+def sample_call(name: str, value: Any, operands: Sequence[Array], dtype: np.dtype[Any], frame: Frame) -> Call:
+    """A call that the core has no part in: two operands and the scale, passed as `value`."""
+    kinds, inputs = (SCALES.index(name), -1), (*operands, None, None, None)
+    names, passed = ("", "", name), (None, None, value)
+    return Call("sample", "", (), names, passed, operands, kinds, dtype, frame, inputs, takes_where=False)
+
+
+def check_positive(call: Call) -> None:
+    """var, std, precision > 0, looked at before anything is written or drawn."""
+    scale, linear = call.operands[2], not call.names[2].startswith("log")
+    if linear and scale.size and np.fmin.reduce(scale, axis=None) <= 0:
+        _raise_domain(call)
+
+
+def places(
+    out: Any, fields: tuple[str, ...], call: Call, shapes: dict[str, Shape]
+) -> tuple[dict[str, Array], dict[str, Array], list[tuple[Array, Array]]]:
+    """Where to write results of these shapes: the arrays of `out`, the results, what to copy in the end."""
+    given = {} if out is None else given_arrays(out, fields, True, "none", call.dtype, shapes)
+    results = {name: np.asarray(array) for name, array in given.items()}
+    _, copies = untangle(call, given, results) if given else (False, [])
+    return given, {name: np.empty(shape, call.dtype) for name, shape in shapes.items()} | results, copies

@@ -379,11 +379,17 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> An
     array([0.5, 2.5], dtype=float32)
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
+    with np.errstate(all="ignore"):
+        return mean_square(x, mean, axis)[0].astype(dtype, copy=False)
+
+
+def mean_square(x: npt.NDArray[Any], mean: npt.NDArray[Any], axis: _Axis) -> tuple[Any, int]:
+    """The MSE over `axis` in float64, an array or a NumPy scalar, and the number of elements of each."""
     # A strong float64 makes the core compute in double, from the caller's arrays: SSE could overflow float32.
     half_sse = _core.nll(
         x, mean, np.float64(1.0), None, None, None, None, axis, False, None, None, 0.0, "none", None
     )  # fmt: skip
-    size = (x if x.ndim >= mean.ndim else mean).size
+    count = (x if x.ndim >= mean.ndim else mean).size // max(half_sse.size, 1)
     with np.errstate(all="ignore"):
-        half_sse /= np.float64(size / 2 / max(half_sse.size, 1))
-        return half_sse.astype(dtype, copy=False)
+        half_sse /= np.float64(count / 2)
+    return half_sse, count

@@ -1,4 +1,4 @@
-"""The public functions in plain NumPy float64: the readable definition.
+"""The losses and samples in plain NumPy float64: the readable definition.
 
 Every function has the signature of its namesake in `fastelbo` and the same rules for shapes, ``axis``,
 ``weight``, ``where``, ``min_var`` and ``reduction``, and computes in float64 by the textbook formula. It is
@@ -11,6 +11,7 @@ Maths: with r = x − mean, s = log σ² and z = r·exp(−s/2), all in nats,
     NLL = Σ ½·log 2π + ½s + ½z²                 ∂x = z·exp(−s/2) = −∂mean        ∂s = ½(1 − z²)
     KL  = Σ ½(expm1(d) − d) + ½z²               ∂mean = z·exp(−s_p/2) = −∂prior_mean
           d = s_q − s_p, z from s_p             ∂s_q = ½·expm1(d)                ∂s_p = −½·expm1(d) − ½z²
+    a sample is mean + exp(s/2)·ε               ∂mean = g                        ∂s = ½·g·ε·exp(s/2)
     −ELBO = mean over samples of NLL(x, recon_s) + β·KL
 
 A scale is one row of `SCALES`: it says how to get s from the argument, and ds/d(argument). The gradient of a
@@ -26,6 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import KLGrad, NegELBO, NegELBOGrad, NLLGrad
+from .objectives import OptimalNLLGrad
+from .sampling import Reparameterized, ReparameterizeGrad
 
 __all__ = [
     "gaussian_kl",
@@ -34,7 +37,11 @@ __all__ = [
     "gaussian_nll_grad",
     "neg_elbo",
     "neg_elbo_grad",
+    "optimal_nll",
+    "optimal_nll_grad",
     "optimal_var",
+    "reparameterize",
+    "reparameterize_grad",
 ]
 
 Array = NDArray[np.float64]
@@ -409,3 +416,98 @@ def neg_elbo(
 def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
     return np.mean((_array(x) - _array(mean)) ** 2, axis=axis)
+
+
+# --- the σ-VAE, and samples ---------------------------------------------------------------------------------
+
+
+def optimal_nll_grad(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    axis: Axis = None,
+    full: bool = True,
+    min_var: float = 0.0,
+    wrt: str | Sequence[str] = ("mean",),
+    out: Sequence[Any] | None = None,
+) -> OptimalNLLGrad:
+    """Return the NLL at the shared optimal variance, and its gradients: see `fastelbo.optimal_nll_grad`."""
+    x, mean = _array(x), _array(mean)
+    with np.errstate(all="ignore"):
+        r = x - mean
+        rows = _Rows(r.shape, axis, None, None, "none")
+        mse = np.mean(r**2, axis=rows.event, keepdims=True)
+        var = np.maximum(mse, min_var)
+        if wrt and np.any(var == 0):
+            raise ValueError("the optimal variance is 0: pass min_var")
+        log_term = (HALF_LOG_2PI if full else 0.0) + 0.5 * np.log(var)
+        members = {
+            "value": lambda: rows.value(log_term + 0.5 * np.where(var > mse, mse / var, 1.0)),
+            "x": lambda: rows.grad(r / var, x),
+            "mean": lambda: rows.grad(-r / var, mean),
+        }
+        return OptimalNLLGrad(*_results(members, wrt, out))
+
+
+def optimal_nll(
+    x: ArrayLike, mean: ArrayLike, *, axis: Axis = None, full: bool = True, min_var: float = 0.0
+) -> Any:
+    """Return the Gaussian NLL at the shared optimal variance: see `fastelbo.optimal_nll`."""
+    return optimal_nll_grad(x, mean, axis=axis, full=full, min_var=min_var, wrt=()).value
+
+
+def _write(results: Sequence[Any], out: Sequence[Any] | None) -> list[Any]:
+    places = [None] * len(results) if out is None else out
+    for result, place in zip(results, places, strict=True):
+        if place is not None:
+            place[...] = result
+    return [result if place is None else place for result, place in zip(results, places, strict=True)]
+
+
+def reparameterize(
+    mean: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    eps: ArrayLike | None = None,
+    rng: np.random.Generator | None = None,
+    n_samples: int | None = None,
+    out: Sequence[Any] | None = None,
+) -> Reparameterized:
+    """Return samples of a diagonal Gaussian, and their ε: see `fastelbo.reparameterize`."""
+    mean = _array(mean)
+    name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
+    with np.errstate(all="ignore"):
+        s, _ = _logvar(name, raw, None)
+        if (eps is None) == (rng is None):
+            raise TypeError("pass one of eps and rng")
+        if rng is not None:
+            eps = rng.standard_normal((() if n_samples is None else (n_samples,)) + (mean.shape or raw.shape))
+        eps = _array(eps)  # type: ignore[arg-type]  # given, or drawn
+        return Reparameterized(*_write([mean + np.exp(0.5 * s) * eps, eps], out))
+
+
+def reparameterize_grad(
+    grad_z: ArrayLike,
+    eps: ArrayLike,
+    *,
+    var: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+    logvar: ArrayLike | None = None,
+    logstd: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    mean_shape: tuple[int, ...] | None = None,
+    out: Sequence[Any] | None = None,
+) -> ReparameterizeGrad:
+    """Return the gradients of the mean and the scale: see `fastelbo.reparameterize_grad`."""
+    grad_z, eps = _array(grad_z), _array(eps)
+    name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
+    with np.errstate(all="ignore"):
+        s, slope = _logvar(name, raw, None)
+        rows = _Rows(grad_z.shape, (), None, None, "none")
+        d_mean = rows.grad(grad_z, np.empty(raw.shape if mean_shape is None else mean_shape))
+        d_scale = rows.grad(0.5 * grad_z * eps * np.exp(0.5 * s) * slope, raw)
+        return ReparameterizeGrad(*_write([d_mean, d_scale], out))
