@@ -261,3 +261,47 @@ def kind(y: mpf, size: mpf, dtype) -> str:
     if abs(beyond) <= 16 * eps(dtype) * size:
         return "any"
     return "finite" if beyond < 0 else "inf" if y > 0 else "-inf"
+
+
+# --- samples, and what is made of the losses ----------------------------------------------------------------
+
+
+def _product(*factors: mpf) -> mpf:
+    """A factor of 0 makes 0, of infinite ones too: the limit."""
+    if any(f == 0 for f in factors) and not any(mp.isnan(f) for f in factors):
+        return mpf(0)
+    return mp.fprod(factors)
+
+
+def sample_terms(mean: mpf, name: str, raw: mpf, eps: mpf) -> Terms:
+    """μ and σε."""
+    return mean, _times(eps, var(name, raw, mpf(1) / 2))
+
+
+def sample_slope(grad_z: mpf, eps: mpf, name: str, raw: mpf) -> mpf:
+    """∂raw of one sample, g·ε·dσ/d raw, with dσ = ½σ·d log σ²."""
+    return _times(_product(grad_z, eps), slope(name, raw, mpf(1) / 2) / 2)
+
+
+def optimal_nll(x, mean, min_var=0.0) -> mpf:
+    """NLL of one event at σ² = max(MSE, min_var)."""
+    squares = [(a - b) ** 2 for a, b in zip(_exact(x).ravel(), _exact(mean).ravel(), strict=True)]
+    best = max(mp.fsum(squares) / len(squares), mpf(min_var))
+    return sum(mp.log(2 * mp.pi * best) / 2 + r2 / (2 * best) for r2 in squares)
+
+
+def iwae_bound(log_w) -> tuple[mpf, list[mpf], mpf]:
+    """The bound, the normalized weights and the effective sample size of one row."""
+    weights = [mp.exp(w) for w in _exact(log_w).ravel()]
+    total = mp.fsum(weights)
+    normalized = [w / total for w in weights]
+    return mp.log(total / len(weights)), normalized, 1 / mp.fsum(w**2 for w in normalized)
+
+
+def free_bits(kl, min_kl: float, per: str, average: str) -> mpf:
+    """The four modes for an (N, J) array, as their formulas say."""
+    kl, floor = _exact(kl), mpf(min_kl)
+    n_rows, groups = len(kl), kl.T if per == "dim" else [kl.sum(axis=1)]
+    if average == "first":
+        return sum(max(floor, mp.fsum(group) / n_rows) for group in groups)
+    return sum(mp.fsum(max(floor, one) for one in group) for group in groups) / n_rows

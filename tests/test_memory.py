@@ -65,6 +65,9 @@ CALLS = {
     "gradient of a scale for each row": """fe.gaussian_nll_grad(
         x, mean, logvar=scale[:, :1], out=(rows, None, mean, None)
     )""",
+    "sigma-VAE": "fe.optimal_nll_grad(x, mean, axis=-1, min_var=1e-6, out=(rows, None, mean))",
+    "samples": "fe.reparameterize(x, logvar=scale, eps=mean, out=(x, None))",
+    "gradients of samples": "fe.reparameterize_grad(x, mean, logvar=scale, out=(x, scale))",
     "neg_elbo, in place": """fe.neg_elbo_grad(
         x, mean, x, logvar=scale, z_var=2.0, beta=0.5, reduction='sum',
         out=(None, None, None, None, mean, scale, x, None, None, None),

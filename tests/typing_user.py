@@ -26,6 +26,16 @@ def step(x: NDArray[np.float64], mean: NDArray[np.float64], std: float) -> fe.NL
     return grad
 
 
+def through_samples(mean: NDArray[np.float32], logvar: NDArray[np.float32]) -> fe.ReparameterizeGrad:
+    """Samples and the way back; the σ-VAE; what a mix implies."""
+    z, eps = fe.reparameterize(mean, logvar=logvar, rng=np.random.default_rng(0), n_samples=2)
+    weights: NDArray[np.float32] = fe.iwae_bound(z.sum(axis=-1)).weights
+    bits: fe.FreeBits = fe.free_bits(weights, 0.1, per="row", average="last")
+    best: fe.OptimalNLLGrad = fe.optimal_nll_grad(mean, logvar, wrt="x", min_var=1e-6)
+    beta: float = fe.implied_objective("mean", "sum", n_features=784, var=best.value**2 + bits.value).beta
+    return fe.reparameterize_grad(beta * z, eps, logvar=logvar, mean_shape=mean.shape)
+
+
 def elbo(x: NDArray[np.float32], recon: NDArray[np.float32], z: NDArray[np.float32]) -> fe.NegELBOGrad:
     """Values, and gradients in buffers."""
     total: float = fe.neg_elbo(x, recon, z, var=0.5, z_logvar=z, beta=0.5, axis=(-2, -1)[1:]).value
@@ -52,6 +62,8 @@ def wrong(x: NDArray[np.float32]) -> None:
     fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
     fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
     fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
+    fe.reparameterize(x, std=1.0, rng=0)  # type: ignore[arg-type]
+    fe.free_bits(x, 1.0, per="dim")  # type: ignore[call-arg]
     fe.neg_elbo(x, x, x, var=1.0, z_var=1.0, wrt="recon")  # type: ignore[call-arg]
     fe.neg_elbo_grad(x, x, x, var=1.0, z_var=1.0, wrt="mean")  # type: ignore[arg-type]
 
@@ -59,6 +71,7 @@ def wrong(x: NDArray[np.float32]) -> None:
 if __name__ == "__main__":
     example = np.ones((2, 3), np.float32)
     loss(example, example, example)
+    through_samples(example, example)
     step(np.ones((2, 3)), np.ones((2, 3)), 0.5)
     elbo(example, example.copy(), example.copy())
     plain()
