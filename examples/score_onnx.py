@@ -4,8 +4,8 @@
 
 A VAE is trained without one of the ten digits and exported to ONNX. It then scores, by the negative ELBO in
 nats, the test images of the other nine and every image of the one it has never seen. ROC-AUC says how well
-the scores tell these apart; 0.5 is chance. So for each of the ten digits, in half a minute, or for those of
---left-out.
+the scores tell these apart; 0.5 is chance. So for each of the ten digits, which takes less than a minute, or
+for those of --left-out.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/vae_digits.py --plot vae_digits.png
 
-Data: the 1,797 handwritten digits that come with scikit-learn, 8×8 pixels of 0 … 16, a fifth held out. Takes
-some seconds. Every epoch prints the negative ELBO of the held-out digits, in nats an image.
+The data: the 1,797 handwritten digits that come with scikit-learn, 8×8 pixels of 0 … 16, a fifth held out. It
+takes some seconds, and prints the negative ELBO of the held-out digits after each epoch, in nats an image.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HIDDEN, BATCH, TEST_SAMPLES = 128, 64, 16
 class VAE:
     """q(z | x) = N(z_mean, exp z_logvar) and p(x | z) = N(recon, exp logvar), with a hidden layer in each.
 
-    z_mean, z_logvar and recon are functions of their input; logvar is a parameter, one number a pixel.
+    z_mean and z_logvar are functions of x, recon one of z; logvar is a parameter, one number a pixel.
     Shapes: N images of D pixels, H hidden units, J latents, S samples of z for each image.
     """
 
@@ -55,41 +55,42 @@ class VAE:
         return np.asarray(inputs @ self.params[f"{name}.weight"] + self.params[f"{name}.bias"])
 
     def encode(self, x: Array) -> tuple[Array, Array, Array]:
-        """The hidden layer (N, H), z_mean and z_logvar (N, J)."""
+        """hidden (N, H); z_mean and z_logvar (N, J), the parameters of q."""
         hidden = np.tanh(self.dense("encoder", x))
         z_mean, z_logvar = np.split(self.dense("posterior", hidden), 2, axis=-1)
         return hidden, z_mean, z_logvar
 
     def decode(self, z: Array) -> tuple[Array, Array]:
-        """The hidden layer (…, H) and recon (…, D)."""
+        """hidden (…, H); recon (…, D), the mean of p."""
         hidden = np.tanh(self.dense("decoder", z))
         return hidden, self.dense("recon", hidden)
 
-    def neg_elbo(self, x: Array, eps: Array) -> Any:
-        """The loss (value, nll, kl), in nats, a mean over N images; eps (S, N, J) is the noise in z."""
-        _, z_mean, z_logvar = self.encode(x)
-        z, _ = fe.reparameterize(z_mean, logvar=z_logvar, eps=eps)
-        _, recon = self.decode(z)
+    def forward(self, x: Array, eps: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """All on the way: hidden, z_mean and z_logvar; z (S, N, J), hidden and recon, for noise ε (S, N, J)."""
+        hidden_q, z_mean, z_logvar = self.encode(x)
+        z = fe.reparameterize(z_mean, logvar=z_logvar, eps=eps).z
+        return hidden_q, z_mean, z_logvar, z, *self.decode(z)
+
+    def neg_elbo(self, x: Array, eps: Array) -> fe.NegELBO:
+        """The loss (value, nll, kl) in nats, a mean over the images."""
+        _, z_mean, z_logvar, _, _, recon = self.forward(x, eps)
         logvar = self.params["logvar"]
         return fe.neg_elbo(x, recon, z_mean, logvar=logvar, z_logvar=z_logvar, min_var=MIN_VAR)
 
-    def neg_elbo_grad(self, x: Array, eps: Array) -> tuple[Any, Params]:
-        """The loss, and its gradient for each parameter: backwards through the lines of `neg_elbo`."""
-        grads = {}
+    def neg_elbo_grad(self, x: Array, eps: Array) -> tuple[fe.NegELBOGrad, Params]:
+        """The loss, and its gradient for each parameter, by the chain rule from the last layer to the first."""
+        hidden_q, z_mean, z_logvar, z, hidden_p, recon = self.forward(x, eps)
+        logvar = self.params["logvar"]
+        loss = fe.neg_elbo_grad(x, recon, z_mean, logvar=logvar, z_logvar=z_logvar, min_var=MIN_VAR)
+        grads = {"logvar": loss.scale}
 
         def dense_grad(name: str, inputs: Array, d_outputs: Array) -> Array:
+            """Keep those of a layer's parameters, return that of its inputs."""
             inputs_2d, d_outputs_2d = (a.reshape(-1, a.shape[-1]) for a in (inputs, d_outputs))
             grads[f"{name}.weight"] = inputs_2d.T @ d_outputs_2d
             grads[f"{name}.bias"] = d_outputs_2d.sum(axis=0)
             return np.asarray(d_outputs @ self.params[f"{name}.weight"].T)
 
-        hidden_q, z_mean, z_logvar = self.encode(x)
-        z, _ = fe.reparameterize(z_mean, logvar=z_logvar, eps=eps)
-        hidden_p, recon = self.decode(z)
-        logvar = self.params["logvar"]
-        loss = fe.neg_elbo_grad(x, recon, z_mean, logvar=logvar, z_logvar=z_logvar, min_var=MIN_VAR)
-
-        grads["logvar"] = loss.scale
         d_hidden_p = dense_grad("recon", hidden_p, loss.recon)
         d_z = dense_grad("decoder", z, d_hidden_p * (1 - hidden_p**2))
         by_z = fe.reparameterize_grad(d_z, eps, logvar=z_logvar)
@@ -153,7 +154,7 @@ class Model(Protocol):
     n_latent: int
 
     def train_step(self, x: Array, eps: Array) -> float: ...
-    def neg_elbo(self, x: Array, eps: Array) -> Any: ...
+    def neg_elbo(self, x: Array, eps: Array) -> tuple[float, float, float]: ...
 
 
 def train(model: Model, data: Data, n_samples: int, epochs: int, rng: np.random.Generator) -> Iterator[Epoch]:
@@ -198,7 +199,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--epochs", type=positive, default=300, help="passes over the 1,437 training images (%(default)s)")
+    add("--epochs", type=positive, default=300, help="passes over the training images (%(default)s)")
     add("--latent", type=positive, default=8, help="dimension of z (%(default)s)")
     add("--samples", type=positive, default=1, help="samples of z for an image and step, S (%(default)s)")
     add("--seed", type=int, default=0, help="of weights, batches and noise (%(default)s)")
