@@ -66,7 +66,7 @@ class VAE:
         return hidden, self.dense("recon", hidden)
 
     def forward(self, x: Array, eps: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """All on the way: hidden, z_mean and z_logvar; z (S, N, J), hidden and recon, for noise ε (S, N, J)."""
+        """hidden, z_mean and z_logvar; z, hidden and recon, with S samples each, as the noise ε (S, N, J) has."""
         hidden_q, z_mean, z_logvar = self.encode(x)
         z = fe.reparameterize(z_mean, logvar=z_logvar, eps=eps).z
         return hidden_q, z_mean, z_logvar, z, *self.decode(z)
@@ -78,7 +78,7 @@ class VAE:
         return fe.neg_elbo(x, recon, z_mean, logvar=logvar, z_logvar=z_logvar, min_var=MIN_VAR)
 
     def neg_elbo_grad(self, x: Array, eps: Array) -> tuple[fe.NegELBOGrad, Params]:
-        """The loss, and its gradient for each parameter, by the chain rule from the last layer to the first."""
+        """The loss, and its gradient for each parameter: the chain rule, from the last layer to the first."""
         hidden_q, z_mean, z_logvar, z, hidden_p, recon = self.forward(x, eps)
         logvar = self.params["logvar"]
         loss = fe.neg_elbo_grad(x, recon, z_mean, logvar=logvar, z_logvar=z_logvar, min_var=MIN_VAR)
