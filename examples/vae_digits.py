@@ -66,7 +66,7 @@ class VAE:
         return hidden, self.dense("recon", hidden)
 
     def forward(self, x: Array, eps: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """hidden, z_mean and z_logvar; z, hidden and recon, with S samples each, as the noise ε (S, N, J) has."""
+        """hidden, z_mean, z_logvar; then z, hidden, recon for each of the S samples of ε (S, N, J)."""
         hidden_q, z_mean, z_logvar = self.encode(x)
         z = fe.reparameterize(z_mean, logvar=z_logvar, eps=eps).z
         return hidden_q, z_mean, z_logvar, z, *self.decode(z)
