@@ -4,7 +4,7 @@
 
 A VAE is trained without one of the ten digits and exported to ONNX. It then scores, by the negative ELBO in
 nats, the test images of the other nine and every image of the one it has never seen. ROC-AUC says how well
-the scores tell these apart; 0.5 is chance. So for each of the ten digits, which takes less than a minute, or
+the scores tell these apart; 0.5 is chance. So for each of the ten digits, which takes about a minute, or
 for those of --left-out.
 """
 
