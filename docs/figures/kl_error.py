@@ -1,6 +1,6 @@
 """Relative error of KL(q ‖ N(0, I)) by each formula, against 80 digits, as q nears the prior.
 
-    PYTHONPATH=benchmarks python docs/figures/kl_error.py
+PYTHONPATH=benchmarks python docs/figures/kl_error.py
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from accuracy import HALF, Array, exactly, kl_expm1, kl_textbook, normal, row_sums, worst
 
 import fastelbo as fe
+from accuracy import HALF, Array, exactly, kl_expm1, kl_textbook, normal, row_sums, worst
 
 DISTANCES = 10.0 ** -np.arange(19)
 LARGEST = 10.0  # a relative error beyond is drawn there

@@ -15,7 +15,8 @@ def main() -> None:
     for colour, one in zip(COLOURS, (1e-1, 1e-2, 1e-3), strict=True):
         axes.plot(var, fe.gaussian_nll(np.full_like(var, one**0.5), 0 * var, var=var, axis=()), color=colour)
         least = float(fe.gaussian_nll(one**0.5, 0.0, var=one))
-        axes.plot(one, least, "o", color=colour, label=f"MSE = {one:g}: least {least:.2f} nats".replace("-", "−"))
+        label = f"MSE = {one:g}: least {least:.2f} nats".replace("-", "−")
+        axes.plot(one, least, "o", color=colour, label=label)
     axes.plot(mse, 0.5 * (1 + np.log(2 * np.pi * mse)), "k--", lw=1, label="½ (1 + log 2π + log MSE)")
     axes.set(xscale="log", xlim=(1e-5, 10), ylim=(-4, 4), xlabel="σ²", ylabel="NLL / D   (nats per element)")
     axes.legend(loc="lower right", fontsize=8.5)
