@@ -57,7 +57,7 @@ plot_rcparams = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "savefig.facecolor": "white",  # under a dark theme too
-    "svg.hashsalt": "fastelbo",  # the same file from every build
+    "svg.hashsalt": "fastelbo",  # the same drawing from every build
 }
 plot_apply_rcparams = True
 
