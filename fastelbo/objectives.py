@@ -366,7 +366,7 @@ def free_bits(
 
 
 class ImpliedObjective(NamedTuple):
-    """A loss in the terms of the negative ELBO, of which it is `scale` times, but for a constant."""
+    """A loss in the terms of the negative ELBO, of which it is ``scale`` times, but for a constant."""
 
     var: float
     beta: float

@@ -108,6 +108,8 @@ def reparameterize(
 
         z = μ + σε,    ε ~ N(0, I)
 
+    With ε held, z has derivatives by μ and σ: `reparameterize_grad`.
+
     Parameters
     ----------
     mean : array_like, real
