@@ -1,10 +1,11 @@
 """Gaussian VAE losses and their gradients on plain NumPy arrays: one pass, no temporaries, correct digits.
 
 Values and gradients: `neg_elbo`, `neg_elbo_grad`, and the two losses they are made of, `gaussian_nll`,
-`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; `optimal_var` is the variance that minimises the NLL,
-`optimal_nll` what it is there. `reparameterize` draws samples, `reparameterize_grad` leads back from them.
-`iwae_bound`, `free_bits` and `implied_objective` are about what is optimised. `reference` has the losses in
-plain NumPy, to read and compare.
+`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; for binary data `bernoulli_nll` and
+`bernoulli_nll_grad`. `optimal_var` is the variance that minimises the Gaussian NLL, `optimal_nll` what it is there.
+`reparameterize` draws samples, `reparameterize_grad` leads back from them. `iwae_bound`, `free_bits` and
+`implied_objective` are about what is optimised. `reference` has the losses and the samples in plain NumPy, to
+read and compare.
 """
 
 try:
@@ -20,11 +21,19 @@ except ModuleNotFoundError as _error:
     ) from _error
 
 from fastelbo import reference
-from fastelbo._arrays import DEFAULT_AXIS, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
+from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
 from fastelbo._config import show_config
 from fastelbo._threads import get_num_threads, set_num_threads
 from fastelbo.elbo import neg_elbo, neg_elbo_grad
-from fastelbo.losses import gaussian_kl, gaussian_kl_grad, gaussian_nll, gaussian_nll_grad, optimal_var
+from fastelbo.losses import (
+    bernoulli_nll,
+    bernoulli_nll_grad,
+    gaussian_kl,
+    gaussian_kl_grad,
+    gaussian_nll,
+    gaussian_nll_grad,
+    optimal_var,
+)
 from fastelbo.objectives import (
     FreeBits,
     ImpliedObjective,
@@ -42,6 +51,7 @@ _core.register(DEFAULT_AXIS, evaluate, (NLLGrad, KLGrad), get_num_threads)
 
 __version__ = "0.1.0"
 __all__ = [
+    "BernoulliNLLGrad",
     "FreeBits",
     "IWAEBound",
     "ImpliedObjective",
@@ -52,6 +62,8 @@ __all__ = [
     "OptimalNLLGrad",
     "ReparameterizeGrad",
     "Reparameterized",
+    "bernoulli_nll",
+    "bernoulli_nll_grad",
     "free_bits",
     "gaussian_kl",
     "gaussian_kl_grad",

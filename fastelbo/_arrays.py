@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _core
+from fastelbo import _bernoulli, _core
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -69,6 +69,14 @@ class KLGrad(NamedTuple):
     prior_scale: Any
 
 
+class BernoulliNLLGrad(NamedTuple):
+    """Value and gradients of `bernoulli_nll`; None for a gradient not asked for."""
+
+    value: Any
+    x: Any
+    logits: Any
+
+
 class NegELBO(NamedTuple):
     """Value of `neg_elbo`, and the two losses it is made of."""
 
@@ -101,6 +109,7 @@ class _Loss(NamedTuple):
 _LOSSES: Final = {
     "nll": _Loss(NLLGrad, NLLGrad._fields, ("x", "mean", "scale")),
     "kl": _Loss(KLGrad, KLGrad._fields, ("mean", "prior_mean", "scale", "prior_scale")),
+    "bernoulli": _Loss(BernoulliNLLGrad, BernoulliNLLGrad._fields, ("x", "logits")),
 }
 
 
@@ -123,10 +132,10 @@ class Call(NamedTuple):
     names: Sequence[str]  # of the operands, as the caller knows them
     passed: Sequence[Any]
     operands: Sequence[Array]
-    kinds: tuple[int, int]  # of the scale and the prior's, by SCALES; -1 for unit variance
+    kinds: tuple[int, int]  # of the scale and the prior's, by SCALES; -1 for none
     dtype: np.dtype[Any]
     frame: Frame
-    inputs: tuple[Array | None, ...]  # all that the core reads: four operands, weight, where
+    inputs: tuple[Array | None, ...]  # all that the core reads, as `inputs_of` has them
     floor: float = 0.0
     full: bool = True
     takes_where: bool = True  # whether a message may point to it
@@ -137,7 +146,7 @@ def evaluate(
     grad: bool,
     a: Any,
     b: Any,
-    scales: tuple[Any, ...],
+    scales: tuple[Any, ...] | None,
     prior_scales: tuple[Any, ...] | None,
     axis: Any,
     full: bool,
@@ -148,14 +157,10 @@ def evaluate(
     wrt: str | Iterable[str],
     out: Any,
 ) -> Any:
-    """One loss by the rules: a, b are x, mean of "nll" or mean, prior_mean of "kl"; scales as in SCALES."""
+    """One loss by the rules: a, b are its first two operands; scales as in SCALES, None where it has none."""
     spec = _LOSSES[loss]
-    kind, prior_kind = pick_scale(scales), pick_scale(prior_scales, "prior_")
-    names = [*spec.operands[:2], SCALES[kind]]  # as the caller knows them
-    passed = [a, b, scales[kind]]
-    if prior_scales is not None and prior_kind >= 0:
-        names.append("prior_" + SCALES[prior_kind])
-        passed.append(prior_scales[prior_kind])
+    names, passed = list(spec.operands[:2]), [a, b]  # as the caller knows them
+    kinds = add_scale(names, passed, scales), add_scale(names, passed, prior_scales, "prior_")
     operands, dtype = as_operands(names, passed)
 
     frame = joint_frame(loss, names, operands, axis)
@@ -166,8 +171,8 @@ def evaluate(
     mask = None if where is None else as_mask(where, frame)
     weights = None if weight is None else _weight(weight, dtype, frame)
     call = Call(
-        loss, "value", spec.operands[: len(operands)], names, passed, operands, (kind, prior_kind), dtype,
-        frame, (*(*operands, None)[:4], weights, mask), floor, bool(full),
+        loss, "value", spec.operands[: len(operands)], names, passed, operands, kinds, dtype, frame,
+        inputs_of(operands, weights, mask), floor, bool(full),
     )  # fmt: skip
 
     members = dict(zip(call.members, operands, strict=True))
@@ -198,9 +203,10 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
     gradients = [
         _spread(results[name], frame, writeable=True) if name in results else None for name in call.members
     ]
-    total, bad = _core.run(
-        call.loss, call.dtype.char == "d", len(frame.events), _views(call), (*stretched, 0)[:4], *call.kinds,
-        call.floor, call.full, reduction, results.get(call.value), (*gradients, None)[:4], check_first,
+    core = _bernoulli.run if call.loss == "bernoulli" else _core.run  # TODO: BERNOULLI in the core
+    total, bad = core(
+        call.loss, call.dtype.char == "d", len(frame.events), _views(call), _four(stretched, 0), *call.kinds,
+        call.floor, call.full, reduction, results.get(call.value), _four(gradients, None), check_first,
     )  # fmt: skip
     if bad:
         _raise_domain(call)
@@ -210,6 +216,17 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
 def check(call: Call) -> None:
     """Raise if a scale is not positive, and write nothing."""
     run(call, "sum", {}, False)
+
+
+def inputs_of(
+    operands: Sequence[Array], weight: Array | None, mask: Array | None
+) -> tuple[Array | None, ...]:
+    """All that the core reads, in its order: up to four operands, weight, where."""
+    return (*_four(operands, None), weight, mask)
+
+
+def _four(items: Sequence[Any], filler: Any) -> tuple[Any, ...]:
+    return (*items, *[filler] * (4 - len(items)))
 
 
 def _views(call: Call) -> tuple[Array | None, ...]:
@@ -236,19 +253,24 @@ def as_returned(results: dict[str, Array], given: dict[str, Array]) -> dict[str,
 # --- scales and dtypes --------------------------------------------------------------------------------------
 
 
-def pick_scale(scales: tuple[Any, ...] | None, prefix: str = "") -> int:
-    """Exactly one form: std, variance and log-variance mixed up is the commonest bug in this field.
+def add_scale(names: list[str], passed: list[Any], scales: tuple[Any, ...] | None, prefix: str = "") -> int:
+    """Append the scale that was passed to what is known of the call; its kind, or -1 without one.
 
-    A prior has at most one; -1, unit variance, without any.
+    Exactly one form: std, variance and log-variance mixed up is the commonest bug in this field. A prior has
+    at most one, and unit variance without; a loss that takes none has None for `scales`.
     """
-    found = [kind for kind, scale in enumerate(scales or ()) if scale is not None]
+    if scales is None:
+        return -1
+    found = [kind for kind, scale in enumerate(scales) if scale is not None]
     optional = prefix == "prior_"
-    if len(found) == 1 or (optional and not found):
-        return found[0] if found else -1
-    choices = [prefix + name for name in SCALES]
-    got = " and ".join([choices[kind] for kind in found]) or "none of them"
-    how_many = "at most" if optional else "exactly"
-    raise TypeError(f"give {WHOSE[prefix]} as {how_many} one of {', '.join(choices)}; got {got}")
+    if len(found) > 1 or not (found or optional):
+        choices = [prefix + name for name in SCALES]
+        got = " and ".join([choices[kind] for kind in found]) or "none of them"
+        how_many = "at most" if optional else "exactly"
+        raise TypeError(f"give {WHOSE[prefix]} as {how_many} one of {', '.join(choices)}; got {got}")
+    names += [prefix + SCALES[kind] for kind in found]
+    passed += [scales[kind] for kind in found]
+    return found[0] if found else -1
 
 
 def _real(name: str, value: Any) -> Any:
@@ -519,8 +541,12 @@ def asked_for(
         if name not in members:
             if name == "prior_scale" and name in fields:
                 raise ValueError("wrt names 'prior_scale', but no prior scale was passed, as prior_var=1.0")
-            forms = [prefix for prefix in WHOSE if name in [prefix + form for form in SCALES]]
-            hints = [f"; {WHOSE[prefix]}'s gradient is '{prefix}scale' whatever its form" for prefix in forms]
+            whose = [prefix for prefix in WHOSE if name in [prefix + form for form in SCALES]]
+            hints = [
+                f"; {WHOSE[prefix]}'s gradient is '{prefix}scale' whatever its form"
+                for prefix in whose
+                if f"{prefix}scale" in fields
+            ]
             hint = "".join(hints)
             raise ValueError(f"wrt must name some of {choices}, not {name!r}{hint}")
     return asked
@@ -725,14 +751,14 @@ def sampled(name: str, shape: Shape, frame: Frame, n_samples: int | None = None)
     return frame_of("z", shape, ())
 
 
-def sample_count(n_samples: Any) -> int:
-    """S as asked for."""
+def count_of(name: str, value: Any) -> int:
+    """A number of samples, or of elements."""
     try:
-        count = operator.index(n_samples)
+        count = operator.index(value)
     except TypeError:
-        raise TypeError(f"n_samples must be an int or None, not {n_samples!r}") from None
+        raise TypeError(f"{name} must be an int, not {value!r}") from None
     if count < 1:
-        raise ValueError(f"n_samples must be at least 1, not {count}")
+        raise ValueError(f"{name} must be at least 1, not {count}")
     return count
 
 
@@ -763,8 +789,8 @@ def latents_behind(name: str, scale: Array, mean_shape: Shape | None, z: Shape) 
 
 def sample_call(name: str, value: Any, operands: Sequence[Array], dtype: np.dtype[Any], frame: Frame) -> Call:
     """A call that the core has no part in: two operands and the scale, passed as `value`."""
-    kinds, inputs = (SCALES.index(name), -1), (*operands, None, None, None)
-    names, passed = ("", "", name), (None, None, value)
+    kinds, names, passed = (SCALES.index(name), -1), ("", "", name), (None, None, value)
+    inputs = inputs_of(operands, None, None)
     return Call("sample", "", (), names, passed, operands, kinds, dtype, frame, inputs, takes_where=False)
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fastelbo import _core
+from fastelbo._arrays import Array
 
-Array: TypeAlias = npt.NDArray[Any]
 Index: TypeAlias = tuple[slice, ...]
 
 ELEMENTS: Final = 1 << 14  # of a block: its few temporaries stay in the L2 cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from fastelbo import _arrays
-from fastelbo._arrays import DEFAULT_AXIS, SCALES, VALUES, Array, Call, NegELBO, NegELBOGrad, Shape
+from fastelbo._arrays import DEFAULT_AXIS, VALUES, Array, Call, NegELBO, NegELBOGrad, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -296,13 +296,12 @@ def _halves(
     reduction: str,
 ) -> tuple[Call, Call]:
     """The NLL and the KL, of one dtype and with the same rows. The rows of samples are called "samples"."""
-    kind, z_kind = _arrays.pick_scale(scales), _arrays.pick_scale(z_scales, "z_")
-    prior_kind = _arrays.pick_scale(prior_scales, "prior_")
-    names = ["x", "recon", SCALES[kind], "z_mean", "prior_mean", f"z_{SCALES[z_kind]}"]
-    passed = [x, recon, scales[kind], z_mean, prior_mean, z_scales[z_kind]]
-    if prior_kind >= 0:
-        names.append(f"prior_{SCALES[prior_kind]}")
-        passed.append(prior_scales[prior_kind])
+    names, passed = ["x", "recon"], [x, recon]
+    kind = _arrays.add_scale(names, passed, scales)
+    names += ["z_mean", "prior_mean"]
+    passed += [z_mean, prior_mean]
+    z_kind = _arrays.add_scale(names, passed, z_scales, "z_")
+    prior_kind = _arrays.add_scale(names, passed, prior_scales, "prior_")
     operands, dtype = _arrays.as_operands(names, passed)
 
     _arrays.check_reduction(reduction, axis, operands[0].shape)
@@ -324,12 +323,13 @@ def _halves(
 
     nll = Call(
         "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], passed[:3],
-        operands[:3], (kind, -1), dtype, frame, (*operands[:3], None, weight, mask), floor, bool(full),
+        operands[:3], (kind, -1), dtype, frame, _arrays.inputs_of(operands[:3], weight, mask), floor,
+        bool(full),
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
     kl = Call(
         "kl", "kl", z_members, names[3:], passed[3:], operands[3:], (z_kind, prior_kind), dtype, z_frame,
-        (*(*operands[3:], None)[:4], z_weight, None), takes_where=False,
+        _arrays.inputs_of(operands[3:], z_weight, None), takes_where=False,
     )  # fmt: skip
 
     return nll, kl

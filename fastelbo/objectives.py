@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
-    _Out: TypeAlias = npt.NDArray[Any] | None
+    from fastelbo.losses import _Axis, _Out
+
     _Name: TypeAlias = Literal["x", "mean"]
     _Reduction: TypeAlias = Literal["sum", "mean"]
 
@@ -458,10 +457,4 @@ def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -
         return factor, 1
     if size is None:
         raise TypeError(f"{name}='mean' needs {size_name}, the number of elements it is the mean of")
-    try:
-        count = operator.index(size)
-    except TypeError:
-        raise TypeError(f"{size_name} must be an int, not {size!r}") from None
-    if count < 1:
-        raise ValueError(f"{size_name} must be at least 1, not {count}")
-    return factor, count
+    return factor, _arrays.count_of(size_name, size)

@@ -11,6 +11,7 @@ Maths: with r = x − mean, s = log σ² and z = r·exp(−s/2), all in nats,
     NLL = Σ ½·log 2π + ½s + ½z²                 ∂x = z·exp(−s/2) = −∂mean        ∂s = ½(1 − z²)
     KL  = Σ ½(expm1(d) − d) + ½z²               ∂mean = z·exp(−s_p/2) = −∂prior_mean
           d = s_q − s_p, z from s_p             ∂s_q = ½·expm1(d)                ∂s_p = −½·expm1(d) − ½z²
+    Bernoulli NLL = Σ log(1 + eˡ) − x·l         ∂x = −l                          ∂l = 1/(1 + e⁻ˡ) − x
     a sample is mean + exp(s/2)·ε               ∂mean = g                        ∂s = ½·g·ε·exp(s/2)
     −ELBO = mean over samples of NLL(x, recon_s) + β·KL
 
@@ -26,11 +27,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import KLGrad, NegELBO, NegELBOGrad, NLLGrad
+from ._arrays import BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad
 from .objectives import OptimalNLLGrad
 from .sampling import Reparameterized, ReparameterizeGrad
 
 __all__ = [
+    "bernoulli_nll",
+    "bernoulli_nll_grad",
     "gaussian_kl",
     "gaussian_kl_grad",
     "gaussian_nll",
@@ -151,14 +154,16 @@ def _results(
     wanted = {*((wrt,) if isinstance(wrt, str) else wrt)}
     if not wanted <= set(gradients):
         raise ValueError(f"wrt takes {', '.join(gradients)}, not {sorted(wanted - set(gradients))}")
-    places = [None] * len(members) if out is None else out
-    results = []
-    for (name, compute), place in zip(members.items(), places, strict=True):
-        result = None if name in gradients and name not in wanted else compute()
+    skipped = set(gradients) - wanted
+    return _write([None if name in skipped else compute() for name, compute in members.items()], out)
+
+
+def _write(results: Sequence[Any], out: Sequence[Any] | None) -> list[Any]:
+    places = [None] * len(results) if out is None else out
+    for result, place in zip(results, places, strict=True):
         if place is not None:
             place[...] = result
-        results.append(result if place is None else place)
-    return results
+    return [result if place is None else place for result, place in zip(results, places, strict=True)]
 
 
 def gaussian_nll_grad(
@@ -291,6 +296,45 @@ def gaussian_kl(
         prior_precision=prior_precision, axis=axis, weight=weight, where=where, reduction=reduction,
         wrt=(), out=(out, None, None, None, None),
     ).value  # fmt: skip
+
+
+def bernoulli_nll_grad(
+    x: ArrayLike,
+    logits: ArrayLike,
+    *,
+    axis: Axis = -1,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: str = "none",
+    wrt: str | Sequence[str] = ("logits",),
+    out: Sequence[Any] | None = None,
+) -> BernoulliNLLGrad:
+    """Return the Bernoulli negative log-likelihood and its gradients: see `fastelbo.bernoulli_nll_grad`."""
+    x, logits = _array(x), _array(logits)
+    with np.errstate(all="ignore"):
+        rows = _Rows(np.broadcast_shapes(x.shape, logits.shape), axis, weight, where, reduction)
+        members = {
+            "value": lambda: rows.value(np.logaddexp(0.0, logits) - x * logits),
+            "x": lambda: rows.grad(-logits, x),
+            "logits": lambda: rows.grad(1 / (1 + np.exp(-logits)) - x, logits),
+        }
+        return BernoulliNLLGrad(*_results(members, wrt, out))
+
+
+def bernoulli_nll(
+    x: ArrayLike,
+    logits: ArrayLike,
+    *,
+    axis: Axis = -1,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: str = "none",
+    out: Any = None,
+) -> Any:
+    """Return the Bernoulli negative log-likelihood of each event: see `fastelbo.bernoulli_nll`."""
+    return bernoulli_nll_grad(
+        x, logits, axis=axis, weight=weight, where=where, reduction=reduction, wrt=(), out=(out, None, None)
+    ).value
 
 
 def neg_elbo_grad(
@@ -454,14 +498,6 @@ def optimal_nll(
 ) -> Any:
     """Return the Gaussian NLL at the shared optimal variance: see `fastelbo.optimal_nll`."""
     return optimal_nll_grad(x, mean, axis=axis, full=full, min_var=min_var, wrt=()).value
-
-
-def _write(results: Sequence[Any], out: Sequence[Any] | None) -> list[Any]:
-    places = [None] * len(results) if out is None else out
-    for result, place in zip(results, places, strict=True):
-        if place is not None:
-            place[...] = result
-    return [result if place is None else place for result, place in zip(results, places, strict=True)]
 
 
 def reparameterize(

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fastelbo import _arrays, _blocks
+from fastelbo._arrays import Array
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-    _Out: TypeAlias = npt.NDArray[Any] | None
+    import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+    from fastelbo.losses import _Out
+
 #: m·2^k, so that σ, its powers and its products neither over- nor underflow on the way
 _Split: TypeAlias = tuple[Array, Array]
 
@@ -166,28 +167,28 @@ def reparameterize(
     >>> z.shape, eps.dtype
     ((3, 1, 2), dtype('float32'))
     """
-    scales = (var, std, logvar, logstd, precision)
-    name = _arrays.SCALES[_arrays.pick_scale(scales)]
-    passed: Any = [mean, scales[_arrays.SCALES.index(name)], eps]
+    names, passed = ["mean"], [mean]
+    _arrays.add_scale(names, passed, (var, std, logvar, logstd, precision))
+    name = names[1]
     if (eps is None) == (rng is None):
         raise TypeError(f"pass one of eps and rng, not {'neither' if eps is None else 'both'}")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng must be a numpy.random.Generator, as np.random.default_rng(0), not {type(rng).__name__}"
         )
-    drawn = eps is None
-    (mean, scale, *noise), dtype = _arrays.as_operands(
-        ("mean", name, "eps")[: 3 - drawn], passed[: 3 - drawn]
-    )
+    if eps is not None:
+        names.append("eps")
+        passed.append(eps)
+    (mean, scale, *noise), dtype = _arrays.as_operands(names, passed)
     latents = _arrays.latents(name, scale, mean.shape)
-    count = None if n_samples is None else _arrays.sample_count(n_samples)
+    count = None if n_samples is None else _arrays.count_of("n_samples", n_samples)
     shape = noise[0].shape if noise else latents.shape if count is None else (count, *latents.shape)
     frame = _arrays.sampled("eps", shape, latents, count)
 
     outputs: Any = out  # unchecked so far
     if noise and isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] is not None:
         raise ValueError("out[1] (eps) is given, but eps is passed, and nothing drawn")
-    shapes = {"z": shape} | ({"eps": shape} if drawn else {})
+    shapes = {"z": shape} | ({} if noise else {"eps": shape})
     call = _arrays.sample_call(name, passed[1], [mean, (*noise, mean)[0], scale], dtype, frame)
     given, results, copies = _arrays.places(out, Reparameterized._fields, call, shapes)
     if noise and "z" in given and _arrays.share_memory([given["z"]], noise):
@@ -281,10 +282,10 @@ def reparameterize_grad(
     >>> fe.reparameterize_grad(np.ones_like(z), eps, logvar=logvar)
     ReparameterizeGrad(mean=array([[2., 2.]], dtype=float32), scale=array([[4., 6.]], dtype=float32))
     """
-    scales = (var, std, logvar, logstd, precision)
-    name = _arrays.SCALES[_arrays.pick_scale(scales)]
-    value: Any = scales[_arrays.SCALES.index(name)]
-    (grad_z, eps, scale), dtype = _arrays.as_operands(("grad_z", "eps", name), (grad_z, eps, value))
+    names, passed = ["grad_z", "eps"], [grad_z, eps]
+    _arrays.add_scale(names, passed, (var, std, logvar, logstd, precision))
+    name, value = names[2], passed[2]
+    (grad_z, eps, scale), dtype = _arrays.as_operands(names, passed)
     shape = grad_z.shape
     if eps.shape != shape:
         raise ValueError(f"grad_z has shape {shape} and eps {eps.shape}; both must have the shape of z")

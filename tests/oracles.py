@@ -16,6 +16,8 @@ r²·inf at r = 0, which is 0, and for the values, where one term outgrows anoth
 
     NLL   log σ² = +inf: +inf for every r           KL   Δ or d infinite: +inf
           log σ² = −inf: +inf, but −inf for r = 0        (no term is negative)
+
+In the Bernoulli NLL max(l, 0) − x·l is one product, (1 − x)·l or −x·l, in which 0·inf is 0: the limit, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,6 +40,7 @@ SCALES = {
 LINEAR = tuple(name for name, (kind, _) in SCALES.items() if kind == "power")
 LOG = tuple(name for name, (kind, _) in SCALES.items() if kind == "exp")
 NLL_MEMBERS = ("value", "x", "mean", "scale")
+BERNOULLI_MEMBERS = ("value", "x", "logits")
 KL_MEMBERS = ("value", "mean", "scale", "prior_mean", "prior_scale")
 
 #: τσ² of 53-bit numbers has 159 bits: two variances of linear form that differ by less are equal
@@ -67,7 +70,8 @@ def slope(name: str, raw: mpf, power: int = 0) -> mpf:
     """(d log σ² / d raw)·(σ²)^power, as one power of raw, so that it has a limit where the product has."""
     kind, k = SCALES[name]
     if kind == "power":
-        return k * raw ** (k * power - 1)
+        exponent = k * power - 1
+        return k * raw**exponent if exponent else mpf(k)  # mpmath's versions differ on nan⁰
     return k * mp.exp(k * power * raw) if power or mp.isnan(raw) else mpf(k)
 
 
@@ -111,6 +115,19 @@ def kl_terms(member: str, mean: mpf, prior_mean: mpf, q: str, raw: mpf, p: str, 
         return half(slope(p, prior_raw), var(q, raw) * per_var), -_times(delta * delta, per_var) / 2
 
 
+def bernoulli_terms(member: str, x: mpf, logits: mpf) -> Terms:
+    if member == "x":
+        return (-logits,)
+    if mp.isnan(x) or mp.isnan(logits):
+        return (mp.nan,)
+    if member == "logits":
+        return 1 / (1 + mp.exp(-logits)), -x
+    soft = mp.log1p(mp.exp(-abs(logits)))
+    if mp.isinf(x) or mp.isinf(logits):
+        return _times(1 - x if logits > 0 else -x, logits) if logits else mpf(0), soft
+    return max(logits, mpf(0)), -x * logits, soft
+
+
 class Exact(NamedTuple):
     """Object arrays of mpf: the answer, and what the bound multiplies."""
 
@@ -151,6 +168,11 @@ def kl(mean, prior_mean=0.0, members: Iterable[str] = KL_MEMBERS, **scales) -> d
     (q, raw), (p, prior_raw) = _scale("", scales), _scale("prior_", scales)
     arguments = _exact(mean), _exact(prior_mean), q, _exact(raw), p, _exact(prior_raw)
     return _evaluate(kl_terms, members, *arguments)
+
+
+def bernoulli(x, logits, members: Iterable[str] = BERNOULLI_MEMBERS) -> dict[str, Exact]:
+    """Members of the Bernoulli NLL before any sum, in the shape that the arguments broadcast to."""
+    return _evaluate(bernoulli_terms, members, _exact(x), _exact(logits))
 
 
 def neg_elbo(x, recon, z_mean, beta: float = 1.0, prior_mean=0.0, **scales) -> dict[str, Exact]:

@@ -14,6 +14,7 @@ from fastelbo import _core, reference
 
 LOSSES = ("gaussian_nll", "gaussian_nll_grad", "gaussian_kl", "gaussian_kl_grad")
 OTHERS = (
+    *("bernoulli_nll", "bernoulli_nll_grad"),
     *("neg_elbo", "neg_elbo_grad", "optimal_nll", "optimal_nll_grad", "optimal_var"),
     *("reparameterize", "reparameterize_grad"),
 )

@@ -45,6 +45,13 @@ def elbo(x: NDArray[np.float32], recon: NDArray[np.float32], z: NDArray[np.float
     return fe.neg_elbo_grad(x, recon, z, var=0.5, z_logvar=0.1, wrt=["recon", "z_mean"], out=out)
 
 
+def binary(x: NDArray[np.bool_], logits: NDArray[np.float32]) -> fe.BernoulliNLLGrad:
+    """The other likelihood."""
+    total: float = fe.bernoulli_nll(x, logits, where=x, reduction="sum")
+    logits -= np.float32(total)
+    return fe.bernoulli_nll_grad(x, logits, wrt=["x", "logits"], out=(None, None, logits))
+
+
 def plain() -> None:
     """Lists, scalars, masks; the reference; the settings."""
     fe.gaussian_nll([1.0, 2.0], [1, 2], var=[0.5, 0.5], where=[True, False], weight=2 * np.ones(2), axis=())
@@ -62,6 +69,7 @@ def wrong(x: NDArray[np.float32]) -> None:
     fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
     fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
     fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
+    fe.bernoulli_nll_grad(x, x, wrt="mean")  # type: ignore[arg-type]
     fe.reparameterize(x, std=1.0, rng=0)  # type: ignore[arg-type]
     fe.free_bits(x, 1.0, per="dim")  # type: ignore[call-arg]
     fe.neg_elbo(x, x, x, var=1.0, z_var=1.0, wrt="recon")  # type: ignore[call-arg]
@@ -74,4 +82,5 @@ if __name__ == "__main__":
     through_samples(example, example)
     step(np.ones((2, 3)), np.ones((2, 3)), 0.5)
     elbo(example, example.copy(), example.copy())
+    binary(example > 0, example.copy())
     plain()
