@@ -13,11 +13,8 @@ OPSET, IR_VERSION = 17, 8  # of 2022: older runtimes read it too
 
 def dense(name: str, inputs: str) -> tuple[tuple[str, str, str], ...]:
     """Two nodes, of which the second has the layer's name."""
-    return ("MatMul", f"{inputs} {name}.weight", f"{name}.product"), (
-        "Add",
-        f"{name}.product {name}.bias",
-        name,
-    )
+    product = f"{name}.product"
+    return ("MatMul", f"{inputs} {name}.weight", product), ("Add", f"{product} {name}.bias", name)
 
 
 NODES = (  # kind, inputs, output

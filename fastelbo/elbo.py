@@ -120,7 +120,7 @@ def neg_elbo(
     ----------
     .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013), eq. (7) and
        (10), appendices B and C.2.
-    .. [2] I. Higgins et al., "β-VAE: Learning Basic Visual Concepts with a Constrained Variational
+    .. [2] I. Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
        Framework", ICLR (2017), eq. (4).
 
     Examples

@@ -259,8 +259,8 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
         infinite = np.isposinf(log_weights)
         w = _blocks.elementary("exp", np.where(infinite, 0.0, log_weights - top))
         total = _blocks.fold(w, axes)
-        value = np.where(np.isneginf(top), top if count else np.nan, top)
-        value = np.where(np.isfinite(top), top + _blocks.elementary("log", total / np.float64(count)), value)
+        mean = total / np.float64(count)
+        value = np.where(np.isfinite(top), top + _blocks.elementary("log", mean), top if count else np.nan)
         weights = np.where(infinite & (total > 1), np.nan, w / total)
         # Squares of weights that rounding made a little large or small would leave [1, S].
         ess = np.clip(total * (total / _blocks.fold(w * w, axes)), 1.0, count)

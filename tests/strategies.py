@@ -109,6 +109,9 @@ def axes(draw, ndim: int):
     return axis, {i % ndim for i in events} if ndim else set()
 
 
+OPERANDS = {"nll": ("x", "mean"), "kl": ("mean", "prior_mean"), "bernoulli": ("x", "logits")}
+
+
 @st.composite
 def calls(draw, loss: str):
     """Return (the data's shape, operands, scales, options), each by keyword, of a valid call of a loss."""
@@ -128,12 +131,11 @@ def calls(draw, loss: str):
         "weight": draw(st.none() | hnp.arrays(np.float32, weight_shape, elements=eighths)),
         "where": draw(st.none() | parts(shape).flatmap(lambda part: hnp.arrays(bool, part))),
     }
-    operands = dict(zip(("x", "mean") if loss == "nll" else ("mean", "prior_mean"), (one, two), strict=True))
-    operands = {name: draw(data(part)) for name, part in operands.items()}
-    given = draw(scales(scale_shape))
+    operands = {name: draw(data(part)) for name, part in zip(OPERANDS[loss], (one, two), strict=True)}
+    given = {} if loss == "bernoulli" else draw(scales(scale_shape))
     if loss == "nll":
         options |= {"full": draw(st.booleans()), "min_var": draw(st.sampled_from((0.0, 0.5, 1.0)))}
-    elif draw(st.booleans()):
+    elif loss == "kl" and draw(st.booleans()):
         given |= draw(scales(draw(parts(shape)), "prior_"))
     return shape, operands, given, options
 

@@ -12,14 +12,17 @@ import oracles
 import strategies
 from fastelbo import _core, reference
 
-LOSSES = ("gaussian_nll", "gaussian_nll_grad", "gaussian_kl", "gaussian_kl_grad")
-OTHERS = (
-    *("bernoulli_nll", "bernoulli_nll_grad"),
+#: name in the oracles: public name, members
+LOSSES = {
+    "nll": ("gaussian_nll", oracles.NLL_MEMBERS),
+    "kl": ("gaussian_kl", oracles.KL_MEMBERS),
+    "bernoulli": ("bernoulli_nll", oracles.BERNOULLI_MEMBERS),
+}
+FUNCTIONS = (
+    *[name + suffix for name, _ in LOSSES.values() for suffix in ("", "_grad")],
     *("neg_elbo", "neg_elbo_grad", "optimal_nll", "optimal_nll_grad", "optimal_var"),
     *("reparameterize", "reparameterize_grad"),
 )
-FUNCTIONS = LOSSES + OTHERS
-MEMBERS = {"nll": oracles.NLL_MEMBERS, "kl": oracles.KL_MEMBERS}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -33,14 +36,13 @@ def test_signatures_are_those_of_the_reference(name):
 
 def test_all_lists_name_the_same_losses_and_scales():
     assert set(reference.__all__) == set(FUNCTIONS) <= set(fe.__all__)
-    with_gradient = {name for name in LOSSES if f"{name}_grad" in LOSSES}
-    assert {f"gaussian_{loss}" for loss in MEMBERS} == with_gradient
     assert tuple(oracles.SCALES) == tuple(reference.SCALES) == tuple(_core.SCALES)
-    for loss, members in MEMBERS.items():
-        keywords = inspect.signature(getattr(fe, f"gaussian_{loss}")).parameters
-        assert [name for name in keywords if name in oracles.SCALES] == list(oracles.SCALES)
-        ones = {"x": 1.0} if loss == "nll" else {}
-        assert getattr(fe, f"gaussian_{loss}_grad")(**ones, mean=1.0, var=1.0)._fields == members
+    for loss, (name, members) in LOSSES.items():
+        own = list(oracles.SCALES) if "scale" in members else []
+        keywords = inspect.signature(getattr(fe, name)).parameters
+        assert [keyword for keyword in keywords if keyword in oracles.SCALES] == own
+        arguments = dict.fromkeys((*strategies.OPERANDS[loss], *own[:1]), 1.0)
+        assert getattr(fe, f"{name}_grad")(**arguments)._fields == members
     keywords = list(inspect.signature(fe.neg_elbo).parameters)
     for prefix in ("", "z_", "prior_"):
         own = [prefix + name for name in oracles.SCALES]
@@ -54,19 +56,21 @@ def computing_dtype(operands) -> np.dtype:
     return np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
 
 
-@pytest.mark.parametrize("loss", MEMBERS)
+@pytest.mark.parametrize("loss", LOSSES)
 @given(payload=st.data())
 def test_parity(loss, payload):
     shape, operands, scales, options = payload.draw(strategies.calls(loss))
-    names = [name for name in MEMBERS[loss][1:] if name in operands or name == "scale" or len(scales) == 2]
+    name, members = LOSSES[loss]
+    has = {*operands, *("scale", "prior_scale")[: len(scales)]}
+    names = [member for member in members[1:] if member in has]
     wrt = payload.draw(st.lists(st.sampled_from(names), unique=True).map(tuple) | st.sampled_from(names))
-    calls = [getattr(module, f"gaussian_{loss}_grad") for module in (fe, reference)]
+    calls = [getattr(module, f"{name}_grad") for module in (fe, reference)]
     fast, plain = (call(**operands, **scales, **options, wrt=wrt) for call in calls)
 
     # Any member, summing any part of its elements, is within 11·eps·Σ|size| of the exact answer: 6 eps an
     # element, 8 additions of u, the last rounding. The reference rounds in float64, at intermediates such as
-    # exp(-s/2) and expm1(d) that the inputs (|s| <= 2, |d| <= 4) keep below 64 an element: 21 eps is ample.
-    # A floor of σ² moves terms by less than that, too.
+    # exp(-s/2) and expm1(d) that the inputs (|s| <= 2, |d|, |x|, |l| <= 4) keep below 64 an element: 21 eps
+    # are ample. A floor of σ² moves terms by less than that, too.
     exact = getattr(oracles, loss)(**operands, **scales)
     weight = 1.0 if options["weight"] is None else options["weight"].max(initial=0.0)
     dtype = computing_dtype([*operands.values(), *scales.values()])
@@ -85,12 +89,12 @@ def test_parity(loss, payload):
         np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=member)
 
 
-@pytest.mark.parametrize("loss", MEMBERS)
+@pytest.mark.parametrize("loss", LOSSES)
 @given(payload=st.data())
 def test_value_alone_is_the_value_with_gradients(loss, payload):
     """To the last bit; and NaN in what `where` removes changes no bit of value or gradient."""
     shape, operands, scales, options = payload.draw(strategies.calls(loss))
-    value, with_gradients = (getattr(fe, f"gaussian_{loss}{suffix}") for suffix in ("", "_grad"))
+    value, with_gradients = (getattr(fe, LOSSES[loss][0] + suffix) for suffix in ("", "_grad"))
     result = with_gradients(**operands, **scales, **options)
     np.testing.assert_array_equal(value(**operands, **scales, **options), result.value)
     if options["where"] is None:
