@@ -3,7 +3,7 @@ core."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -460,12 +460,10 @@ def bernoulli_nll_grad(
     array([[ 0.25 , -0.25 ],
            [ 0.125, -0.25 ]])
     """
-    return cast(
-        "BernoulliNLLGrad",
-        _arrays.evaluate(
-            "bernoulli", True, x, logits, None, None, axis, True, weight, where, 0.0, reduction, wrt, out
-        ),
+    grad: BernoulliNLLGrad = _arrays.evaluate(
+        "bernoulli", True, x, logits, None, None, axis, True, weight, where, 0.0, reduction, wrt, out
     )
+    return grad
 
 
 def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> Any:

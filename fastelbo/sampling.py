@@ -189,7 +189,8 @@ def reparameterize(
     if noise and isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] is not None:
         raise ValueError("out[1] (eps) is given, but eps is passed, and nothing drawn")
     shapes = {"z": shape} | ({} if noise else {"eps": shape})
-    call = _arrays.sample_call(name, passed[1], [mean, (*noise, mean)[0], scale], dtype, frame)
+    inputs = [mean, noise[0] if noise else mean, scale]  # ε yet to be drawn is none
+    call = _arrays.sample_call(name, passed[1], inputs, dtype, frame)
     given, results, copies = _arrays.places(out, Reparameterized._fields, call, shapes)
     if noise and "z" in given and _arrays.share_memory([given["z"]], noise):
         raise ValueError("out[0] (z) overlaps eps, which is returned for the gradient: pass another array")
