@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _bernoulli, _core
+from fastelbo import _core
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -194,8 +194,15 @@ def evaluate(
 # --- running ------------------------------------------------------------------------------------------------
 
 
-def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool) -> Any:
-    """Fill `results`, which has the rows unless they are reduced, and the gradients asked for."""
+def run(
+    call: Call,
+    reduction: str,
+    results: dict[str, Array],
+    check_first: bool,
+    factor: float = 1.0,
+    check_only: bool = False,
+) -> Any:
+    """Fill `results`: the rows unless they are reduced, and the gradients asked for, times `factor`."""
     frame = call.frame
     if 0 in frame.shape:
         return _fill_empty(call, results, reduction)
@@ -203,10 +210,10 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
     gradients = [
         _spread(results[name], frame, writeable=True) if name in results else None for name in call.members
     ]
-    core = _bernoulli.run if call.loss == "bernoulli" else _core.run  # TODO: BERNOULLI in the core
-    total, bad = core(
+    total, bad = _core.run(
         call.loss, call.dtype.char == "d", len(frame.events), _views(call), _four(stretched, 0), *call.kinds,
         call.floor, call.full, reduction, results.get(call.value), _four(gradients, None), check_first,
+        factor, check_only,
     )  # fmt: skip
     if bad:
         _raise_domain(call)
@@ -215,7 +222,7 @@ def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool
 
 def check(call: Call) -> None:
     """Raise if a scale is not positive, and write nothing."""
-    run(call, "sum", {}, False)
+    run(call, "sum", {}, False, check_only=True)
 
 
 def inputs_of(

@@ -220,8 +220,8 @@ def run(
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
-    arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...; the Bernoulli NLL: logits, zero, x as
-    a "logvar"), None where absent, of any real dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
+    arguments: x, mean, scale, prior scale, weight, where (the KL: mean, prior mean, ...; the Bernoulli NLL: x, logits), None where
+    absent, of any real dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
     kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
     first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; factor: of
     every gradient; check_only: write nothing.
@@ -229,10 +229,17 @@ def run(
     """
     cdef plan p
     cdef int i
-    cdef double total = 0
+    cdef double total = 0, zero = 0
     cdef cnp.ndarray first = arguments[0]
     clear(&p)
     p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI}[loss]
+    if p.loss == BERNOULLI:  # terms.h: the logits and zero for x and mean, x for a scale of any sign
+        scale_kind = LOGVAR
+        arguments = (arguments[1], None, arguments[0], None, *arguments[4:])
+        broadcast, gradients = (broadcast[1], 0, broadcast[0], 0), (gradients[1], None, gradients[0], None)
+        p.argument[SECOND].data, p.argument[SECOND].type = <char *>&zero, F64 if is_double else F32
+        for i in range(cnp.PyArray_NDIM(first)):
+            p.argument[SECOND].stride[i] = 0
     p.is_double, p.aliased = is_double, aliased
     p.full = full and p.loss == NLL
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE

@@ -350,22 +350,14 @@ def _run(
     kl_first, kl_copies = _arrays.untangle(kl, given, kls)
     if _arrays.share_memory(given.values(), nll.inputs + kl.inputs):
         _arrays.check(kl)  # before the NLL is written over an input
-    totals = _arrays.run(nll, reduction, nlls, nll_first), _arrays.run(kl, reduction, kls, kl_first)
-    _scale_gradients(nll, nlls, 1.0 if reduction == "mean" else 1.0 / samples)  # the mean is over S·N rows
-    _scale_gradients(kl, kls, kl_factor)
+    share = 1.0 if reduction == "mean" else 1.0 / samples  # the mean is over S·N rows by itself
+    totals = (
+        _arrays.run(nll, reduction, nlls, nll_first, share),
+        _arrays.run(kl, reduction, kls, kl_first, kl_factor),
+    )
     for target, result in nll_copies + kl_copies:
         target[...] = result
     return nlls | kls, totals
-
-
-def _scale_gradients(call: Call, results: dict[str, Array], factor: float) -> None:
-    """Multiply in place; not in double, which NumPy would make a copy for."""
-    if factor == 1.0:
-        return
-    with np.errstate(all="ignore"):
-        for name in call.members:
-            if name in results:
-                results[name] *= results[name].dtype.type(factor)
 
 
 def _values(results: dict[str, Array], given: dict[str, Array], beta: float) -> dict[str, Array]:

@@ -65,6 +65,8 @@ CALLS = {
     "gradient of a scale for each row": """fe.gaussian_nll_grad(
         x, mean, logvar=scale[:, :1], out=(rows, None, mean, None)
     )""",
+    "bernoulli": "fe.bernoulli_nll(x, mean, weight=scale, out=rows)",
+    "bernoulli, in place": "fe.bernoulli_nll_grad(x, mean, wrt=('x', 'logits'), out=(rows, x, mean))",
     "sigma-VAE": "fe.optimal_nll_grad(x, mean, axis=-1, min_var=1e-6, out=(rows, None, mean))",
     "samples": "fe.reparameterize(x, logvar=scale, eps=mean, out=(x, None))",
     "gradients of samples": "fe.reparameterize_grad(x, mean, logvar=scale, out=(x, scale))",

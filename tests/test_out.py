@@ -218,7 +218,7 @@ class Spy:
     """Stands in for the core, and keeps the arguments of `run`."""
 
     def run(self, *args):
-        self.outputs, self.check_first = args[-2:]
+        self.outputs, self.check_first = args[11:13]
         return None, False
 
 

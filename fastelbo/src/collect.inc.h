@@ -81,7 +81,6 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
     const collector *c = &p->collect[a];
     const view *out = &p->gradient[a];
     const double *from = RE(accumulator)(p, region, c) + slab_offset(c, slab);
-    double divisor = p->reduction == MEAN ? (double)p->rows : 1;
     ptrdiff_t col = c->by_column ? chunk * p->chunk : 0;
     ptrdiff_t cols = c->by_column && p->columns - col < c->event_size ? p->columns - col : c->event_size;
     int first_dim = c->mode == SLAB ? p->outer_dims : 0;
@@ -92,7 +91,7 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
             if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum * p->factor / divisor);
+            T x = (T)sum;
             memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
         }
     }

@@ -19,7 +19,7 @@ static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64
     int paired = p->kind[1] != UNIT;
     double zero = 0, first;
     row_scale s = {.factor = 1, .slope = 0, .a = 1, .b = 1, .first_slope = 1};
-    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, -1, 1};
+    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1};
     s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1][ANY] : one_scale_f64[p->loss][p->kind[0]][3][ANY])(&o);
     if (p->loss == KL && !paired) return s;
 

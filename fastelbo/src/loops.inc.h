@@ -4,7 +4,7 @@
 typedef struct {
     const T *a, *b, *scale, *prior;              /* r = a - b */
     T *term, *first, *scale_gradient, *prior_gradient;
-    T sign, opposite; /* of the gradient `first`: 1 by a, -1 by b; and the other. Products, so that NaN keeps its bits. */
+    T sign, factor; /* of the gradient `first`, factor by a, -factor by b; and of the scales' gradients */
     ptrdiff_t n;
     int in_place; /* an output may be an input: no element twice */
 } RE(operands);
@@ -42,16 +42,16 @@ static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_
     static I RE(name)(const RE(operands) * o) {                                                       \
         const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                   \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient; \
-        T sign = o->sign;                                                                             \
+        T sign = o->sign, factor = o->factor;                                                                             \
         I bad = 0;                                                                                    \
-        (void)sign, (void)q, (void)p, (void)first, (void)scale, (void)prior;                          \
+        (void)sign, (void)factor, (void)q, (void)p, (void)first, (void)scale, (void)prior;                          \
         order(T r = a[j] - b[j];                                                                      \
               RE(point) x = term_of_r;                                                                \
               bad |= unfit; /* before q[j] might be overwritten */                                    \
               term[j] = x.term;                                                                       \
               if ((want) & WANT_FIRST) first[j] = sign * x.first;                                     \
-              if ((want) & WANT_SCALE) scale[j] = x.scale;                                            \
-              if (((want) & WANT_SCALE) && PAIRED) prior[j] = x.prior;);                              \
+              if ((want) & WANT_SCALE) scale[j] = factor * x.scale;                                            \
+              if (((want) & WANT_SCALE) && PAIRED) prior[j] = factor * x.prior;);                              \
         return bad;                                                                                   \
     }
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #define MOST_BLOCKS 64
-#define GROUP_ELEMENTS ((ptrdiff_t)1 << 14) /* what S samples share stays in the second-level cache meanwhile */
-#define LARGEST_GROUP 128
+#define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
+#define LARGEST_GROUP 512
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 
@@ -187,13 +187,15 @@ int fe_plan_prepare(plan *p) {
     events = long_axes & bits(p->row_dims, p->dims);
     p->rows = extent(p, 0, p->row_dims, 0);
     p->columns = extent(p, p->row_dims, p->dims, 0);
+    if (p->reduction == MEAN && p->rows) p->factor /= (double)p->rows;
     p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
     p->chunk = LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 
+    p->group = 1; /* while axes are chosen: few rows must be summed as many are */
+    uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
     p->group = GROUP_ELEMENTS / (p->columns ? p->columns : 1);
     p->group = p->group < 1 ? 1 : p->group > LARGEST_GROUP ? LARGEST_GROUP : p->group;
-    uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
     p->accumulators = collectors(p, inner, p->collect);
     p->inner = extent(p, 0, p->row_dims, ~inner);
     p->outer = extent(p, 0, p->row_dims, inner);

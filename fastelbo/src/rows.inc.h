@@ -40,8 +40,9 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_
         if (!p->gradient[a].data) continue;
         double g = weight != 0 ? weight * s->gradient[a - SCALE] : 0;
         if (a == by && s->slope != 0) g -= squares * s->slope;
+        g *= p->factor;
         if (c->mode == DIRECT) {
-            T x = (T)(g * p->factor / (p->reduction == MEAN ? (double)p->rows : 1));
+            T x = (T)g;
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
         } else {
             RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row) + slab_offset(c, slab), g);
@@ -176,10 +177,6 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
         RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
         return;
     }
-    if (p->factor != 1)
-        for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->factor;
-    if (p->reduction == MEAN)
-        for (ptrdiff_t i = 0; i < n; i++) g[i] /= (T)p->rows;
     if (g >= w->buffer[0] && g < w->buffer[N_BUFFERS - 1] + TILE) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
 }
 
@@ -189,7 +186,7 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
         int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
         if (both) {
             T *g = RE(target)(w, SECOND, G_SECOND);
-            for (ptrdiff_t i = 0; i < n; i++) g[i] = w->o.opposite * w->o.first[i];
+            for (ptrdiff_t i = 0; i < n; i++) g[i] = -1 * w->o.first[i]; /* a product, so that NaN keeps its bits */
             RE(give)(w, SECOND, g, n);
         }
         RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);
@@ -244,7 +241,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
         pair loss = RE(add_up)(base, squares), total = RE(add_up)(loss.hi, constants);
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);
         memcpy(value + r * p->value.stride[0], &x, sizeof x);
-        if (at) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares * s.slope : gradient);
+        if (at) RE(accumulate_one)(p, at, (s.slope != 0 ? gradient - squares * s.slope : gradient) * p->factor);
     }
     return 1;
 }
@@ -342,8 +339,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     w.raw_scale = NULL;
     w.fused = 0;
     w.spread = 0;
-    w.o.sign = p->gradient[FIRST].data ? (T)1 : (T)-1; /* d/d second = -d/d first */
-    w.o.opposite = -w.o.sign;
+    w.o.factor = (T)p->factor;
+    w.o.sign = p->gradient[FIRST].data ? w.o.factor : -w.o.factor; /* d/d second = -d/d first */
     w.scale[0].a = 0;
     w.counted = p->argument[WHERE].data == NULL;
     w.want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)

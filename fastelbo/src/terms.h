@@ -11,9 +11,10 @@
  *     BERNOULLI term = log(1 + exp(l)) - x l, l = logit    d/dl = 1/(1 + exp(-l)) - x   d/dx = -l
  * (KL between two Gaussians: pair.h.)
  *
- * The forms are those whose intermediates leave the range of T only where a term of the answer does; 1/v is never formed, but
- * kept as i 2^k and applied in two halves. Errors, in u: term of the NLL <= 9, its gradients <= 11; h <= 5. Domain: var, std,
- * precision > 0 (`bad` otherwise); NaN propagates; infinite scales give the limit where there is one. */
+ * The forms are those whose intermediates leave the range of T only where a term of the answer does: the plain ones for ordinary
+ * scales (below); for others 1/v is never formed, but kept as i 2^k and applied in two halves. Errors, in u: term of the NLL <= 6, its
+ * gradients <= 7 (9 and 11 where the scale is not ordinary); h <= 5, of a scale in linear form 6. Domain: var, std, precision > 0
+ * (`bad` otherwise); NaN propagates; infinite scales give the limit where there is one. */
 
 typedef struct {
     T term, first, scale, prior; /* d/dx or d/dmean; d/d(raw scale); d/d(raw prior scale) */
@@ -281,11 +282,11 @@ INLINE T RE(log1p_of_unit)(T e) {
     return RE(log_of)(v);
 }
 
-/* r = l: the logits take the place of a Gaussian's x, and x that of its scale. Where l -> +-inf meets x = 1 or 0 the limit is 0. */
+/* r = l: the logits take the place of a Gaussian's x, and x that of its scale. A factor of 0 makes 0, whatever the other's limit. */
 INLINE RE(point) RE(bernoulli)(T l, T x) {
     T e = RE(exp)(l > 0 ? -l : l), slope = l > 0 ? 1 - x : -x, linear = slope * l;
     RE(point) y = {0};
-    y.term = (slope == 0 ? (T)0 : linear) + RE(log1p_of_unit)(e);
+    y.term = ((slope == 0) | ((l == 0) & (slope == slope)) ? (T)0 : linear) + RE(log1p_of_unit)(e);
     y.first = (l > 0 ? (T)1 : e) / (1 + e) - x;
     y.scale = -l;
     return y;
