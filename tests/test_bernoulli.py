@@ -190,7 +190,7 @@ def test_layouts_and_out_in_place(layout, dtype):
 
 @DTYPES
 def test_bits(dtype):
-    """Of any number of threads, of the whole batch and of its parts, of the value alone and with gradients."""
+    """For any number of threads, for the batch and its parts, for the value alone and with gradients."""
     generator = np.random.default_rng(9)
     x, logits = generator.random((300, 701)).astype(dtype), generator.normal(0, 9, (300, 701)).astype(dtype)
     try:
