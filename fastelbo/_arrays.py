@@ -297,6 +297,9 @@ def _real(name: str, value: Any) -> Any:
             array = np.asarray(value)
         except ValueError as error:  # ragged lists
             raise ValueError(f"{name} does not make an array: {error}") from error
+        except (RuntimeError, TypeError) as error:  # of tensors, which say the way out
+            error.add_note(f"raised by np.asarray({name})")
+            raise
     if array.dtype.char not in REAL:
         found = "(None) has" if value is None else "has"
         why = _NOT_REAL.get(array.dtype.char, "convert it, for example np.asarray({name}, np.float64)")
@@ -359,15 +362,26 @@ def _joint_shape(a_name: str, b_name: str, a: Shape, b: Shape) -> Shape:
         return shape
     raise ValueError(
         f"{a_name} has shape {a} and {b_name} has shape {b}; they must be equal, or one may lack leading "
-        f"axes of the other: {unstretched(name, shape, short_name, short)}"
+        f"axes of the other{mismatch(name, shape, short_name, short)}"
     )
 
 
-def unstretched(name: str, shape: Shape, short_name: str, short: Shape) -> str:
-    """The way out for two shapes that do not match."""
+def mismatch(name: str, shape: Shape, short_name: str, short: Shape) -> str:
+    """The way out for two shapes that do not match, after a colon; empty where none suggests itself."""
     if shape == (*short, 1):
-        return f"pass {name}[..., 0], or {short_name}[..., np.newaxis]"
-    return "size-1 axes are not stretched; if you mean that, use np.broadcast_to"
+        return f": pass {name}[..., 0], or {short_name}[..., np.newaxis]"
+    if shape[len(shape) - len(short) :] == short:
+        return f": pass np.broadcast_to({short_name}, {shape}) if you mean that"
+    if all(1 in (m, n) or m == n for m, n in zip(reversed(shape), reversed(short), strict=False)):
+        return ": size-1 axes are not stretched; if you mean that, use np.broadcast_to"
+    if shape == short[::-1]:
+        return f": pass {short_name}.T if its axes are in the other order"
+    if shape[0] == short[0] and math.prod(shape) == math.prod(short):
+        return f": pass {name}.reshape{short}"
+    for i in range(1, len(shape)):
+        if shape[:i] + shape[i + 1 :] == short:
+            return f": pass np.moveaxis({name}, {i}, 0) if its axis {i} is that of the samples"
+    return ""
 
 
 def event_axes(axis: Any, ndim: int, name: str = "axis") -> Shape:
@@ -415,7 +429,8 @@ def check_fits(name: str, array: Array, frame: Frame) -> None:
     if own == frame.rows:
         way_out = f"one for each row is {name}.reshape{_with_events(own, frame)}"
     elif len(own) > len(shape) or _fits(shape, own):
-        way_out = f"{frame.data} are not broadcast to {name}; if you mean that, use np.broadcast_to"
+        verb = "are" if " and " in frame.data else "is"
+        way_out = f"{frame.data} {verb} not broadcast to {name}; if you mean that, use np.broadcast_to"
     else:
         rows = _with_events(frame.rows, frame)
         way_out = f"a scalar, {shape[-1:]}, {rows} or {shape} would, for example"
@@ -547,7 +562,9 @@ def asked_for(
     for name in asked:
         if name not in members:
             if name == "prior_scale" and name in fields:
-                raise ValueError("wrt names 'prior_scale', but no prior scale was passed, as prior_var=1.0")
+                raise ValueError(
+                    "wrt names 'prior_scale', but no prior scale was passed: pass prior_var=1.0, say"
+                )
             whose = [prefix for prefix in WHOSE if name in [prefix + form for form in SCALES]]
             hints = [
                 f"; {WHOSE[prefix]}'s gradient is '{prefix}scale' whatever its form"
@@ -588,7 +605,7 @@ def given_arrays(
         elif name not in shapes:
             fault = f"is given, but wrt does not name {name!r}"
         elif array.dtype != dtype:
-            fault = f"must have the computing dtype, native {dtype}, not {array.dtype.str}"
+            fault = f"must have the computing dtype, native {dtype}, not {array.dtype}"
         elif array.shape != shapes[name]:
             fault = f"must have shape {shapes[name]}, not {array.shape}"
         elif not array.flags.writeable:

@@ -383,13 +383,13 @@ def _sampled_frame(x: Shape, recon: Shape, axis: Any) -> _arrays.Frame:
     extra = len(recon) - len(x)
     if extra not in (0, 1) or recon[extra:] != x:
         if extra > 1 and recon[extra:] == x:
-            way_out = f"recon.reshape{(-1, *x)} makes them one axis"
+            way_out = f": recon.reshape{(-1, *x)} makes them one axis"
         else:
             longer, shorter = (("recon", recon), ("x", x))[:: 1 if extra >= 0 else -1]
-            way_out = _arrays.unstretched(*longer, *shorter)
+            way_out = _arrays.mismatch(*longer, *shorter)
         raise ValueError(
             f"x has shape {x} and recon has shape {recon}; recon must have the shape of x, "
-            f"or one leading axis of samples more: {way_out}"
+            f"or one leading axis of samples more{way_out}"
         )
     if extra and not recon[0]:
         raise ValueError(f"recon has shape {recon}: an average over no samples")
@@ -412,6 +412,10 @@ def _raise_rows(x: Shape, rows: Shape, axis: Any, z_frame: _arrays.Frame, z_axis
         way_out = "pass axis=() if each row has one element"
     elif 0 < count < len(x) and x[: len(z_rows)] == z_rows:
         way_out = f"pass axis={tuple(range(-count, 0))} for events of shape {x[-count:]}"
+    elif z_rows[1:] == rows:
+        way_out = "samples of z have their axis in recon; z_mean is the mean of q, one for each row"
+    elif len(z) > len(z_rows) == len(rows):
+        way_out = "x and z_mean must be of the same batch"
     else:
         way_out = "axis must name the event axes of x, z_axis those of the latents"
     raise ValueError(

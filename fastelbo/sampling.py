@@ -174,7 +174,8 @@ def reparameterize(
         raise TypeError(f"pass one of eps and rng, not {'neither' if eps is None else 'both'}")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(
-            f"rng must be a numpy.random.Generator, as np.random.default_rng(0), not {type(rng).__name__}"
+            f"rng must be a numpy.random.Generator, for example np.random.default_rng(0), not "
+            f"{type(rng).__name__}"
         )
     if eps is not None:
         names.append("eps")

@@ -525,7 +525,7 @@ ERRORS = {
         {"recon": X[0]},
         ValueError,
         "x has shape (4, 3) and recon has shape (3,); recon must have the shape of x, or one leading axis of "
-        "samples more: size-1 axes are not stretched…np.broadcast_to",
+        "samples more: pass np.broadcast_to(recon, (4, 3)) if you mean that",
     ),
     "recon (N, 1)": ({"recon": X[:, :1]}, ValueError, "(4, 3)…(4, 1)…not stretched"),
     "recon (N, D, 1)": (
@@ -539,6 +539,7 @@ ERRORS = {
         ValueError,
         "x has shape (4, 3) and recon has shape (5, 2, 4, 3)…recon.reshape(-1, 4, 3) makes them one axis",
     ),
+    "no such shape": ({"recon": np.zeros((4, 2))}, ValueError, "(4, 2)…one leading axis of samples more"),
     "wrong rows": ({"recon": np.zeros((2, 1, 3))}, ValueError, "(4, 3)…(2, 1, 3)…not stretched"),
     "no samples": (
         {"recon": np.zeros((0, 4, 3))},
@@ -549,10 +550,14 @@ ERRORS = {
         {"z_mean": np.zeros((5, 2))},
         ValueError,
         "rows of x have shape (4,) (of (4, 3), without axis=-1), those of z_mean (5,) (of (5, 2), without "
-        "z_axis=-1); they must be equal, and are never broadcast: axis must name the event axes of x, z_axis",
+        "z_axis=-1); they must be equal, and are never broadcast: x and z_mean must be of the same batch",
     ),
     "one row of latents": ({"z_mean": Z[:1]}, ValueError, "(4,)…those of z_mean (1,)…never broadcast"),
-    "latents by sample": ({"z_mean": np.zeros((2, 4, 2))}, ValueError, "(4,)…those of z_mean (2, 4)"),
+    "latents by sample": (
+        {"z_mean": np.zeros((2, 4, 2))},
+        ValueError,
+        "(4,)…those of z_mean (2, 4)…have their axis in recon",
+    ),
     "images": (
         {"x": np.zeros((4, 3, 8, 8)), "recon": np.zeros((2, 4, 3, 8, 8))},
         ValueError,

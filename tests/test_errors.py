@@ -79,6 +79,24 @@ CASES = {
         ValueError,
         "x has shape (4, 3) and mean has shape (4, 1)…size-1 axes are not stretched…np.broadcast_to",
     ),
+    "other order": (
+        NLL,
+        {"mean": np.zeros((3, 4))},
+        ValueError,
+        "(4, 3)…(3, 4)…axes of the other: pass mean.T if",
+    ),
+    "flat images": (
+        NLL,
+        {"x": np.zeros((4, 5, 6)), "mean": np.zeros((4, 30))},
+        ValueError,
+        "x has shape (4, 5, 6) and mean has shape (4, 30)…axes of the other: pass x.reshape(4, 30)",
+    ),
+    "samples second": (
+        NLL,
+        {"mean": np.zeros((4, 2, 3))},
+        ValueError,
+        "(4, 3)…(4, 2, 3)…: pass np.moveaxis(mean, 1, 0) if its axis 1 is that of the samples",
+    ),
     "leading size-1 axis": (NLL, {"mean": np.zeros((1, 3))}, ValueError, "(4, 3)…(1, 3)…np.broadcast_to"),
     "no match": (
         NLL,
@@ -352,6 +370,16 @@ def test_a_ragged_list_names_its_argument():
         nll(mean=[[1.0], [1.0, 2.0]])
 
 
+def test_what_refuses_to_become_an_array_has_the_last_word():
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("use tensor.detach().numpy()")
+
+    with pytest.raises(RuntimeError, match="detach") as caught:
+        nll(mean=Tensor())
+    assert caught.value.__notes__ == ["raised by np.asarray(mean)"]
+
+
 def test_scales_are_keywords_only():
     with pytest.raises(TypeError, match="positional"):
         fe.gaussian_nll(A, A, 1.0)
@@ -378,12 +406,12 @@ BAD_OUT = {
     "float32": (
         lambda shape: np.zeros(shape, np.float32),
         ValueError,
-        "must have the computing dtype, native float64, not <f4",
+        "must have the computing dtype, native float64, not float32",
     ),
     "integer": (
         lambda shape: np.zeros(shape, np.int64),
         ValueError,
-        "must have the computing dtype, native float64, not <i8",
+        "must have the computing dtype, native float64, not int64",
     ),
     "swapped": (
         lambda shape: np.zeros(shape, ">f8"),
