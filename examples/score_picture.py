@@ -61,10 +61,7 @@ def _draw_histograms(grid: Array, cases: Sequence[Case]) -> None:
 
 def _draw_images(figure: SubFigure, cases: Sequence[Case]) -> None:
     """A column for each digit: the image, what became of it, and what each pixel adds to its NLL."""
-    grid = figure.subplots(3, max(len(cases), 5))
-    for axes in grid[:, len(cases) :].flat:
-        axes.set_visible(False)
-    grid = grid[:, : len(cases)]
+    grid = figure.subplots(3, len(cases), squeeze=False)
     for column, case in zip(grid.T, cases, strict=True):
         row = case.median_row()
         for axes, images in zip(column, (case.x, case.scores.recon), strict=False):
@@ -74,4 +71,6 @@ def _draw_images(figure: SubFigure, cases: Sequence[Case]) -> None:
         axes.set(xticks=[], yticks=[])
     for axes, label in zip(grid[:, 0], ("image", "recon", "NLL"), strict=True):
         axes.set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.colorbar(nats, ax=grid, label="nats a pixel", extend="both", shrink=0.5, anchor=(0, 0))
+    figure.colorbar(
+        nats, ax=grid, label="nats a pixel", extend="both", shrink=0.5, anchor=(0, 0), panchor=False
+    )
