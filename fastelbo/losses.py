@@ -360,7 +360,8 @@ def bernoulli_nll(
     Parameters
     ----------
     x : array_like, real
-        Data: 0 or 1, or a probability between them. Any number is computed: the formula is linear in x.
+        Data: 0 or 1, or a probability between them; 8-bit pixels are to be divided by 255. Not checked: the
+        formula is linear in x, and beyond [0, 1] has no lower bound.
     logits : array_like, real
         Logits l of the shape of `x`; or one lacks *leading* axes of the other, as x of shape (N, D) does
         against S decoder samples (S, N, D). Size-1 axes are never stretched between the two.
