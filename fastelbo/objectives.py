@@ -209,8 +209,9 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
     Parameters
     ----------
     log_w : array_like, real
-        Log importance weights, as (S, N): by the package's losses the log density of zₛ under the prior, less
-        that under q, less the NLL of x.
+        Log importance weights, as (S, N): the log density of zₛ under the prior, less that under q, less the
+        NLL of x. So ``gaussian_nll(z, z_mean, logvar=z_logvar) - gaussian_nll(z, 0.0, var=1.0) -
+        gaussian_nll(x, recon, var=var)`` for z of shape (S, N, J).
     axis : int, tuple of ints, () or None, default 0
         The axis of the samples.
 
