@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
 from fastelbo import reference
@@ -91,6 +91,23 @@ def test_the_mean_of_no_rows_is_nan_silently(shape):
     assert np.isnan(got.value)
     assert got.mean.shape == shape
     assert got.scale == 0.0
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_tiny_gradients_are_summed_before_they_are_divided(columns):
+    """1/N of an element is subnormal here, their mean is not; what is not summed has its 1/N beside it."""
+    rows, tiny = 2**14 + 1, np.float32(1.1e-36)
+    x, zero = np.full((rows, columns), tiny), np.zeros(columns, np.float32)
+    for scale in (np.float32(1), np.ones((rows, columns), np.float32)):
+        options = {"prior_mean": zero, "var": scale, "reduction": "mean"}
+        alone = fe.gaussian_kl_grad(x, **options, wrt="prior_mean")
+        both = fe.gaussian_kl_grad(x, **options, wrt=("mean", "prior_mean"))
+        assert_allclose(alone.prior_mean, np.full(columns, -tiny), rtol=2**-22, atol=0)
+        assert_array_equal(both.prior_mean, alone.prior_mean)
+        assert_allclose(both.mean, x / np.float64(rows), rtol=0, atol=2.0**-149)
+    precision = np.full(columns, 2.0**117, np.float32)
+    nll = fe.gaussian_nll_grad(x, x, precision=precision, reduction="mean", wrt="scale")
+    assert_allclose(nll.scale, -0.5 / precision, rtol=2**-22, atol=0)
 
 
 def test_empty_events_are_rows_of_zero():

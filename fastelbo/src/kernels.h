@@ -57,7 +57,7 @@ typedef struct plan {
     int aliased;    /* some output is an input */
     int check_only; /* only set `bad` */
     int kind[2]; /* of SCALE and PRIOR */
-    double min_var, factor; /* of every gradient */
+    double min_var, factor; /* of every gradient; prepared: with the mean's 1/N */
     int row_dims, dims;
     ptrdiff_t shape[MAX_DIMS];
     uint64_t broadcast[N_GRADS]; /* bit i: the argument, by its shape, is broadcast along axis i */

@@ -15,6 +15,7 @@ typedef struct {
     const T *weight;    /* of the tile's elements; NULL: all one */
     const T *raw_scale; /* before min_var */
     T lowest, highest;  /* what min_var leaves of the scale */
+    T late[2];          /* what the loop leaves of the factor of `first`, of the scales' gradients */
     int want, counted, spread;
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
@@ -40,9 +41,8 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_
         if (!p->gradient[a].data) continue;
         double g = weight != 0 ? weight * s->gradient[a - SCALE] : 0;
         if (a == by && s->slope != 0) g -= squares * s->slope;
-        g *= p->factor;
         if (c->mode == DIRECT) {
-            T x = (T)g;
+            T x = (T)(g * p->factor);
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
         } else {
             RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row) + slab_offset(c, slab), g);
@@ -168,7 +168,9 @@ static T *RE(target)(RE(work) *w, int a, int buffer) {
 
 static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const plan *p = w->p;
-    const T *weight = w->weight;
+    const T *weight = w->weight, late = w->late[a >= SCALE];
+    if (late != 1 && p->collect[a].mode == DIRECT) /* as the loop would, so before the weight */
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
     if (weight)
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
     if (w->raw_scale && a == SCALE)
@@ -241,7 +243,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
         pair loss = RE(add_up)(base, squares), total = RE(add_up)(loss.hi, constants);
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);
         memcpy(value + r * p->value.stride[0], &x, sizeof x);
-        if (at) RE(accumulate_one)(p, at, (s.slope != 0 ? gradient - squares * s.slope : gradient) * p->factor);
+        if (at) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares * s.slope : gradient);
     }
     return 1;
 }
@@ -313,6 +315,15 @@ static void RE(limits)(const plan *p, T *lowest, T *highest) {
     }
 }
 
+/* The factor of two gradients that the loop scales alike. A sum is scaled when it is complete, in double, because the mean's 1/N might
+ * make its elements subnormal; an element beside a sum waits for `give`. (Constant scales come before the factor: there the order must
+ * not depend on what is wanted.) */
+static T RE(factor_in_loop)(const plan *p, int a, int b) {
+    int sums = 0;
+    for (int i = a; i <= b; i++) sums |= p->collect[i].mode != DIRECT && (p->constant || p->gradient[i].data);
+    return sums ? (T)1 : (T)p->factor;
+}
+
 /* The tile's rows, `most` columns at a time */
 static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t most) {
     do {
@@ -339,8 +350,11 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     w.raw_scale = NULL;
     w.fused = 0;
     w.spread = 0;
-    w.o.factor = (T)p->factor;
-    w.o.sign = p->gradient[FIRST].data ? w.o.factor : -w.o.factor; /* d/d second = -d/d first */
+    T first_factor = RE(factor_in_loop)(p, FIRST, SECOND);
+    w.o.factor = RE(factor_in_loop)(p, SCALE, PRIOR);
+    w.o.sign = p->gradient[FIRST].data ? first_factor : -first_factor; /* d/d second = -d/d first */
+    w.late[0] = first_factor == (T)p->factor ? (T)1 : (T)p->factor;
+    w.late[1] = w.o.factor == (T)p->factor ? (T)1 : (T)p->factor;
     w.scale[0].a = 0;
     w.counted = p->argument[WHERE].data == NULL;
     w.want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)
@@ -380,6 +394,7 @@ static void RE(finish_chunked_rows)(plan *p) {
     ptrdiff_t extra = p->blocks * p->chunks;
     w.p = p;
     w.chunk = 0;
+    w.o.sign = 1;
     w.scale[0].a = 0;
     RE(limits)(p, &w.lowest, &w.highest);
     for (ptrdiff_t row = 0; row < p->rows; row++) {
