@@ -234,6 +234,30 @@ def test_splits_of_the_batch_change_no_bit(shape):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(("count", "length"), [(1100, 1), (530, 7), (100, 1025), (5, 16_385)])
+def test_samples_that_share_x_change_no_bit(count, length, part, dtype):
+    """Rows go in groups through the samples (plan.c): neither that nor what is asked beside changes a sum."""
+    samples, x = sums.wide(0, (3, count, length), dtype, -1), sums.wide(1, (count, length), dtype, -1)
+    scale = sums.scale(2, PARTS[part]((count, length)), dtype)
+
+    def of(rows=slice(None), wrt=("x", "mean", "scale"), **options):
+        own = scale[rows] if scale.ndim == 2 else scale
+        return fe.gaussian_nll_grad(x[rows], samples[:, rows], var=own, wrt=wrt, **options)
+
+    want = of()
+    for rows in (slice(0, count // 3), slice(count // 3, count), slice(count - 1, count)):
+        got = of(rows)
+        assert digest([got.value, got.mean]) == digest([want.value[:, rows], want.mean[:, rows]])
+        assert digest([got.x]) == digest([want.x[rows]])
+        assert scale.ndim < 2 or digest([got.scale]) == digest([want.scale[rows]])
+    mean = of(reduction="mean")
+    for name in ("x", "mean", "scale"):
+        assert digest([getattr(of(wrt=name), name)]) == digest([getattr(want, name)]), name
+        assert digest([getattr(of(wrt=name, reduction="mean"), name)]) == digest([getattr(mean, name)]), name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("loss", "q", "p"), COMBINATIONS)
 def test_neighbours_change_no_bit(loss, q, p, dtype):
     """Tiles of ordinary scales take a shorter way (terms.h): one that is not ordinary changes only itself."""

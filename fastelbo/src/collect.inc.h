@@ -97,11 +97,12 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
     }
 }
 
-static void RE(begin_group)(plan *p, ptrdiff_t region) {
+/* Of n outer rows */
+static void RE(begin_group)(plan *p, ptrdiff_t region, ptrdiff_t n) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->collect[a].mode == SLAB && p->gradient[a].data) {
             double *at = RE(accumulator)(p, region, &p->collect[a]);
-            size_t bytes = (size_t)(p->collect[a].size * p->group) * sizeof *at;
+            size_t bytes = (size_t)(p->collect[a].size * n) * sizeof *at;
             memset(at, 0, bytes);
             if (REAL == 64) memset(at + p->accumulators, 0, bytes);
         }

@@ -195,10 +195,12 @@ int fe_plan_prepare(plan *p) {
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
     uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
     p->group = GROUP_ELEMENTS / (p->columns ? p->columns : 1);
-    p->group = p->group < 1 ? 1 : p->group > LARGEST_GROUP ? LARGEST_GROUP : p->group;
-    p->accumulators = collectors(p, inner, p->collect);
     p->inner = extent(p, 0, p->row_dims, ~inner);
     p->outer = extent(p, 0, p->row_dims, inner);
+    ptrdiff_t largest = p->outer < LARGEST_GROUP ? p->outer : LARGEST_GROUP;
+    p->group = p->group > largest ? largest : p->group;
+    p->group = p->group < 1 ? 1 : p->group;
+    p->accumulators = collectors(p, inner, p->collect);
     ptrdiff_t blocks = (p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK;
     ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * (p->is_double ? 2 : 1)) : MOST_BLOCKS;
     blocks = blocks < room ? blocks : room;

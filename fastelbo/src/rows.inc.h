@@ -376,7 +376,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
     for (ptrdiff_t first = begin; first < end; first += group) {
         ptrdiff_t stop = end - first < group ? end : first + group;
-        if (slabs) RE(begin_group)(p, w.region);
+        if (slabs) RE(begin_group)(p, w.region, stop - first);
         for (ptrdiff_t i = 0; i < p->inner; i++)
             for (ptrdiff_t row = first; row < stop && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w.tile.rows) {
                 ptrdiff_t rows = stop - row < at_once ? stop - row : at_once, left = run - row % run;
@@ -398,7 +398,7 @@ static void RE(finish_chunked_rows)(plan *p) {
     w.scale[0].a = 0;
     RE(limits)(p, &w.lowest, &w.highest);
     for (ptrdiff_t row = 0; row < p->rows; row++) {
-        if (row % p->inner == 0) RE(begin_group)(p, extra);
+        if (row % p->inner == 0) RE(begin_group)(p, extra, 1);
         partial x = p->partials[row * p->chunks];
         for (ptrdiff_t c = 1; c < p->chunks; c++) {
             const partial *y = &p->partials[row * p->chunks + c];
