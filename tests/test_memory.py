@@ -80,6 +80,10 @@ CALLS = {
         out=(*[None] * 4, mean.reshape(8, -1, 512), scale.reshape(8, -1, 512), *[None] * 4),
     )""",
     "neg_elbo, value": "fe.neg_elbo(x, mean, x, logvar=scale[0], z_logvar=scale, weight=rows)",
+    "gradients of what samples share, and of what rows share": """fe.gaussian_nll_grad(
+        x[: len(x) // 2].reshape(-1, 4096), mean.reshape(2, -1, 4096), var=np.full(4096, 2, 'f4'), axis=(),
+        reduction='sum', wrt=('x', 'scale'), out=(None, scale[: len(x) // 2].reshape(-1, 4096), None, None),
+    )""",
     "gradient of a shared mean": "fe.gaussian_nll_grad(x, mean[0], var=2.0, out=(rows, None, None, None))",
 }
 

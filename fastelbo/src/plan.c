@@ -9,8 +9,11 @@
 #define MOST_BLOCKS 64
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
 #define LARGEST_GROUP 512
+#define BLOCKS_BESIDE_GROUPS 16              /* at least, if there are rows for them: threads have to share them */
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
+
+static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static ptrdiff_t extent(const plan *p, int from, int to, uint64_t without) {
     ptrdiff_t n = 1;
@@ -194,17 +197,19 @@ int fe_plan_prepare(plan *p) {
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
     uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
-    p->group = GROUP_ELEMENTS / (p->columns ? p->columns : 1);
+    (void)collectors(p, inner, p->collect);
+    ptrdiff_t words = p->is_double ? 2 : 1, slab = 0;
+    for (int a = 0; a < N_GRADS; a++) slab += p->collect[a].mode == SLAB ? p->collect[a].size : 0;
     p->inner = extent(p, 0, p->row_dims, ~inner);
     p->outer = extent(p, 0, p->row_dims, inner);
-    ptrdiff_t largest = p->outer < LARGEST_GROUP ? p->outer : LARGEST_GROUP;
-    p->group = p->group > largest ? largest : p->group;
-    p->group = p->group < 1 ? 1 : p->group;
+    p->group = smaller(smaller(p->outer, LARGEST_GROUP), GROUP_ELEMENTS / (p->columns ? p->columns : 1));
+    if (slab) p->group = smaller(p->group, MOST_ACCUMULATORS / BLOCKS_BESIDE_GROUPS / (slab * words));
+    if (p->group < 1) p->group = 1;
     p->accumulators = collectors(p, inner, p->collect);
     ptrdiff_t blocks = (p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK;
-    ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * (p->is_double ? 2 : 1)) : MOST_BLOCKS;
-    blocks = blocks < room ? blocks : room;
-    p->blocks = blocks < 1 ? 1 : blocks > MOST_BLOCKS ? MOST_BLOCKS : blocks;
+    ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * words) : MOST_BLOCKS;
+    p->blocks = smaller(smaller(blocks, room), MOST_BLOCKS);
+    if (p->blocks < 1) p->blocks = 1;
 
     reorder(p, inner);
     permute_masks(p, inner);
