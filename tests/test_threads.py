@@ -223,6 +223,20 @@ def test_threadpoolctl_limits_are_honoured():
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="this system does not list a process's threads in /proc")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_samples_share_leave_work_for_many_threads(dtype):
+    out = processes.run(f"""
+import os, numpy as np, fastelbo as fe
+fe.set_num_threads(16)
+rows, samples = np.ones((256, 784), "{dtype}"), np.zeros((2, 256, 784), "{dtype}")
+before = len(os.listdir("/proc/self/task"))
+fe.gaussian_nll_grad(rows, samples, var=rows)
+print(len(os.listdir("/proc/self/task")) - before)
+""")
+    assert int(out) == (15 if PARALLEL else 0)
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="this system does not list a process's threads in /proc")
 def test_threads_are_started_for_large_calls_only_and_end_with_their_caller():
     code = """
 import os, threading, time
