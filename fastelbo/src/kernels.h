@@ -72,6 +72,7 @@ typedef struct plan {
     int outer_dims;               /* the first of the row axes */
     int constant;                 /* the scales are constant along the event: exp and log once a row */
     int uniform;                  /* ... and the same for all rows */
+    int in_double;                /* ... and r^2 is summed in double: of floats without weights */
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
     ptrdiff_t accumulators;       /* per task */

@@ -174,22 +174,28 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][2] = {
 /* term = (r 2^k)^2/2, k from the scale, as two factors; d/dx = r 2^k slope 2^k. The factors are one for all n elements, or arrays. */
 typedef struct { const T *a, *b, *slope; } RE(factors);
 
-#define SQUARES(name, at, want)                                                                 \
-    static void RE(name)(const RE(operands) * o, RE(factors) f) {                               \
-        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;                      \
-        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];                  \
-        I bad = 0;                                                                              \
-        (void)first, (void)s, (void)bad;                                                                   \
-        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s;           \
-                     T z = ((x[j] - y[j]) * a_) * b_;                                           \
-                     term[j] = ((T)0.5 * z) * z;                                                \
-                     if (want) first[j] = ((z * s_) * a_) * b_;);                               \
+#if REAL == 64 /* once */
+enum { ONLY_TERM, TERM_AND_FIRST, ONLY_FIRST };
+#endif
+#define SQUARES(name, at, what)                                                                       \
+    static void RE(name)(const RE(operands) * o, RE(factors) f) {                                     \
+        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;                            \
+        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];                        \
+        I bad = 0;                                                                                    \
+        (void)term, (void)first, (void)s, (void)bad;                                                  \
+        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s;                   \
+                   T z = ((x[j] - y[j]) * a_) * b_;                                                   \
+                   if ((what) != ONLY_FIRST) term[j] = ((T)0.5 * z) * z;                              \
+                   if ((what) != ONLY_TERM) first[j] = ((z * s_) * a_) * b_;);                        \
     }
-SQUARES(squares_0, 0, 0)
-SQUARES(squares_1, 0, 1)
-SQUARES(squares_rows_0, 1, 0)
-SQUARES(squares_rows_1, 1, 1)
-#undef SQUARES
+#define EACH_SQUARES(X) X(squares_0, 0, ONLY_TERM) X(squares_1, 0, TERM_AND_FIRST) X(squares_2, 0, ONLY_FIRST) \
+    X(squares_rows_0, 1, ONLY_TERM) X(squares_rows_1, 1, TERM_AND_FIRST) X(squares_rows_2, 1, ONLY_FIRST)
+EACH_SQUARES(SQUARES)
 
-static void (*const RE(squares)[2][2])(const RE(operands) *, RE(factors)) = {
-    {RE(squares_0), RE(squares_1)}, {RE(squares_rows_0), RE(squares_rows_1)}};
+static void (*const RE(squares)[2][3])(const RE(operands) *, RE(factors)) = {
+#define ENTRY(name, at, what) [at][what] = RE(name),
+    EACH_SQUARES(ENTRY)
+#undef ENTRY
+};
+#undef SQUARES
+#undef EACH_SQUARES

@@ -192,6 +192,7 @@ int fe_plan_prepare(plan *p) {
     p->columns = extent(p, p->row_dims, p->dims, 0);
     if (p->reduction == MEAN && p->rows) p->factor /= (double)p->rows;
     p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
+    p->in_double = p->constant && !p->is_double && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
     p->chunk = LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 

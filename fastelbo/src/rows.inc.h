@@ -64,7 +64,7 @@ static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrd
     double w = value_of(x->weight);
     pair loss = x->sum;
     if (p->constant) {
-        double squares = s->factor * value_of(x->sum), base = w != 0 ? w * s->base : 0;
+        double squares = squares_of(s, value_of(x->sum)), base = w != 0 ? w * s->base : 0;
         loss = squares == INFINITE ? (pair){squares, 0} : RE(add_up)(base, squares); /* log v = -inf: the squares win */
         if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, slab, s, w, squares);
@@ -198,29 +198,6 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
     if (RE(wants)(w, PRIOR)) RE(give)(w, PRIOR, w->o.prior_gradient, n);
 }
 
-static void RE(evaluate)(RE(work) *w) {
-    plan *p = w->p;
-    I bad = 0;
-    w->o.term = w->buffer[B_TERM];
-    w->o.in_place = p->aliased;
-    w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
-    if (p->constant) {
-        RE(factors) f = RE(gather_scales)(w);
-        w->fused = !(w->want & WANT_FIRST) && !w->weight && (p->uniform || w->tile.rows == 1) && *f.b == 1;
-        w->squares = (RE(differences)){w->o.a, w->o.b, *f.a};
-        if (!w->fused) RE(squares)[w->tile.rows > 1 && !p->uniform][w->want & WANT_FIRST](&w->o, f);
-    } else {
-        w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
-        w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
-        const RE(loop) *loop = p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
-                                                  : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
-        /* first in the hope that all scales are ordinary; where inputs might be overwritten that must be known */
-        int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
-        if (!hope || loop[ORDINARY](&w->o)) bad = loop[ANY](&w->o);
-    }
-    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
-}
-
 /* The sum of n terms of the tile, from i on */
 static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
     return w->fused ? RE(sum_of_squares)(w->squares, i, n, GROUP(w->p)) : RE(sum)(w->o.term, i, n, GROUP(w->p));
@@ -239,7 +216,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     char *value = p->value.data + t->row * p->value.stride[0];
     double *at = of_scale ? RE(accumulator)(p, w->region, &p->collect[SCALE]) : NULL;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        double squares = s.factor * value_of(RE(sum_terms)(w, r * t->cols, t->cols));
+        double squares = squares_of(&s, value_of(RE(sum_terms)(w, r * t->cols, t->cols)));
         pair loss = RE(add_up)(base, squares), total = RE(add_up)(loss.hi, constants);
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);
         memcpy(value + r * p->value.stride[0], &x, sizeof x);
@@ -279,6 +256,40 @@ static void RE(sum_rows)(RE(work) *w) {
             p->partials[RE(row_of)(p, t, r) * p->chunks + w->chunk] = x;
         else
             RE(finish_row)(p, w->region, RE(row_of)(p, t, r), t->slab + r, &w->scale[p->constant && !p->uniform ? r : 0], &x);
+    }
+}
+
+/* The tile's terms and gradients, and its rows' sums */
+static void RE(evaluate)(RE(work) *w) {
+    plan *p = w->p;
+    I bad;
+    const RE(loop) *loop = p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
+                                              : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+    w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
+    w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
+    /* first in the hope that all scales are ordinary; where inputs might be overwritten that must be known */
+    int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
+    if (hope && !loop[ORDINARY](&w->o))
+        bad = 0;
+    else
+        bad = loop[ANY](&w->o);
+    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+    RE(sum_rows)(w);
+}
+
+/* The same under scales that are constant along the event */
+static void RE(evaluate_squares)(RE(work) *w) {
+    const plan *p = w->p;
+    const RE(factors) f = RE(gather_scales)(w);
+    const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST;
+    w->fused = p->in_double || (!first && !w->weight && !per_row && *f.b == 1);
+    w->squares = (RE(differences)){w->o.a, w->o.b, *f.a};
+    if (w->fused) {
+        RE(sum_rows)(w); /* now: an input might be overwritten */
+        if (first) RE(squares)[per_row][ONLY_FIRST](&w->o, f);
+    } else {
+        RE(squares)[per_row][first ? TERM_AND_FIRST : ONLY_TERM](&w->o, f);
+        RE(sum_rows)(w);
     }
 }
 
@@ -334,8 +345,13 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
             RE(check)(w, n);
         } else {
             RE(gather_all)(w, n);
-            RE(evaluate)(w);
-            RE(sum_rows)(w);
+            w->o.term = w->buffer[B_TERM];
+            w->o.in_place = w->p->aliased;
+            w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
+            if (w->p->constant)
+                RE(evaluate_squares)(w);
+            else
+                RE(evaluate)(w);
             RE(give_all)(w, n);
         }
         tile.col += tile.cols;

@@ -1,4 +1,4 @@
-/* The sums of sums.inc.h over elements AT(x, i) of one SOURCE x. Included once per type and source; SUM names what it defines, WIDTH is an attribute. */
+/* The sums of sums.inc.h over elements AT(x, i), of type ELEMENT, of one SOURCE x. Included once per type and source; SUM names what it defines, WIDTH is an attribute. */
 
 /* Lane l of the elements from i: `group` (8, 4) in a tree */
 #define TREE4(i) ((AT(x, i) + AT(x, (i) + LANES)) + (AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))
@@ -6,7 +6,7 @@
 /* The next n elements from x_0; only the last call of an event may bring an n that is no multiple of LANES * 8 */
 WIDTH static void SUM(add)(RE(lanes) *s, SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
     ptrdiff_t i = from, end = from + n;
-    T lane[LANES];
+    ELEMENT lane[LANES];
 #define FOLD(count, sum_of_lane)                                           \
     for (; i + LANES * (count) <= end; i += LANES * (count)) {             \
         for (int l = 0; l < LANES; l++) lane[l] = sum_of_lane;             \
@@ -65,6 +65,7 @@ WIDTH static pair SUM(sum)(SOURCE x, ptrdiff_t from, ptrdiff_t n, int group) {
 
 #undef TREE4
 #undef SOURCE
+#undef ELEMENT
 #undef AT
 #undef SUM
 #undef WIDTH

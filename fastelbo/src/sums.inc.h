@@ -31,9 +31,9 @@ typedef struct { double hi[LANES], lo[REAL == 64 ? LANES : 1]; } RE(lanes);
 
 static inline void RE(start)(RE(lanes) *s) { memset(s, 0, sizeof *s); }
 
-static inline void RE(fold)(RE(lanes) *s, int l, T x) {
+static inline void RE(fold)(RE(lanes) *s, int l, double x) {
 #if REAL == 32
-    s->hi[l] += (double)x;
+    s->hi[l] += x;
 #else
     pair y = two_sum(s->hi[l], x);
     s->hi[l] = y.hi;
@@ -75,20 +75,27 @@ static inline pair RE(total)(RE(lanes) *s, ptrdiff_t used) {
 /* ---- sums of an array, and of squares as they are computed ------------------------------------------------------------ */
 
 #define SOURCE const T *
+#define ELEMENT T
 #define AT(x, i) (x)[i]
 #define SUM(name) RE(name)
 #define WIDTH
 #include "sum_source.inc.h"
 
-/* (d factor)^2/2, d = a - b */
+/* d = a - b; of floats d^2 in double, exactly; of doubles (d factor)^2/2 */
 typedef struct { const T *a, *b; T factor; } RE(differences);
-static inline T RE(half_square_at)(RE(differences) x, ptrdiff_t i) {
+static inline double RE(square_at)(RE(differences) x, ptrdiff_t i) {
+#if REAL == 32
+    double d = (double)(x.a[i] - x.b[i]);
+    return d * d;
+#else
     T z = (x.a[i] - x.b[i]) * x.factor;
     return ((T)0.5 * z) * z;
+#endif
 }
 
 #define SOURCE RE(differences)
-#define AT(x, i) RE(half_square_at)(x, i)
+#define ELEMENT double
+#define AT(x, i) RE(square_at)(x, i)
 #define SUM(name) RE(name##_of_squares)
 #define WIDTH NARROW
 #include "sum_source.inc.h"

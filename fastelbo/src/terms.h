@@ -24,7 +24,8 @@ typedef struct {
 /* ---- ordinary scales ------------------------------------------------------------------------------------------------ */
 
 /* Those whose v and 1/v are normal numbers with room to spare: nearly all there are. What they need is far shorter, so every
- * function below takes `ordinary`, a constant: nonzero is for a tile of such scales alone, 0 for any tile. An ordinary element gets
+ * function below takes `ordinary`, a constant (and no square is rounded before it is added: of r near 0 it might be subnormal, which
+ * costs a hundred cycles): nonzero is for a tile of such scales alone, 0 for any tile. An ordinary element gets
  * the same bits from both, because its tile is an accident. */
 #undef LOG_ROOM
 #undef POW2_ROOM
@@ -76,8 +77,8 @@ INLINE RE(standardized) RE(standardize)(T r, T i, I k) {
 }
 
 INLINE RE(point) RE(nll_log_ordinary)(T r, T s) {
-    T ratio = r * RE(exp_normal)(-s), half_t = ((T)0.5 * r) * ratio;
-    return (RE(point)){.term = FMA((T)0.5, s, half_t), .first = ratio, .scale = (T)0.5 - half_t};
+    T ratio = r * RE(exp_normal)(-s), half_r = (T)0.5 * r;
+    return (RE(point)){.term = FMA(half_r, ratio, (T)0.5 * s), .first = ratio, .scale = FMA(-half_r, ratio, (T)0.5)};
 }
 
 INLINE RE(point) RE(nll_log_any)(T r, T half_s) {
@@ -146,9 +147,9 @@ INLINE RE(point) RE(nll_var_any)(T r, T raw) {
 }
 
 INLINE RE(point) RE(nll_var)(T r, T raw, int ordinary) {
-    T inverse = 1 / raw, ratio = r * inverse, half_t = ((T)0.5 * r) * ratio;
+    T inverse = 1 / raw, ratio = r * inverse;
     RE(point) y = {.first = ratio, .scale = FMA((T)-0.5 * ratio, ratio, (T)0.5 * inverse)};
-    y.term = FMA((T)0.5, RE(log)(raw, 1), half_t);
+    y.term = FMA((T)0.5 * r, ratio, (T)0.5 * RE(log)(raw, 1));
     return ordinary ? y : RE(either)(RE(ordinary_var)(raw), y, RE(nll_var_any)(r, raw));
 }
 
@@ -167,9 +168,9 @@ INLINE RE(point) RE(nll_precision_any)(T r, T raw) {
 }
 
 INLINE RE(point) RE(nll_precision)(T r, T raw, int ordinary) {
-    T ratio = r * raw, half_t = ((T)0.5 * r) * ratio;
+    T ratio = r * raw;
     RE(point) y = {.first = ratio, .scale = FMA((T)0.5 * r, r, (T)-0.5 / raw)};
-    y.term = FMA((T)-0.5, RE(log)(raw, 1), half_t);
+    y.term = FMA((T)0.5 * r, ratio, (T)-0.5 * RE(log)(raw, 1));
     return ordinary ? y : RE(either)(RE(ordinary_precision)(raw), y, RE(nll_precision_any)(r, raw));
 }
 
