@@ -142,7 +142,8 @@ def test_the_number_of_threads_changes_no_bit(threads):
     if fe._core.openmp_version():
         assert (one["threads"], many["threads"]) == (1, threads)
         if Path("/proc/self/task").exists():
-            assert (one["added"], many["added"]) == (0, threads - 1)
+            assert one["added"] == 0
+            assert many["added"] >= threads - 1  # or more: threads of an earlier team on their way out
 
 
 @pytest.mark.usefixtures("restored")
