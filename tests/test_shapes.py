@@ -204,6 +204,22 @@ def test_a_0d_input_is_one_event_of_size_1(options):
         assert isinstance(fe.gaussian_nll(1.0, 0.0, var=1.0, reduction=reduction, **options), float)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", _arrays.SCALES)
+def test_a_numpy_number_is_a_scale(name, dtype):
+    """Of the computing dtype it takes the short way of a Python float, to what the same 0-d array gives."""
+    x, mean, number = LOGVAR.astype(dtype), MEAN.astype(dtype), dtype(0.7)
+    for function in (fe.gaussian_nll_grad, fe.gaussian_kl_grad):
+        args = (x, mean) if function is fe.gaussian_nll_grad else (mean,)
+        got, want = (function(*args, **{name: scale}) for scale in (number, np.array(number)))
+        assert_array_equal(got.value, want.value)
+        assert_array_equal(got.mean, want.mean)
+        assert type(got.scale) is type(want.scale) is dtype
+        assert got.scale == want.scale
+    other = np.float32 if dtype is np.float64 else np.float64  # strong, as in NEP 50
+    assert fe.gaussian_nll(x, mean, **{name: other(0.7)}).dtype == np.float64
+
+
 # --- weight and where ---------------------------------------------------------------------------------------
 
 
