@@ -73,6 +73,8 @@ SCALES = ("var", "std", "logvar", "logstd", "precision")
 # Below this many elements a second thread costs more than it saves: waking it takes microseconds, and beside a busy
 # neighbour a region may wait for a time slice.
 DEF PARALLEL_FROM = 1 << 17
+# Below this many, a few microseconds at most, letting other Python threads run would cost more than it gives.
+DEF ALONE_BELOW = 1 << 12
 # OpenMP ends the process where it cannot start the threads that it is asked for.
 DEF MOST_THREADS = 1024
 
@@ -159,25 +161,35 @@ cdef void carry_out(plan *p, int threads) noexcept nogil:
             kernels.run[p.is_double](p, task)
 
 
+cdef int compute(plan *p, double *total, int threads) noexcept nogil:
+    cdef int check_only
+    if fe_plan_prepare(p):
+        return -1
+    check_only = p.check_only
+    if p.aliased or check_only:
+        p.check_only = 1
+        carry_out(p, threads)
+        p.check_only = 0
+    if not p.bad and not check_only:
+        carry_out(p, threads)
+    if not p.bad and not check_only:
+        total[0] = kernels.finish[p.is_double](p)
+    fe_plan_release(p)
+    return 0
+
+
 cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     """Run a call; 1 if some scale was <= 0 (the outputs are then unspecified; untouched where one is an input)."""
-    cdef int threads = 1, check_only
-    if elements >= PARALLEL_FROM and not fe_forked():
-        threads = min(get_num_threads(), MOST_THREADS)
-    with nogil:
-        if fe_plan_prepare(p):
-            with gil:
-                raise MemoryError("fastelbo: no memory for the partial sums of a broadcast argument's gradient")
-        check_only = p.check_only
-        if p.aliased or check_only:
-            p.check_only = 1
-            carry_out(p, threads)
-            p.check_only = 0
-        if not p.bad and not check_only:
-            carry_out(p, threads)
-        if not p.bad and not check_only:
-            total[0] = kernels.finish[p.is_double](p)
-        fe_plan_release(p)
+    cdef int threads = 1, failed
+    if elements < ALONE_BELOW:
+        failed = compute(p, total, threads)
+    else:
+        if elements >= PARALLEL_FROM and not fe_forked():
+            threads = min(get_num_threads(), MOST_THREADS)
+        with nogil:
+            failed = compute(p, total, threads)
+    if failed:
+        raise MemoryError("fastelbo: no memory for the partial sums of a broadcast argument's gradient")
     return p.bad
 
 

@@ -4,9 +4,12 @@
 typedef struct {
     double base, gradient[2];    /* of an element with r = 0: its part of the loss, and d/d(raw scale), d/d(raw prior) */
     double factor, slope;        /* sum r^2/v/2 = factor * sum (r a b)^2/2, or in_double factor * sum r^2; d log v/d raw */
+    double plain;                /* = plain * sum r^2; 0: the factor might leave the range of double */
     double a, b, first_slope;    /* 2^k as two factors; r/v = ((r a b) first_slope a) b */
     int bad;
 } row_scale;
+
+#define PLAIN 400 /* 1/std = 2^k beyond this: no plain factor */
 
 static inline double squares_of(const row_scale *s, double sum) { return sum == 0 ? 0 : s->factor * sum; }
 
@@ -20,7 +23,7 @@ static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64
     static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
     int paired = p->kind[1] != UNIT;
     double zero = 0, first;
-    row_scale s = {.factor = 1, .slope = 0, .a = 1, .b = 1, .first_slope = 1};
+    row_scale s = {.factor = 1, .slope = 0, .plain = 0, .a = 1, .b = 1, .first_slope = 1};
     operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1};
     s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1][ANY] : one_scale_f64[p->loss][p->kind[0]][3][ANY])(&o);
     if (p->loss == KL && !paired) {
@@ -37,7 +40,9 @@ static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64
     s.a = pow2_f64(one ? k : k >> 1);
     s.b = one ? 1 : pow2_f64(k - (k >> 1));
     s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
-    if (p->in_double) s.factor = v.half_log == -INFINITE ? INFINITE : s.factor * (0.5 * s.a * s.b) * (s.a * s.b);
+    double of_squares = s.factor * (0.5 * s.a * s.b) * (s.a * s.b);
+    if (k > -PLAIN && k < PLAIN && v.half_log - v.half_log == 0) s.plain = of_squares;
+    if (p->in_double) s.factor = v.half_log == -INFINITE ? INFINITE : of_squares;
     s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
     return s;
 }

@@ -10,6 +10,7 @@
 #include "arrays.inc.h"
 #include "sums.inc.h"
 #include "constant.inc.h"
+#include "squares.inc.h"
 #include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL
@@ -22,6 +23,7 @@
 #include "loops.inc.h"
 #include "arrays.inc.h"
 #include "sums.inc.h"
+#include "squares.inc.h"
 #include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL

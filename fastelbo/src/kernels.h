@@ -72,7 +72,8 @@ typedef struct plan {
     int outer_dims;               /* the first of the row axes */
     int constant;                 /* the scales are constant along the event: exp and log once a row */
     int uniform;                  /* ... and the same for all rows */
-    int in_double;                /* ... and r^2 is summed in double: of floats without weights */
+    int plain;                    /* ... of an NLL without weights: all that counts is sum r^2 */
+    int in_double;                /* constant, of floats without weights: r^2 is summed in double, where it has to be */
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
     ptrdiff_t accumulators;       /* per task */

@@ -199,3 +199,12 @@ static void (*const RE(squares)[2][3])(const RE(operands) *, RE(factors)) = {
 };
 #undef SQUARES
 #undef EACH_SQUARES
+
+/* first = (a - b) c */
+static void RE(differences_times)(const RE(operands) * o, T c) {
+    const T *x = o->a, *y = o->b;
+    T *first = o->first;
+    I bad = 0;
+    (void)bad;
+    IN_VECTORS(first[j] = (x[j] - y[j]) * c;);
+}

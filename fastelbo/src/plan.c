@@ -10,6 +10,7 @@
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
 #define LARGEST_GROUP 512
 #define BLOCKS_BESIDE_GROUPS 16              /* at least, if there are rows for them: threads have to share them */
+#define ELEMENTS_PER_BLOCK ((ptrdiff_t)1 << 15)
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 
@@ -192,7 +193,9 @@ int fe_plan_prepare(plan *p) {
     p->columns = extent(p, p->row_dims, p->dims, 0);
     if (p->reduction == MEAN && p->rows) p->factor /= (double)p->rows;
     p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
-    p->in_double = p->constant && !p->is_double && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
+    int unweighted = p->constant && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
+    p->plain = unweighted && p->loss == NLL;
+    p->in_double = unweighted && !p->is_double;
     p->chunk = LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 
@@ -207,13 +210,16 @@ int fe_plan_prepare(plan *p) {
     if (slab) p->group = smaller(p->group, MOST_ACCUMULATORS / BLOCKS_BESIDE_GROUPS / (slab * words));
     if (p->group < 1) p->group = 1;
     p->accumulators = collectors(p, inner, p->collect);
-    ptrdiff_t blocks = (p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK;
+    ptrdiff_t blocks = smaller((p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK, p->rows * p->columns / ELEMENTS_PER_BLOCK);
     ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * words) : MOST_BLOCKS;
     p->blocks = smaller(smaller(blocks, room), MOST_BLOCKS);
     if (p->blocks < 1) p->blocks = 1;
 
-    reorder(p, inner);
-    permute_masks(p, inner);
+    p->outer_dims = p->row_dims;
+    if (inner) {
+        reorder(p, inner);
+        permute_masks(p, inner);
+    }
     collector_strides(p, p->outer_dims);
     collapse(p);
     p->uniform = is_same(p, SCALE, p->row_dims) && is_same(p, PRIOR, p->row_dims);

@@ -3,7 +3,8 @@
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
 #if REAL == 64 /* once */
-enum { N_BUFFERS = 12, MOST_SCALES = 64 };
+enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
+#define STRIP 2048 /* elements: first summed, then read again for their gradients */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
 
@@ -21,6 +22,8 @@ typedef struct {
     RE(differences) squares;
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
+    pair row_squares;          /* the same where p->plain */
+    double squares_of_row[MOST_ROWS];
     _Alignas(64) T buffer[N_BUFFERS][TILE];
 } RE(work);
 
@@ -59,12 +62,12 @@ static inline pair RE(add_up)(double a, double b) {
 #endif
 }
 
-/* x.sum: of the terms; x.weight: of the weights (or the number) of the elements */
+/* x.sum: of the terms, or the squares in nats; x.weight: of the weights (or the number) of the elements */
 static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_t slab, const row_scale *s, const partial *x) {
     double w = value_of(x->weight);
     pair loss = x->sum;
     if (p->constant) {
-        double squares = squares_of(s, value_of(x->sum)), base = w != 0 ? w * s->base : 0;
+        double squares = value_of(x->sum), base = w != 0 ? w * s->base : 0;
         loss = squares == INFINITE ? (pair){squares, 0} : RE(add_up)(base, squares); /* log v = -inf: the squares win */
         if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, slab, s, w, squares);
@@ -133,29 +136,34 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     }
 }
 
-/* The rows' scales, and their factors as the loop wants them */
-static RE(factors) RE(gather_scales)(RE(work) *w) {
+/* The scales of the tile's rows */
+static void RE(find_scales)(RE(work) *w) {
     const plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    ptrdiff_t rows = p->uniform ? 1 : t->rows;
-    RE(factors) f = {w->buffer[B_SCALE], w->buffer[B_PRIOR], w->buffer[B_SLOPE]};
-    T *a = w->buffer[B_SCALE], *b = w->buffer[B_PRIOR], *slope = w->buffer[B_SLOPE];
-    int known = t->col > w->chunk * p->chunk || (p->uniform && w->scale[0].a != 0);
-    for (ptrdiff_t r = 0; r < rows; r++) {
+    if (t->col > w->chunk * p->chunk || (p->uniform && w->scale[0].a != 0)) return; /* known */
+    for (ptrdiff_t r = 0; r < (p->uniform ? 1 : t->rows); r++) {
         row_scale *s = &w->scale[r];
-        if (!known) {
-            T raw[2] = {0, 0};
-            for (int k = 0; k < 2; k++) {
-                const view *v = &p->argument[SCALE + k];
-                if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
-            }
-            T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
-            *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
-            if (kept != raw[0] && raw[0] == raw[0]) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
+        T raw[2] = {0, 0};
+        for (int k = 0; k < 2; k++) {
+            const view *v = &p->argument[SCALE + k];
+            if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
         }
-        ptrdiff_t n = t->rows > 1 && !p->uniform ? t->cols : 1;
-        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = w->o.sign * (T)s->first_slope;
+        T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
+        *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
+        if (kept != raw[0] && raw[0] == raw[0]) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
     }
+}
+
+/* Their factors as the loop over terms wants them: of each element, where they differ */
+static RE(factors) RE(spread_scales)(RE(work) *w) {
+    const plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    T *a = w->buffer[B_SCALE], *b = w->buffer[B_PRIOR], *slope = w->buffer[B_SLOPE];
+    RE(factors) f = {a, b, slope};
+    RE(find_scales)(w);
+    ptrdiff_t rows = p->uniform ? 1 : t->rows, n = rows > 1 ? t->cols : 1;
+    for (const row_scale *s = w->scale; s < w->scale + rows; s++)
+        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = w->o.sign * (T)s->first_slope;
     return f;
 }
 
@@ -198,31 +206,26 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
     if (RE(wants)(w, PRIOR)) RE(give)(w, PRIOR, w->o.prior_gradient, n);
 }
 
-/* The sum of n terms of the tile, from i on */
+/* The sum of n terms of the tile, from i on; where the scale is constant, in nats only by squares_of */
 static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
     return w->fused ? RE(sum_of_squares)(w->squares, i, n, GROUP(w->p)) : RE(sum)(w->o.term, i, n, GROUP(w->p));
 }
 
-/* The commonest whole rows, under one scale for all. As finish_row, of which it is a special case to the bit. */
-static int RE(finish_plain_rows)(RE(work) *w) {
+static const row_scale *RE(scale_of)(const RE(work) *w, ptrdiff_t r) { return &w->scale[w->p->constant && !w->p->uniform ? r : 0]; }
+
+static ptrdiff_t RE(chunk_end)(const RE(work) *w) {
+    ptrdiff_t end = (w->chunk + 1) * w->p->chunk;
+    return end < w->p->columns ? end : w->p->columns;
+}
+
+/* Row r of the tile is complete, or its chunk of columns is */
+static void RE(end_row)(RE(work) *w, ptrdiff_t r, const partial *x) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const row_scale s = w->scale[0];
-    const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
-    const int of_scale = p->gradient[SCALE].data != NULL;
-    if (t->cols != p->columns || !p->uniform || w->weight || p->reduction != NONE || p->kind[1] != UNIT || s.bad || base - base != 0
-        || p->row_dims != 1 || (of_scale && (p->collect[SCALE].mode != GLOBAL || p->collect[SCALE].size != 1)))
-        return 0;
-    char *value = p->value.data + t->row * p->value.stride[0];
-    double *at = of_scale ? RE(accumulator)(p, w->region, &p->collect[SCALE]) : NULL;
-    for (ptrdiff_t r = 0; r < t->rows; r++) {
-        double squares = squares_of(&s, value_of(RE(sum_terms)(w, r * t->cols, t->cols)));
-        pair loss = RE(add_up)(base, squares), total = RE(add_up)(loss.hi, constants);
-        T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);
-        memcpy(value + r * p->value.stride[0], &x, sizeof x);
-        if (at) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares * s.slope : gradient);
-    }
-    return 1;
+    if (p->chunks > 1)
+        p->partials[RE(row_of)(p, t, r) * p->chunks + w->chunk] = *x;
+    else
+        RE(finish_row)(p, w->region, RE(row_of)(p, t, r), t->slab + r, RE(scale_of)(w, r), x);
 }
 
 /* Add the tile's terms to its rows, and finish the rows that end with it */
@@ -230,19 +233,17 @@ static void RE(sum_rows)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
     T *term = w->o.term;
-    ptrdiff_t n = t->rows * t->cols, end = (w->chunk + 1) * p->chunk;
-    if (end > p->columns) end = p->columns;
-    if (p->constant && RE(finish_plain_rows)(w)) return;
+    ptrdiff_t n = t->rows * t->cols, begin = w->chunk * p->chunk, end = RE(chunk_end)(w);
     if (w->weight)
         for (ptrdiff_t i = 0; i < n; i++) term[i] *= w->weight[i];
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         ptrdiff_t from = r * t->cols;
-        partial x = {{0, 0}, {(double)(end - w->chunk * p->chunk), 0}, w->counted};
-        if (t->cols == end - w->chunk * p->chunk) {
+        partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
+        if (t->cols == end - begin) {
             x.sum = RE(sum_terms)(w, from, t->cols);
             if (w->weight) x.weight = RE(sum)(w->weight, from, t->cols, GROUP(p));
         } else {
-            if (t->col == w->chunk * p->chunk) RE(start)(&w->sum), RE(start)(&w->weight_sum);
+            if (t->col == begin) RE(start)(&w->sum), RE(start)(&w->weight_sum);
             if (w->fused)
                 RE(add_of_squares)(&w->sum, w->squares, from, t->cols, GROUP(p));
             else
@@ -252,10 +253,8 @@ static void RE(sum_rows)(RE(work) *w) {
             x.sum = RE(total)(&w->sum, LANES);
             if (w->weight) x.weight = RE(total)(&w->weight_sum, LANES);
         }
-        if (p->chunks > 1)
-            p->partials[RE(row_of)(p, t, r) * p->chunks + w->chunk] = x;
-        else
-            RE(finish_row)(p, w->region, RE(row_of)(p, t, r), t->slab + r, &w->scale[p->constant && !p->uniform ? r : 0], &x);
+        if (p->constant) x.sum = (pair){squares_of(RE(scale_of)(w, r), value_of(x.sum)), 0};
+        RE(end_row)(w, r, &x);
     }
 }
 
@@ -277,13 +276,15 @@ static void RE(evaluate)(RE(work) *w) {
     RE(sum_rows)(w);
 }
 
-/* The same under scales that are constant along the event */
-static void RE(evaluate_squares)(RE(work) *w) {
+/* ---- under scales that are constant along the event --------------------------------------------------------------------------------- */
+
+/* By terms in a buffer: with weights, and the KL */
+static void RE(evaluate_terms)(RE(work) *w) {
     const plan *p = w->p;
-    const RE(factors) f = RE(gather_scales)(w);
+    const RE(factors) f = RE(spread_scales)(w);
     const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST;
-    w->fused = p->in_double || (!first && !w->weight && !per_row && *f.b == 1);
-    w->squares = (RE(differences)){w->o.a, w->o.b, *f.a};
+    w->fused = p->in_double || (!first && !w->weight && !per_row);
+    w->squares = (RE(differences)){w->o.a, w->o.b, *f.a, *f.b};
     if (w->fused) {
         RE(sum_rows)(w); /* now: an input might be overwritten */
         if (first) RE(squares)[per_row][ONLY_FIRST](&w->o, f);
@@ -293,13 +294,134 @@ static void RE(evaluate_squares)(RE(work) *w) {
     }
 }
 
+/* d/dx = (x - mean) times this; 0 where that is not to be used, as the number might leave the range of T */
+static T RE(plain_slope)(const RE(work) *w, const row_scale *s) {
+    const double power = s->a * s->b;
+    const T c = (T)(w->o.sign * s->first_slope * power * power);
+    return s->plain != 0 && (c >= SMALLEST_NORMAL || c <= -SMALLEST_NORMAL) && c - c == 0 ? c : (T)0;
+}
+
+/* d/dx of n elements of row r, from `at` of the tile on */
+static void RE(first_of_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n) {
+    const row_scale *s = RE(scale_of)(w, r);
+    const T a = (T)s->a, b = (T)s->b, slope = w->o.sign * (T)s->first_slope, c = RE(plain_slope)(w, s);
+    RE(operands) o = w->o;
+    o.a += at, o.b += at, o.first += at, o.n = n;
+    if (c != 0)
+        RE(differences_times)(&o, c);
+    else
+        RE(squares)[0][ONLY_FIRST](&o, (RE(factors)){&a, &b, &slope});
+}
+
+/* The commonest rows: whole, under one scale for all. As finish_row, of which it is a special case to the bit. */
+static int RE(finish_plain_rows)(RE(work) *w) {
+    plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    const row_scale s = w->scale[0];
+    const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
+    const double *squares = w->squares_of_row;
+    const int of_scale = p->gradient[SCALE].data != NULL;
+    const ptrdiff_t stride = p->value.stride[0];
+    if (t->cols != p->columns || !p->uniform || p->reduction != NONE || s.bad || base - base != 0 || p->row_dims != 1
+        || (of_scale && (p->collect[SCALE].mode != GLOBAL || p->collect[SCALE].size != 1)))
+        return 0;
+    char *value = p->value.data + t->row * stride;
+#define EACH_ROW(stride)                                                                                            \
+    for (ptrdiff_t r = 0; r < t->rows; r++) {                                                                       \
+        pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);                           \
+        T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);                          \
+        memcpy(value + r * (stride), &x, sizeof x);                                                                 \
+    }
+    if (stride == (ptrdiff_t)sizeof(T))
+        EACH_ROW((ptrdiff_t)sizeof(T))
+    else
+        EACH_ROW(stride)
+#undef EACH_ROW
+    if (!of_scale) return 1;
+    double *at = RE(accumulator)(p, w->region, &p->collect[SCALE]);
+    for (ptrdiff_t r = 0; r < t->rows; r++) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares[r] * s.slope : gradient);
+    return 1;
+}
+
+/* The squares of `rows` rows of the tile, or pieces of its one row, from the r-th on, which is element `at`, in nats; and their gradients */
+static void RE(square_rows)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    const plan *p = w->p;
+    const int step = w->tile.rows > 1;
+    const T *x = w->o.a + at, *y = w->o.b + at;
+    const int first = w->want & WANT_FIRST;
+    const T c = first && p->uniform && !p->aliased ? RE(plain_slope)(w, w->scale) : (T)0; /* an input is needed if a sum is not trusted */
+    int trusted = p->uniform && w->scale[0].plain != 0;
+    if (c != 0)
+        RE(sum_squares_and_scale)(x, y, w->o.first + at, c, rows, cols, squares);
+    else
+        RE(sum_squares)(x, y, rows, cols, squares);
+    for (ptrdiff_t i = 0; i < rows; i++) trusted &= RE(trusted)(squares[i], cols);
+    if (trusted)
+        for (ptrdiff_t i = 0; i < rows; i++) squares[i] *= w->scale[0].plain;
+    for (ptrdiff_t i = 0; i < rows && !trusted; i++) {
+        const row_scale *s = RE(scale_of)(w, step * (r + i));
+        const RE(differences) d = {x, y, (T)s->a, (T)s->b};
+        squares[i] = s->plain != 0 && RE(trusted)(squares[i], cols) ? squares[i] * s->plain
+                                                                    : squares_of(s, value_of(RE(sum_of_squares)(d, i * cols, cols, 8)));
+    }
+    if (!first || c != 0) return;
+    if (p->uniform)
+        RE(first_of_row)(w, 0, at, rows * cols);
+    else
+        for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, step * (r + i), at + i * cols, cols);
+}
+
+/* By sums of squares alone. A row that is longer than a tile is cut into pieces of a tile, wherever it lies. */
+static void RE(evaluate_plain)(RE(work) *w) {
+    plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), cols = t->cols < TILE ? t->cols : TILE;
+    const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS, pieces = t->rows * t->cols / cols;
+    double *squares = w->squares_of_row;
+    for (ptrdiff_t i = 0; i < pieces; i += most)
+        RE(square_rows)(w, i, i * cols, pieces - i < most ? pieces - i : most, cols, squares + i);
+
+    partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
+    if (t->cols == end - begin && t->cols <= TILE) {
+        if (RE(finish_plain_rows)(w)) return;
+        for (ptrdiff_t r = 0; r < t->rows; r++) {
+            x.sum.hi = squares[r];
+            RE(end_row)(w, r, &x);
+        }
+        return;
+    }
+    if (t->col == begin) w->row_squares = (pair){0, 0};
+    for (ptrdiff_t i = 0; i < pieces; i++) add_to(&w->row_squares, squares[i]);
+    if (pieces * cols < t->cols) { /* the last piece of the row */
+        RE(square_rows)(w, 0, pieces * cols, 1, t->cols - pieces * cols, squares);
+        add_to(&w->row_squares, squares[0]);
+    }
+    if (t->col + t->cols < end) return;
+    x.sum.hi = value_of(w->row_squares);
+    RE(end_row)(w, 0, &x);
+}
+
+/* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
+static int RE(lies_flat)(const plan *p, const view *v) {
+    const ptrdiff_t item = sizeof(T);
+    return v->type == NATIVE && p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item && (uintptr_t)v->data % sizeof(T) == 0
+           && (p->row_dims == 0 || (p->row_dims == 1 && p->inner == 1 && v->stride[0] == p->columns * item));
+}
+
+static int RE(all_flat)(const plan *p) {
+    int flat = RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
+    for (int a = FIRST; a <= SECOND; a++)
+        if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(lies_flat)(p, &p->gradient[a]);
+    return flat;
+}
+
 /* Is any scale of the tile <= 0? For calls whose outputs lie over their inputs: nothing may be written before that is known */
 static void RE(check)(RE(work) *w, ptrdiff_t n) {
     plan *p = w->p;
     I bad = 0;
     RE(gather_all)(w, n);
     if (p->constant) {
-        RE(gather_scales)(w);
+        RE(find_scales)(w);
         for (ptrdiff_t r = 0; r < (p->uniform ? 1 : w->tile.rows); r++) bad |= w->scale[r].bad && w->counted;
     }
     for (int k = 0; k < 2 && !p->constant; k++) {
@@ -348,8 +470,10 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
             w->o.term = w->buffer[B_TERM];
             w->o.in_place = w->p->aliased;
             w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
-            if (w->p->constant)
-                RE(evaluate_squares)(w);
+            if (w->p->plain)
+                RE(find_scales)(w), RE(evaluate_plain)(w);
+            else if (w->p->constant)
+                RE(evaluate_terms)(w);
             else
                 RE(evaluate)(w);
             RE(give_all)(w, n);
@@ -383,6 +507,10 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
+    if (p->plain && !p->check_only && RE(all_flat)(p)) {
+        at_once = LONGEST_CHUNK / p->columns > MOST_ROWS ? MOST_ROWS : LONGEST_CHUNK / p->columns > 1 ? LONGEST_CHUNK / p->columns : 1;
+        if (p->columns > TILE) at_once = 1, most = LONGEST_CHUNK;
+    }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
     /* the last of the outer axes alone is evenly spaced */
@@ -423,7 +551,7 @@ static void RE(finish_chunked_rows)(plan *p) {
             x.counted |= y->counted;
         }
         w.tile = (RE(tile)){row, 1, 0, 1, 0};
-        if (p->constant) RE(gather_scales)(&w);
+        if (p->constant) RE(find_scales)(&w);
         RE(finish_row)(p, extra, row, 0, &w.scale[0], &x);
         if ((row + 1) % p->inner == 0) RE(end_group)(p, extra, row / p->inner, 1, 0, 1);
     }

@@ -81,14 +81,14 @@ static inline pair RE(total)(RE(lanes) *s, ptrdiff_t used) {
 #define WIDTH
 #include "sum_source.inc.h"
 
-/* d = a - b; of floats d^2 in double, exactly; of doubles (d factor)^2/2 */
-typedef struct { const T *a, *b; T factor; } RE(differences);
+/* d = a - b; of floats d^2 in double, exactly; of doubles (d 2^k)^2/2, 2^k as two factors */
+typedef struct { const T *a, *b; T factor, other; } RE(differences);
 static inline double RE(square_at)(RE(differences) x, ptrdiff_t i) {
 #if REAL == 32
     double d = (double)(x.a[i] - x.b[i]);
     return d * d;
 #else
-    T z = (x.a[i] - x.b[i]) * x.factor;
+    T z = ((x.a[i] - x.b[i]) * x.factor) * x.other;
     return ((T)0.5 * z) * z;
 #endif
 }
