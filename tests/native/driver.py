@@ -3,7 +3,13 @@
     python tests/native/driver.py [--cc CC] [--sanitize LIST] [--under COMMAND] [-- ARGUMENTS]
 
 CC is the compiler (default: the environment's CC, else gcc or clang), LIST is that of -fsanitize=, COMMAND
-runs the driver: valgrind, or qemu for another machine than this one. Without ARGUMENTS the driver runs all its cases.
+runs the driver: valgrind, or qemu for another machine than this one. Without ARGUMENTS it runs all its
+cases. For memory errors, and for races (by clang and libomp: in gcc's libgomp, which is not instrumented, a
+barrier looks like a race):
+
+    python tests/native/driver.py --under "valgrind -q --error-exitcode=1 --leak-check=full"
+    OMP_TOOL_LIBRARIES=/usr/lib/llvm-14/lib/libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 \\
+        python tests/native/driver.py --cc clang-14 --sanitize thread -- --threads 4
 """
 
 import argparse
