@@ -106,7 +106,8 @@ class Results(NamedTuple):
 
 
 def results(driver: Path, *arguments: str, under: Iterable[str | Path] = ()) -> Results:
-    compiler, machine, level, *lines = run([*under, driver, *arguments]).splitlines()
+    lines = run([*under, driver, *arguments]).splitlines()
+    compiler, machine, level, *lines = map(str.strip, lines)
     return Results(compiler, machine, level, dict(line.split(" ") for line in lines))
 
 
