@@ -41,13 +41,13 @@ def needs(package: str, *programs: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory):
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     needs("gcc", shlex.split(driver.DEFAULT_CC)[0])
     return driver.build(tmp_path_factory.mktemp("native"), openmp=True)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_levels(native, level):
+def test_levels(native: Path, level: str) -> None:
     try:
         found = driver.results(native, "--isa", level)
     except driver.Failed as failure:
@@ -59,26 +59,26 @@ def test_levels(native, level):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads(native, threads):
+def test_threads(native: Path, threads: int) -> None:
     check(driver.results(native, "--threads", str(threads)))
 
 
 @pytest.mark.skipif(not X86_64, reason="Nehalem is an x86-64 processor")
-def test_a_machine_without_fma(native):
+def test_a_machine_without_fma(native: Path) -> None:
     qemu = needs("qemu-user", "qemu-x86_64")
     found = driver.results(native, under=[qemu, "-cpu", "Nehalem"])
     assert found.level == "baseline"
     check(found)
 
 
-def test_arm64(tmp_path):
+def test_arm64(tmp_path: Path) -> None:
     cc, qemu = needs("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"), needs("qemu-user", "qemu-aarch64")
     found = driver.results(driver.build(tmp_path, cc=f"{cc} -static"), under=[qemu])
     assert found.machine == "arm64"
     check(found)
 
 
-def test_clang(tmp_path):
+def test_clang(tmp_path: Path) -> None:
     cc = needs("clang", "clang", *[f"clang-{version}" for version in range(30, 11, -1)])
     found = driver.results(driver.build(tmp_path, cc=cc))
     assert found.compiler.startswith("clang")
