@@ -28,6 +28,8 @@ FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fvisibility=hidden",
+    "-fopenmp-simd",
+    "-fwrapv",  # CPython's own, and it changes the code: named, so that all builds have the same
 ]
 # gcc's own: its jump threading and partial redundancy elimination turn a clamp such as x > a ? a : x into
 # copies of all that follows, one for each outcome, and the vectoriser blends them together again: 20 to 50 %
@@ -70,7 +72,7 @@ class BuildKernels(build_ext):
                 [str(SRC / "kernels.c")],
                 output_dir=str(Path(self.build_temp, level)),
                 macros=[("ISA", level)],
-                extra_postargs=[*FLAGS, *gcc_flags, "-fopenmp-simd", *extra, *levels[level]],
+                extra_postargs=[*FLAGS, *gcc_flags, *extra, *levels[level]],
                 depends=ext.depends,
             )
 

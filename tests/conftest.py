@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-sys.path.append(str(Path(__file__).parent))  # for `import oracles, strategies`, by any import mode of pytest
+TESTS = Path(__file__).parent
+sys.path += [str(TESTS), str(TESTS / "native")]  # for `import oracles, driver`, by any import mode of pytest
 
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # 60 digits are slow, and that is no failure
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)

@@ -4,6 +4,13 @@
  * FMA(a, b, c) is a fused multiply-add wherever the machine has one, and a*b + c elsewhere: it saves an
  * instruction and a rounding. Where an error term must be exact, product_error (fmath.h) is used instead. */
 
+/* clang 14 defines the standard's __FP_FAST_FMA neither on x86-64 nor on arm64 */
+#if defined(__FP_FAST_FMA) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FAST_FMA 1
+#else
+#define FAST_FMA 0
+#endif
+
 #undef T
 #undef I
 #undef U
@@ -24,7 +31,7 @@
 #define EXP_MAX 127
 #define LANES 16  /* independent partial sums of an event; a multiple of every vector width */
 #define TILE 1024 /* elements in flight: a dozen such arrays stay in the first-level cache */
-#ifdef __FP_FAST_FMAF
+#if FAST_FMA
 #define HAS_FMA 1
 #define FMA(a, b, c) __builtin_fmaf(a, b, c)
 #endif
@@ -37,7 +44,7 @@
 #define EXP_MAX 1023
 #define LANES 8
 #define TILE 512
-#ifdef __FP_FAST_FMA
+#if FAST_FMA
 #define HAS_FMA 1
 #define FMA(a, b, c) __builtin_fma(a, b, c)
 #endif
