@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     few, alone = len(both) - len(changes), len(old.keys() ^ new.keys())
     console.print(
         f"{commits}: {count['slower']} slower, {count['same']} the same, {count['faster']} faster of "
-        f"{len(changes)} cells, by more than {options.margin:g} %; in the mean {mean:.3f}× the time, {verdict}"
+        f"{len(changes)} cells, by more than {options.margin:g} %; mean {mean:.3f}× the time, {verdict}"
         + (f"; {few} cells with too few rounds" if few else "")
         + (f"; {alone} in one run alone" if alone else "")
     )

@@ -361,7 +361,8 @@ CONTENDERS = (
     Contender("torch_library", "torch loss", "torch", torch_library),
     Contender("torch_compile", "torch.compile", "torch", torch_compile, compiled=True),
     Contender("jax", "jax.jit", "jax", jax, compiled=True, env={"JAX_PLATFORMS": "cpu"}),
-    Contender("bandwidth", "memory", "numpy", bandwidth),
+    # its threads are those of `bandwidth`: OpenBLAS would cut each slice once more
+    Contender("bandwidth", "memory", "numpy", bandwidth, env={"OPENBLAS_NUM_THREADS": "1"}),
 )
 CONTENDER = {c.name: c for c in CONTENDERS}
 PEERS = tuple(c for c in CONTENDERS if c.package != "fastelbo" and c.name != "bandwidth")
