@@ -103,9 +103,13 @@ def cells(options: argparse.Namespace) -> list[Cell]:
 
 
 def run(
-    selected: list[Cell], options: argparse.Namespace, console: Console, keep: Callable[[Result, About], None]
+    selected: list[Cell],
+    options: argparse.Namespace,
+    console: Console,
+    before: About,
+    keep: Callable[[Result, About], None],
 ) -> About:
-    """The race with a progress bar; `keep` hears of every cell when it is done, so an interrupt loses one."""
+    """The race with a progress bar; `keep` hears of every cell when it is done: an interrupt loses one."""
     here, missing = race.installed()
     pace = PACES["quick" if options.quick else "complete" if options.complete else "full"]
     about: dict[str, Any] = {}
@@ -122,6 +126,7 @@ def run(
             for threads, group in itertools.groupby(selected, key=lambda c: c.threads):
                 with race.started(here, threads, options.isa) as (processes, hello):
                     about |= hello
+                    same_setting(before, describe(about, here, missing, pace, options.isa))
                     for result in race.run(
                         list(group), processes, pace, lambda c: bar.update(task, description=c.key)
                     ):
@@ -195,13 +200,12 @@ def main() -> int:
     done = {r.cell for r in results}
 
     def keep(result: Result, about: About) -> None:
-        same_setting(before, about)
         results.append(result)
         if file:
             write_json(file, about, shown, results)
 
     left = [c for c in selected if c not in done]
-    about = run(left, options, console, keep) if left else before
+    about = run(left, options, console, before, keep) if left else before
     order = {c: i for i, c in enumerate(selected)}
     results = sorted((r for r in results if r.cell in order), key=lambda r: order[r.cell])
     for line in report.heading(about):
