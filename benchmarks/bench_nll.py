@@ -217,10 +217,9 @@ def main() -> int:
     if options.plot or options.roofline:
         import plot
 
-        if options.plot:
-            plot.heat_map(results, about, options.plot)
-        if options.roofline:
-            plot.roofline(results, about, options.roofline)
+        for draw, picture in ((plot.heat_map, options.plot), (plot.roofline, options.roofline)):
+            if picture and not draw(results, about, picture):
+                console.print(f"{picture}: there is nothing to draw in these cells")
     wrong = any("fastelbo" in r.absent or "fastelbo_new" in r.absent for r in results)
     return 1 if wrong or not all(s.holds for s in shown) else 0
 

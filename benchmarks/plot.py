@@ -26,11 +26,14 @@ INK, LOST, GREY, BLUE = "#222222", "#b00020", "#8a8a8a", "#0072B2"
 Row = tuple[str, bool]  # loss, with gradients
 
 
-def heat_map(results: list[Result], run: dict[str, Any], file: str) -> None:
-    """Ratio to the best peer: a panel per dtype and thread count, a row per loss, a column per input."""
+def heat_map(results: list[Result], run: dict[str, Any], file: str) -> bool:
+    """Ratio to the best peer: a panel per dtype and thread count, a row per loss, a column per input.
+
+    False where there is nothing to draw.
+    """
     results = [r for r in results if r.best()]
     if not results:
-        return
+        return False
     rows = _rows(results)
     columns = [c for c in inputs.CASES if any(r.cell.case == c for r in results)]
     dtypes = sorted({r.cell.dtype for r in results})
@@ -58,14 +61,18 @@ def heat_map(results: list[Result], run: dict[str, Any], file: str) -> None:
         fontsize=8.5,
     )
     figure.savefig(file, dpi=140)
+    return True
 
 
-def roofline(results: list[Result], run: dict[str, Any], file: str) -> None:
-    """Left, bytes per second where memory is the limit; right, time per element where it is not."""
+def roofline(results: list[Result], run: dict[str, Any], file: str) -> bool:
+    """Left, bytes per second where memory is the limit; right, time per element where it is not.
+
+    False where there is nothing to draw.
+    """
     far = [r for r in results if report.memory_share(r) is not None]
     near = [r for r in results if report.in_cache(r) and r.best()]
     if not far and not near:
-        return
+        return False
     height = 1.9 + 0.3 * max(len(_rows(far)), len(_rows(near)), 4)
     figure = Figure(figsize=(12, height), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -73,6 +80,7 @@ def roofline(results: list[Result], run: dict[str, Any], file: str) -> None:
     _arithmetic(right, near)
     figure.suptitle(f"fastelbo and the machine's limits\n{_where(run)}", fontsize=10.5)
     figure.savefig(file, dpi=140)
+    return True
 
 
 def _where(run: dict[str, Any]) -> str:
