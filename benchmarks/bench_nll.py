@@ -44,7 +44,7 @@ from race import Cell, Pace, Result
 About = dict[str, Any]  # machine, versions, and what else a run says about itself
 PACES = {
     "full": Pace(rounds=(7, 25), seconds=3.0, sample=2e-3),
-    "complete": Pace(rounds=(5, 15), seconds=1.2, sample=1e-3, few=2),  # hundreds of cells
+    "complete": Pace(rounds=(5, 12), seconds=1.2, sample=1e-3, few=2),  # hundreds of cells
     "quick": Pace(rounds=(5, 15), seconds=0.6, sample=1e-3),
 }
 QUICK_OPS = (("nll_shared", False), ("nll_logvar", False), ("nll_logvar", True), ("kl", False))

@@ -280,6 +280,7 @@ def jax(threads: int) -> Build:
     """`jax.jit` of the value, or of the value and its vector-Jacobian product."""
     library: Any = importlib.import_module("jax")
     library.config.update("jax_enable_x64", True)
+    library.devices()  # makes its threads, on the cores that it is to have
 
     def build(task: Task) -> Call:
         f, leaves, rest = _traceable(task, library.numpy, library.vjp)

@@ -56,15 +56,32 @@ class Worker:
         from ops import LOSSES, sample
 
         self.call = None
-        if saved != self.saved:
-            self.args = {}
-            with everywhere():
+        with self.elbow_room():
+            if saved != self.saved:
+                self.args = {}
                 self.saved, self.args = saved, restore(saved)
-        self.call = self.build(Task(LOSSES[op], self.args, grad))
-        if self.name == "bandwidth":
-            return None
-        value, *grads = (np.asarray(a) for a in self.call())
-        return np.array(value), [np.array(sample(g)) for g in grads]
+            self.call = self.build(Task(LOSSES[op], self.args, grad))
+            if self.name == "bandwidth":
+                return None
+            value, *grads = (np.asarray(a) for a in self.call())
+            return np.array(value), [np.array(sample(g)) for g in grads]
+
+    @contextlib.contextmanager
+    def elbow_room(self) -> Iterator[None]:
+        """One thread may wander between two cores while nothing is measured: all contenders prepare at once.
+
+        Not several threads: they would be created there, and stay. The second core is the next one, whose
+        memory is as near.
+        """
+        if self.threads > 1 or not hasattr(os, "sched_setaffinity"):
+            yield
+            return
+        (core,) = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(core - 1, 0), core})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, {core})
 
     def calibrate(self, target: float) -> tuple[int, float]:
         """How many calls make a sample of at least `target` seconds; and the first, in seconds per call."""
@@ -95,18 +112,6 @@ class Worker:
         if not keep:
             self.saved, self.args = {}, {}
         gc.collect()
-
-
-@contextlib.contextmanager
-def everywhere() -> Iterator[None]:
-    """On all cores, for what is not measured."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    pinned = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    yield
-    os.sched_setaffinity(0, pinned)
 
 
 def config() -> dict[str, str]:
