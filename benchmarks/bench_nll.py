@@ -45,7 +45,7 @@ About = dict[str, Any]  # machine, versions, and what else a run says about itse
 PACES = {
     "full": Pace(rounds=(7, 25), seconds=3.0, sample=2e-3),
     "complete": Pace(rounds=(5, 12), seconds=1.2, sample=1e-3, few=2),  # hundreds of cells
-    "quick": Pace(rounds=(5, 15), seconds=0.6, sample=1e-3),
+    "quick": Pace(rounds=(5, 15), seconds=0.6, sample=1e-3, few=2),
 }
 QUICK_OPS = (("nll_shared", False), ("nll_logvar", False), ("nll_logvar", True), ("kl", False))
 QUICK_CASES = ("digits", "photos", "128x784", "8192x3072")

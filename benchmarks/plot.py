@@ -128,7 +128,7 @@ def _panel(axes: Axes, results: list[Result], rows: list[Row], columns: list[str
         weight = "bold" if lost else "normal"
         number = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
         axes.text(x, y - 0.12, number, ha="center", va="center", fontsize=9, color=ink, fontweight=weight)
-        axes.text(x, y + 0.27, SHORT[peer.name], ha="center", va="center", fontsize=5.5, color=ink)
+        axes.text(x, y + 0.27, SHORT[peer.name], ha="center", va="center", fontsize=6.5, color=ink)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks(range(len(columns)), [_case_label(c) for c in columns], fontsize=7.5)

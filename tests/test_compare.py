@@ -77,6 +77,17 @@ def test_a_slow_day_is_nobodys_fault(compare, run):
     assert compare.main([old, new]) == 0
 
 
+def test_one_cell_within_the_margin_is_the_same(compare, run):
+    old, new = run("old", [1.0] * CELLS, 1, noise=0.001), run("new", [1.05] + [1.0] * 39, 2, noise=0.001)
+    assert compare.main([old, new]) == 0
+
+
+def test_among_many_cells_some_look_slower_by_accident(compare, run, capsys):
+    old, new = run("old", [1.0] * 400, 1), run("new", [1.0] * 400, 2)
+    compare.main([old, new, "--margin", "0"])
+    assert "0 slower, 400 the same, 0 faster" in capsys.readouterr().out
+
+
 def test_less_than_the_margin_counts_in_the_mean_of_all(compare, run, capsys):
     old, new = run("old", [1.0] * CELLS, 1), run("new", [1.04] * CELLS, 2)
     assert compare.main([old, new]) == 1
