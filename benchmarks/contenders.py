@@ -21,7 +21,7 @@ import numpy as np
 
 import numpy_forms
 import ops
-from ops import Op
+from ops import Elbo, Loss, Op
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Call = Callable[[], Any]
@@ -31,15 +31,18 @@ Call = Callable[[], Any]
 class Task:
     """One loss on given arrays, with buffers for contenders that take them."""
 
-    op: Op
+    op: Loss
     args: dict[str, Any]
     grad: bool
+    share: float | None = (
+        None  # of a row in a mean: the value is then the rows' mean, the gradients are scaled
+    )
 
     @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
         """The computing dtype, which all arrays have."""
-        mean: Array = self.args["mean"]
-        return mean.dtype
+        x: Array = next(a for a in self.args.values() if np.ndim(a))
+        return x.dtype
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -52,14 +55,37 @@ class Task:
 
     def value(self) -> Array:
         """A buffer for one number per row."""
-        return np.zeros(self.args["mean"].shape[0], self.dtype)
+        return np.zeros(self.args["mean"].shape[:-1], self.dtype)
 
     def grads(self) -> list[Array]:
         """A buffer for each full-size gradient that is asked for."""
-        return [self.buffer() for _ in self.op.grads] if self.grad else []
+        full = [self.args[k] for k in self.op.wrt if np.ndim(self.args[k])]
+        return [np.full(a.shape, 0, self.dtype) for a in full] if self.grad else []
+
+    def parts(self) -> list[Task]:
+        """The losses that an ELBO consists of, each as a share of the mean over the rows."""
+        assert isinstance(self.op, Elbo)
+        return [Task(op, args, self.grad, ops.share(args)) for op, args in self.op.parts(self.args)]
 
 
 Build = Callable[[Task], Call]
+
+
+def in_parts(build: Callable[[Task, Op], Call]) -> Build:
+    """For libraries that know no ELBO: one call after the other, the means added."""
+
+    def built(task: Task) -> Call:
+        if not isinstance(task.op, Elbo):
+            return build(task, task.op)
+        first, second = (built(part) for part in task.parts())
+
+        def call() -> Any:
+            (nll, *nll_grads), (kl, *kl_grads) = first(), second()
+            return (nll + kl, *nll_grads, *kl_grads)
+
+        return call
+
+    return built
 
 
 def fastelbo(threads: int, *, reuse: bool = True) -> Build:
@@ -69,16 +95,21 @@ def fastelbo(threads: int, *, reuse: bool = True) -> Build:
     fe.set_num_threads(threads)
 
     def build(task: Task) -> Call:
-        names = [k for k in task.args if k in ("x", "mean")]
+        names = [k for k in task.args if k in ("x", "mean", "recon", "z_mean")]
         positional = [task.args[k] for k in names]
         keywords = {k: a for k, a in task.args.items() if k not in names}
-        value = task.value() if reuse else None
-        if not task.grad:
-            f = functools.partial(getattr(fe, task.op.public), *positional, **keywords, out=value)
-            return lambda: (f(),)
+        if isinstance(task.op, Elbo):  # a mean: a number, for which there is no `out=`
+            if not task.grad:
+                f = functools.partial(fe.neg_elbo, *positional, **keywords)
+                return lambda: f()[:1]
+            value = None
+        else:
+            value = task.value() if reuse else None
+            if not task.grad:
+                f = functools.partial(getattr(fe, task.op.public), *positional, **keywords, out=value)
+                return lambda: (f(),)
         # the gradient with respect to "logvar" is the member "scale", whatever the scale's form
-        member = {"mean": "mean", "prior_mean": "prior_mean", "prior_logvar": "prior_scale"}
-        wrt = tuple(member.get(k, "scale") for k in task.op.wrt)
+        wrt = tuple(re.sub("(log)?var", "scale", k) for k in task.op.wrt)
         f = functools.partial(getattr(fe, task.op.public + "_grad"), *positional, **keywords, wrt=wrt)
         fields = f()._fields
         buffers = {"value": value} | dict(zip(wrt, task.grads(), strict=False)) if reuse else {}
@@ -92,17 +123,21 @@ def fastelbo(threads: int, *, reuse: bool = True) -> Build:
 def numpy(threads: int) -> Build:
     """Ufuncs with `out=`: see numpy_forms.py."""
 
-    def build(task: Task) -> Call:
-        form, args = numpy_forms.FORMS[task.op.name], task.args
+    def build(task: Task, op: Op) -> Call:
+        form, args, share = numpy_forms.FORMS[op.name], task.args, task.share
         value, grads, temporaries = task.value(), task.grads(), [task.buffer(), task.buffer()]
 
         def call() -> Any:
             row_grad = form(args, value, grads, temporaries)
             return (value, *grads) if row_grad is None else (value, *grads, row_grad)
 
-        return call
+        def call_mean() -> Any:
+            form(args, value, grads, temporaries, share)
+            return (value.sum(dtype=np.float64) * share, *grads)
 
-    return build
+        return call if share is None else call_mean
+
+    return in_parts(build)
 
 
 def numexpr(threads: int) -> Build:
@@ -111,10 +146,11 @@ def numexpr(threads: int) -> Build:
 
     ne.set_num_threads(threads)
 
-    def build(task: Task) -> Call:
-        op, dtype, d = task.op, task.dtype, task.args["mean"].shape[1]
+    def build(task: Task, op: Op) -> Call:
+        dtype, d = task.dtype, task.args["mean"].shape[-1]
         kind = float if dtype == np.float32 else np.double  # numexpr's names for the two
-        inputs = {k: np.asarray(a, dtype) for k, a in (task.args | {"half": 0.5, "one": 1.0}).items()}
+        constants = {"half": 0.5, "one": 1.0, "share": task.share or 1.0}
+        inputs = {k: np.asarray(a, dtype) for k, a in (task.args | constants).items()}
 
         def compiled(text: str) -> Call:
             names = [k for k in inputs if re.search(rf"\b{k}\b", text)]
@@ -122,26 +158,26 @@ def numexpr(threads: int) -> Build:
             return functools.partial(f, *(inputs[k] for k in names), out=task.buffer(), ex_uses_vml=False)
 
         term = compiled(op.term)
-        grads = [compiled(text) for text in op.grads.values()] if task.grad else []
+        texts = op.grads.values() if task.grad else ()
+        grads = [compiled(text if task.share is None else f"share * ({text})") for text in texts]
         finish, scalars = ops.rows(op), [task.args[k] for k in op.row_grads]
 
         def call() -> Any:
             value, row_grads = finish(term().sum(axis=-1), d, *scalars)
+            if task.share is not None:
+                value = value.sum(dtype=np.float64) * task.share
             return (value, *(f() for f in grads), *(np.sum(g) for g in row_grads if task.grad))
 
         return call
 
-    return build
+    return in_parts(build)
 
 
 def numba(threads: int) -> Build:
     """One fused loop, rows in parallel, fastmath, into buffers; its source is filled in from the table."""
     import numba_loops
 
-    def build(task: Task) -> Call:
-        return numba_loops.build(task, threads)
-
-    return build
+    return in_parts(lambda task, op: numba_loops.build(task, op, threads))
 
 
 def _torch(threads: int) -> Any:
@@ -206,7 +242,7 @@ def torch_library(threads: int) -> Build:
         var = t["var"] if "var" in t else t["logvar"].exp()
         var = var.expand(t["mean"].shape[0]) if var.ndim == 0 else var
         return torch.nn.functional.gaussian_nll_loss(
-            t["mean"], t["x"], var, full=True, eps=0, reduction="none"
+            t["mean"], t["x"].expand(t["mean"].shape), var, full=True, eps=0, reduction="none"
         ).sum(-1)
 
     def kl(**t: Any) -> Any:
@@ -215,7 +251,11 @@ def torch_library(threads: int) -> Build:
         normal = functools.partial(torch.distributions.Normal, validate_args=False)
         return torch.distributions.kl_divergence(*(normal(m, (s / 2).exp()) for m, s in pairs)).sum(-1)
 
-    losses = {"gaussian_nll": nll, "gaussian_kl": kl}
+    def neg_elbo(**t: Any) -> Any:
+        by_nll = nll(x=t["x"], mean=t["recon"], logvar=t["logvar"])
+        return by_nll.mean() + kl(mean=t["z_mean"], logvar=t["z_logvar"]).mean()
+
+    losses = {"gaussian_nll": nll, "gaussian_kl": kl, "neg_elbo": neg_elbo}
 
     def build(task: Task) -> Call:
         return _autograd(torch, task, losses[task.op.public])
@@ -230,7 +270,7 @@ def torch_compile(threads: int) -> Build:
     def build(task: Task) -> Call:
         f, leaves, rest = _traceable(task, torch, torch.func.vjp)
         torch._dynamo.reset()  # a loss of its own per shape, not one more guard
-        compiled = torch.compile(f, dynamic=False)
+        compiled = torch.compile(f, dynamic=False, fullgraph=True)
         return lambda: compiled(leaves, rest)
 
     return build
@@ -240,6 +280,7 @@ def jax(threads: int) -> Build:
     """`jax.jit` of the value, or of the value and its vector-Jacobian product."""
     library: Any = importlib.import_module("jax")
     library.config.update("jax_enable_x64", True)
+    library.devices()  # makes its threads, on the cores that it is to have
 
     def build(task: Task) -> Call:
         f, leaves, rest = _traceable(task, library.numpy, library.vjp)
@@ -259,15 +300,21 @@ def bandwidth(threads: int) -> Build:
 
     pool = ThreadPoolExecutor(threads)
 
-    def slices(task: Task) -> list[tuple[list[Array], list[Array]]]:
-        inputs = [a.reshape(-1) for a in task.arrays.values()]
-        outputs = [g.reshape(-1) for g in task.grads()]
-        size = inputs[0].size
-        cuts = [slice(size * i // threads, size * (i + 1) // threads) for i in range(threads)]
-        return [([a[cut] for a in inputs], [g[cut] for g in outputs]) for cut in cuts]
+    def cut(arrays: list[Array]) -> list[list[Array]]:
+        """The slice of each array for each thread."""
+        flat = [a.reshape(-1) for a in arrays]
+        return [
+            [a[a.size * i // threads : a.size * (i + 1) // threads] for a in flat] for i in range(threads)
+        ]
 
-    def work(part: tuple[list[Array], list[Array]]) -> None:
-        inputs, outputs = part
+    def slices(task: Task) -> list[list[tuple[list[Array], list[Array]]]]:
+        """For each thread, the inputs and outputs of each size of array."""
+        inputs, outputs = list(task.arrays.values()), task.grads()
+        sizes = dict.fromkeys(a.size for a in inputs)
+        groups = [([a for a in inputs if a.size == n], [g for g in outputs if g.size == n]) for n in sizes]
+        return [[(cut(ins)[i], cut(outs)[i]) for ins, outs in groups] for i in range(threads)]
+
+    def stream(inputs: list[Array], outputs: list[Array]) -> None:
         if not outputs:
             for first, second in zip(inputs[::2], inputs[1::2] + inputs[-1:], strict=False):
                 np.dot(first, second)
@@ -279,6 +326,10 @@ def bandwidth(threads: int) -> Build:
                 np.add(next(queue), next(queue), out=out)
             else:
                 np.negative(next(queue), out=out)
+
+    def work(part: list[tuple[list[Array], list[Array]]]) -> None:
+        for inputs, outputs in part:
+            stream(inputs, outputs)
 
     def build(task: Task) -> Call:
         parts = slices(task)
@@ -311,7 +362,8 @@ CONTENDERS = (
     Contender("torch_library", "torch loss", "torch", torch_library),
     Contender("torch_compile", "torch.compile", "torch", torch_compile, compiled=True),
     Contender("jax", "jax.jit", "jax", jax, compiled=True, env={"JAX_PLATFORMS": "cpu"}),
-    Contender("bandwidth", "memory", "numpy", bandwidth),
+    # its threads are those of `bandwidth`: OpenBLAS would cut each slice once more
+    Contender("bandwidth", "memory", "numpy", bandwidth, env={"OPENBLAS_NUM_THREADS": "1"}),
 )
 CONTENDER = {c.name: c for c in CONTENDERS}
 PEERS = tuple(c for c in CONTENDERS if c.package != "fastelbo" and c.name != "bandwidth")

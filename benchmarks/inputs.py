@@ -8,26 +8,44 @@ from typing import Any, cast
 
 import numpy as np
 
+from ops import Elbo, Loss
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SHAPES = ((1, 2), (128, 32), (128, 784), (1024, 3072), (8192, 3072), (1, 10_000_000), (1_000_000, 8))
+LARGEST = (
+    8192 * 3072
+)  # elements of an array of decoder samples; beyond, the contenders do not fit side by side
 PATCH = 16  # a photograph's row is one patch of 16×16 pixels × 3 colours = 768 values
 
 
 @dataclass(frozen=True)
 class Case:
-    """Named input arrays: `nll` holds what the NLL takes, `kl` what the KL takes, `var` the shared σ²."""
+    """Named input arrays: `nll` holds what the NLL takes, `kl` what the KL takes, `latents` the ELBO's KL."""
 
     name: str
     dtype: str
     nll: dict[str, Array]
     kl: dict[str, Array]
-    var: float
+    latents: dict[str, Array]
+    var: float  # the shared σ²
 
-    def args(self, op_args: tuple[str, ...], *, shared: bool) -> dict[str, Any]:
+    def args(self, loss: Loss) -> dict[str, Any]:
         """The arguments of one loss; a shared variance is a scalar."""
-        source = self.nll if "x" in op_args else self.kl
-        return {k: self.var if k == "var" and shared else source[k] for k in op_args}
+        if isinstance(loss, Elbo):
+            z = {f"z_{k}": a for k, a in self.latents.items()}
+            return {"x": self.nll["x"], **self._samples(loss.samples), **z}
+        source = self.nll if "x" in loss.args else self.kl
+        return {k: self.var if k in loss.row_grads else source[k] for k in loss.args}
+
+    def _samples(self, samples: int) -> dict[str, Array]:
+        """Means and log-variances of a decoder that hears its latents: a little different in each sample."""
+        found = {"recon": self.nll["mean"], "logvar": self.nll["logvar"]}
+        if samples == 1:
+            return found
+        draw, dtype = np.random.default_rng(samples).standard_normal, np.dtype(self.dtype)
+        size = np.float32(0.1 * self.var**0.5)
+        return {k: a + size * draw((samples, *a.shape), dtype=cast("Any", dtype)) for k, a in found.items()}
 
 
 def digits() -> Array:
@@ -93,6 +111,12 @@ def shape_of(case: str) -> tuple[int, int] | None:
     return int(n), int(d)
 
 
+def too_large(loss: Loss, case: str) -> bool:
+    """Whether the decoder samples of a synthetic case would not fit."""
+    n, d = shape_of(case) or (1, 1)
+    return isinstance(loss, Elbo) and loss.samples > 1 and loss.samples * n * d > LARGEST
+
+
 def load(case: str, dtype: str) -> Case:
     """The arrays of a case, C-contiguous, of one dtype."""
     shape = shape_of(case)
@@ -106,9 +130,12 @@ def load(case: str, dtype: str) -> Case:
         return {k: np.ascontiguousarray(a, dtype) for k, a in arrays.items()}
 
     nll, kl = convert(nll), convert(kl)
+    # real data come with their latents; elsewhere a quarter of the columns, 32 at most
+    width = kl["mean"].shape[1] if shape is None else max(2, min(32, shape[1] // 4))
+    posteriors = convert({k: kl[k][:, :width] for k in ("mean", "logvar")})
     # not the optimum σ² = MSE, where the gradient vanishes and a comparison would say nothing
     var = 2 * float(np.mean((nll["x"][:4096] - nll["mean"][:4096]) ** 2, dtype=np.float64))
-    return Case(case, dtype, nll, kl, float(np.dtype(dtype).type(var)))
+    return Case(case, dtype, nll, kl, posteriors, float(np.dtype(dtype).type(var)))
 
 
 def save(args: dict[str, Any], folder: Path) -> dict[str, Any]:

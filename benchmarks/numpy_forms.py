@@ -1,11 +1,13 @@
 """The best form that we know of each loss in NumPy: no temporaries, `vecdot` where it fits.
 
 Each function overwrites `value` and, where gradients are asked for, `g` (one buffer per gradient); `t` has
-temporaries. The buffers are the same at every call. If you know a faster form, put it here.
+temporaries. The buffers are the same at every call. `share` scales the gradients, for a mean over rows: it
+goes into a factor that is there anyway. If you know a faster form, put it here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from ops import C
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Form = Callable[[dict[str, Any], Array, list[Array], list[Array]], Any]
+Form = Callable[..., Any]
 
 
 def _affine(value: Array, scale: float, shift: float) -> None:
@@ -52,23 +54,29 @@ def nll_var(a: dict[str, Any], value: Array, g: list[Array], t: list[Array]) -> 
         np.multiply(g[1], r.dtype.type(0.5), out=g[1])
 
 
-def nll_logvar(a: dict[str, Any], value: Array, g: list[Array], t: list[Array]) -> Any:
-    """∂logvar = ½(1 − r·(r/v))."""
+def nll_logvar(a: dict[str, Any], value: Array, g: list[Array], t: list[Array], share: float = 1.0) -> Any:
+    """∂logvar = ½(1 − r·(r/v)); v divided by `share`, all but the log comes out scaled."""
     r, w = t[0], g[1] if g else t[1]
     np.subtract(a["mean"], a["x"], out=r)
-    np.negative(a["logvar"], out=w)
+    if share == 1.0 or not g:
+        share = 1.0
+        np.negative(a["logvar"], out=w)
+    else:
+        np.subtract(w.dtype.type(math.log(share)), a["logvar"], out=w)
     np.exp(w, out=w)
     z = np.multiply(r, w, out=g[0] if g else w)
     np.vecdot(r, z, out=value)
+    if share != 1.0:
+        np.multiply(value, value.dtype.type(1.0 / share), out=value)
     np.add(value, np.sum(a["logvar"], axis=-1), out=value)
     _affine(value, 0.5, r.shape[-1] * C)
     if g:
         np.multiply(r, z, out=g[1])
         np.multiply(g[1], r.dtype.type(-0.5), out=g[1])
-        np.add(g[1], r.dtype.type(0.5), out=g[1])
+        np.add(g[1], r.dtype.type(0.5 * share), out=g[1])
 
 
-def kl(a: dict[str, Any], value: Array, g: list[Array], t: list[Array]) -> Any:
+def kl(a: dict[str, Any], value: Array, g: list[Array], t: list[Array], share: float = 1.0) -> Any:
     """Σ eˢ − s in one buffer, Σ μ² by vecdot; ∂mean is a copy."""
     e, s = g[1] if g else t[0], a["logvar"]
     np.exp(s, out=e)
@@ -77,9 +85,12 @@ def kl(a: dict[str, Any], value: Array, g: list[Array], t: list[Array]) -> Any:
     np.add(value, np.vecdot(a["mean"], a["mean"]), out=value)
     _affine(value, 0.5, -0.5 * s.shape[-1])
     if g:
-        np.copyto(g[0], a["mean"])
+        if share == 1.0:
+            np.copyto(g[0], a["mean"])
+        else:
+            np.multiply(a["mean"], e.dtype.type(share), out=g[0])
         np.subtract(e, e.dtype.type(1), out=e)
-        np.multiply(e, e.dtype.type(0.5), out=e)
+        np.multiply(e, e.dtype.type(0.5 * share), out=e)
 
 
 def kl_pair(a: dict[str, Any], value: Array, g: list[Array], t: list[Array]) -> Any:

@@ -36,9 +36,38 @@ class Op:
         """Arguments that get a gradient, those of full shape first."""
         return (*self.grads, *self.row_grads)
 
-    def arrays(self, *, grad: bool) -> tuple[int, int]:
-        """How many full-size arrays one call must read and write at least."""
-        return len(self.args) - len(self.row_grads), len(self.grads) if grad else 0
+
+@dataclass(frozen=True, eq=False)
+class Elbo:
+    """The negative ELBO: NLL of S decoder samples and KL of the latents, both of the table, as one mean."""
+
+    samples: int
+    public: str = "neg_elbo"
+    args: tuple[str, ...] = ("x", "recon", "logvar", "z_mean", "z_logvar")
+    wrt: tuple[str, ...] = ("recon", "logvar", "z_mean", "z_logvar")  # in the order of the parts' own
+
+    @property
+    def name(self) -> str:
+        """The key of the table."""
+        return f"elbo_{self.samples}"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"−ELBO, S = {self.samples}"
+
+    @staticmethod
+    def arguments(args: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those of the NLL and of the KL, under the names they have there."""
+        nll = {"x": args["x"], "mean": args["recon"], "logvar": args["logvar"]}
+        return nll, {"mean": args["z_mean"], "logvar": args["z_logvar"]}
+
+    def parts(self, args: dict[str, Any]) -> list[tuple[Op, dict[str, Any]]]:
+        """The two losses with their arguments."""
+        return list(zip((OP["nll_logvar"], OP["kl"]), self.arguments(args), strict=True))
+
+
+Loss = Op | Elbo
 
 
 _Q = "exp(logvar - prior_logvar)"  # KL(q ‖ p): the ratio of the variances,
@@ -87,6 +116,7 @@ OPS = (
     ),
 )  # fmt: skip
 OP = {op.name: op for op in OPS}
+LOSSES: dict[str, Loss] = OP | {f"elbo_{s}": Elbo(s) for s in (1, 8)}
 
 
 def function(names: Iterable[str], text: str, library: Any) -> Callable[..., Any]:
@@ -99,8 +129,16 @@ def function(names: Iterable[str], text: str, library: Any) -> Callable[..., Any
     return cast("Callable[..., Any]", scope["f"])
 
 
-def value(op: Op, library: Any) -> Callable[..., Any]:
-    """The loss of each row, as a function of the arguments by name, on arrays of `library`."""
+def value(op: Loss, library: Any) -> Callable[..., Any]:
+    """The loss of each row, as a function of the arguments by name, on `library`; of an ELBO, the mean."""
+    if isinstance(op, Elbo):
+        nll, kl = (value(OP[name], library) for name in ("nll_logvar", "kl"))
+
+        def mean(**args: Any) -> Any:
+            first, second = op.arguments(args)
+            return nll(**first).mean() + kl(**second).mean()
+
+        return mean
     term = function(op.args, op.term, library)
     row = function(("total", "d", *op.row_grads), op.row, library)
 
@@ -134,8 +172,23 @@ def sample(full: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return flat[:: max(1, flat.size // SAMPLE)]
 
 
-def reference(op: Op, args: dict[str, Any]) -> Reference:
-    """The answer in float64, by blocks of rows: no temporary of the inputs' size."""
+def share(args: dict[str, Any]) -> float:
+    """The weight that one row has in a mean over all rows (and samples)."""
+    return 1.0 / float(np.prod(args["mean"].shape[:-1]))
+
+
+def reference(op: Loss, args: dict[str, Any]) -> Reference:
+    """The answer in float64, by blocks of rows."""
+    if isinstance(op, Elbo):
+        parts = [(share(own), reference(part, own)) for part, own in op.parts(args)]
+        return Reference(
+            value=np.asarray(sum(r.value.mean() for _, r in parts)),
+            magnitude=np.asarray(sum(r.magnitude.mean() for _, r in parts)),
+            grads=tuple(weight * g for weight, r in parts for g in r.grads),
+        )
+    if args["mean"].ndim > 2:  # samples become rows
+        shape = args["mean"].shape
+        args = {k: np.broadcast_to(a, shape).reshape(-1, shape[-1]) for k, a in args.items()}
     n, d = args["mean"].shape
     step = max(1, 2**20 // d)
     total, size = np.empty(n), np.empty(n)

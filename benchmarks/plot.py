@@ -1,131 +1,211 @@
-"""The race as one picture: how many times longer than fastelbo each peer takes, cell by cell."""
+"""The race as two pictures: who is ahead in every cell, and how far the machine's own limits are."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
+import inputs
 import ops
+import report
 from contenders import PEERS
 from race import TIE, Result
-from report import case_label, times
 
-# Okabe and Ito's palette, told apart by colour-blind readers too; a marker each besides.
-COLOURS = ("#000000", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7", "#D55E00")
-STYLES = {p.name: (c, m) for p, c, m in zip(PEERS, COLOURS, "osD^v<P", strict=True)}
-LOST = "#d00000"
-FAR = 55.0  # whatever is slower by more than this is drawn at the right edge
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+COLOURS = colormaps["RdBu"]  # red to blue by way of white: told apart by colour-blind readers too
+FULL = 3.0  # binary orders of magnitude from white to the full colour
+SHORT = {"numpy": "NumPy", "numexpr": "ne", "numba": "Numba", "torch": "torch", "torch_library": "loss"}
+SHORT |= {"torch_compile": "compile", "jax": "jax.jit"}
+INK, LOST, GREY, BLUE = "#222222", "#b00020", "#8a8a8a", "#0072B2"
+Row = tuple[str, bool]  # loss, with gradients
 
 
-def draw(results: list[Result], run: dict[str, Any], file: str) -> None:
-    """Write the picture: a row of panels per dtype and thread count, a panel per loss, a line per cell."""
+def heat_map(results: list[Result], run: dict[str, Any], file: str) -> bool:
+    """Ratio to the best peer: a panel per dtype and thread count, a row per loss, a column per input.
+
+    False where there is nothing to draw.
+    """
     results = [r for r in results if r.best()]
     if not results:
-        return
-    rows = list(dict.fromkeys((r.cell.dtype, r.cell.threads) for r in results))
-    columns = [op.name for op in ops.OPS if any(r.cell.op == op.name for r in results)]
-    panels = {(row, op): _lines(results, row, op) for row in rows for op in columns}
-    height = max(map(len, panels.values()))
-    size = (1.5 + 3.5 * len(columns), 1.7 + len(rows) * (0.7 + 0.22 * height))
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True)
-    for i, row in enumerate(rows):
-        for j, op in enumerate(columns):
-            _draw_panel(grid[i, j], panels[row, op], height)
-            title = f"{ops.OP[op].label}   {row[0]}, {row[1]} thread{'s' * (row[1] > 1)}"
-            grid[i, j].set_title(title, fontsize=9.5, loc="left")
-    _scale(grid, results)
-    _legend(figure, grid[0, 0], results, run)
-    figure.savefig(Path(file), dpi=140)
-
-
-def _lines(results: list[Result], row: tuple[str, int], op: str) -> list[str | Result]:
-    """What a panel lists from top to bottom: two headings, with their cells below."""
-    own = [r for r in results if (r.cell.dtype, r.cell.threads) == row and r.cell.op == op]
-    lines: list[str | Result] = []
-    for heading, grad in (("value", False), ("value + gradients", True)):
-        cells = [r for r in own if r.cell.grad == grad]
-        lines += [heading, *cells] if cells else []
-    return lines
-
-
-def _draw_panel(axes: Axes, lines: list[str | Result], height: int) -> None:
-    """The lines of one panel, each with its best peer's ratio at the right edge."""
-    for y, line in enumerate(lines):
-        if isinstance(line, Result):
-            _draw_line(axes, y, line)
-    axes.set_yticks(
-        range(len(lines)), [a if isinstance(a, str) else case_label(a) for a in lines], fontsize=8
+        return False
+    rows = _rows(results)
+    columns = [c for c in inputs.CASES if any(r.cell.case == c for r in results)]
+    dtypes = sorted({r.cell.dtype for r in results})
+    threads = sorted({r.cell.threads for r in results})
+    width = max(7.5, 2.1 + 0.56 * len(columns) * len(dtypes))
+    height = 1.5 + len(threads) * (0.75 + 0.33 * len(rows))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(len(threads), len(dtypes), squeeze=False, sharex=True, sharey=True)
+    for i, n in enumerate(threads):
+        for j, dtype in enumerate(dtypes):
+            own = [r for r in results if (r.cell.dtype, r.cell.threads) == (dtype, n)]
+            _panel(grid[i, j], own, rows, columns)
+            grid[i, j].set_title(f"{dtype}, {_threads(n)}", fontsize=10, loc="left", fontweight="bold")
+    present = list(dict.fromkeys(b[0].name for r in results if (b := r.best())))
+    short = ", ".join(
+        f"{SHORT[p.name]} = {p.label}" for p in PEERS if p.name in present and SHORT[p.name] != p.label
     )
-    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
-        label.set_fontweight("bold" if isinstance(line, str) else "normal")
-    axes.set_ylim(height - 0.4, -0.6)
-    axes.axvline(1, color="#222222", lw=1.5, zorder=2)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#e6e6e6", lw=0.6, zorder=0)
-
-
-def _draw_line(axes: Axes, y: int, result: Result) -> None:
-    """One cell: its peers on a line from 1×. A lost cell is red."""
-    found = {p.name: min(r[0], FAR) for p in PEERS if (r := result.ratio(p.name))}
-    least = min(found.values())
-    lost = least < TIE
-    if lost:
-        axes.axhspan(y - 0.45, y + 0.45, color=LOST, alpha=0.15, lw=0)
-    axes.plot([min(1, least), max(found.values())], [y, y], color="#bbbbbb", lw=1, zorder=1)
-    for name, ratio in found.items():
-        colour, marker = STYLES[name]
-        edge, width = (LOST, 1.8) if ratio < TIE else ("white", 0.4)
-        axes.scatter(ratio, y, s=34, c=colour, marker=marker, edgecolors=edge, linewidths=width, zorder=3)
-    axes.text(
-        1.01,
-        y,
-        times(least),
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-        color=LOST if lost else "#222222",
-        fontweight="bold" if lost else "normal",
-    )
-
-
-def _scale(grid: Any, results: list[Result]) -> None:
-    """One logarithmic scale for all panels, the side where peers are faster tinted."""
-    ratios = [min(ratio[0], FAR) for r in results for p in PEERS if (ratio := r.ratio(p.name))]
-    low, high = min([0.45, *(0.7 * r for r in ratios)]), max([10, *(1.2 * r for r in ratios)])
-    first = grid[0, 0]
-    first.set_xscale("log")
-    first.set_xlim(low, high)
-    first.xaxis.set_major_locator(FixedLocator([t for t in TICKS if low <= t <= high]))
-    first.xaxis.set_minor_locator(NullLocator())
-    first.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
-    for axes in grid.flat:
-        axes.axvspan(low, 1, color=LOST, alpha=0.05, lw=0, zorder=0)
-        axes.tick_params(axis="x", labelsize=7.5)
-    for axes in grid[-1]:
-        axes.set_xlabel("← peer faster  |  fastelbo faster →", fontsize=8)
-
-
-def _legend(figure: Figure, axes: Axes, results: list[Result], run: dict[str, Any]) -> None:
-    """Who is who, and where it ran."""
-    present = [p for p in PEERS if any(p.name in r.samples for r in results)]
-    for p in present:
-        colour, marker = STYLES[p.name]
-        version = run["versions"].get(p.package, "")
-        axes.scatter([], [], s=45, c=colour, marker=marker, label=f"{p.label} {version}")
-    figure.legend(
-        loc="outside lower center", ncols=min(len(present), 2 + 2 * figure.get_figwidth() // 5), frameon=False
-    )
-    beyond = any(ratio[0] > FAR for r in results for p in present if (ratio := r.ratio(p.name)))
-    edge = f";  beyond {FAR:g}×: at the edge" if beyond else ""
     figure.suptitle(
-        "Time of each peer / time of fastelbo;  right: the best peer's ratio, red where it is lost\n"
-        f"{run['machine']['cpu']}, {run['isa']}{edge}",
+        f"Time of the fastest peer of each cell / time of fastelbo\n{_where(run)}",
         fontsize=10.5,
     )
+    figure.supxlabel(
+        f"blue: fastelbo is faster;  red and framed: the peer named is faster (below {TIE})"
+        + (f";  {short}" if short else ""),
+        fontsize=8.5,
+    )
+    figure.savefig(file, dpi=140)
+    return True
+
+
+def roofline(results: list[Result], run: dict[str, Any], file: str) -> bool:
+    """Left, bytes per second where memory is the limit; right, time per element where it is not.
+
+    False where there is nothing to draw.
+    """
+    far = [r for r in results if report.memory_share(r) is not None]
+    near = [r for r in results if report.in_cache(r) and r.best()]
+    if not far and not near:
+        return False
+    height = 1.9 + 0.3 * max(len(_rows(far)), len(_rows(near)), 4)
+    figure = Figure(figsize=(12, height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _bandwidth(left, far)
+    _arithmetic(right, near)
+    figure.suptitle(f"fastelbo and the machine's limits\n{_where(run)}", fontsize=10.5)
+    figure.savefig(file, dpi=140)
+    return True
+
+
+def _where(run: dict[str, Any]) -> str:
+    isa, version = run["isa"].get("fastelbo", "?"), run["versions"].get("fastelbo", "")
+    limit = ", every contender limited to AVX2" if run["limit"] else ""
+    return f"{run['machine']['cpu']}, fastelbo {version} with {isa}{limit}"
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"
+
+
+def _rows(results: list[Result]) -> list[Row]:
+    """The losses there are, values before gradients."""
+    found = {(r.cell.op, r.cell.grad) for r in results}
+    return [(op, grad) for op in ops.LOSSES for grad in (False, True) if (op, grad) in found]
+
+
+def _row_label(row: Row) -> str:
+    return ops.LOSSES[row[0]].label + ("  + grad" if row[1] else "")
+
+
+def _case_label(case: str) -> str:
+    shape = inputs.shape_of(case)
+    return report.shape_label(shape).replace("×", "\n×") if shape else case
+
+
+def _panel(axes: Axes, results: list[Result], rows: list[Row], columns: list[str]) -> None:
+    """One cell of the table is one coloured square with its number, and the peer's name below."""
+    norm = Normalize(-FULL, FULL)
+    for r in results:
+        best = r.best()
+        assert best is not None
+        peer, ratio = best
+        x, y = columns.index(r.cell.case), rows.index((r.cell.op, r.cell.grad))
+        shade = float(norm(max(-FULL, min(FULL, math.log2(ratio)))))
+        lost = ratio < TIE
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=COLOURS(shade), edgecolor="white", lw=0.8)
+        )
+        if lost:
+            box = (x - 0.46, y - 0.46)
+            axes.add_patch(Rectangle(box, 0.92, 0.92, fill=False, edgecolor=LOST, lw=2, zorder=3))
+        ink = "white" if abs(shade - 0.5) > 0.32 else INK
+        weight = "bold" if lost else "normal"
+        number = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+        axes.text(x, y - 0.12, number, ha="center", va="center", fontsize=9, color=ink, fontweight=weight)
+        axes.text(x, y + 0.27, SHORT[peer.name], ha="center", va="center", fontsize=6.5, color=ink)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xticks(range(len(columns)), [_case_label(c) for c in columns], fontsize=7.5)
+    axes.set_yticks(range(len(rows)), [_row_label(r) for r in rows], fontsize=8.5)
+    axes.set_facecolor("#ececec")  # where nobody was measured
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for y in range(1, len(rows)):
+        if rows[y][0] != rows[y - 1][0]:
+            axes.axhline(y - 0.5, color=INK, lw=0.6)
+
+
+def _bandwidth(axes: Axes, results: list[Result]) -> None:
+    """A mark per cell out of cache: its share of the bandwidth measured in the same rounds."""
+    rows = _rows(results)
+    styles = {("float32", 1): ("o", BLUE), ("float64", 1): ("o", "white")}
+    seen = set()
+    for r in results:
+        share = report.memory_share(r)
+        assert share is not None
+        key = (r.cell.dtype, r.cell.threads)
+        marker, face = styles.get(key, ("^", BLUE if r.cell.dtype == "float32" else "white"))
+        axes.scatter(
+            min(share, 125), rows.index((r.cell.op, r.cell.grad)), s=28, marker=marker, facecolors=face,
+            edgecolors=BLUE, linewidths=1, zorder=3, clip_on=False,
+            label=None if key in seen else f"{key[0]}, {_threads(key[1])}",
+        )  # fmt: skip
+        seen.add(key)
+    axes.axvspan(report.SHARE, 100, color="#e3eef6", lw=0, zorder=0)
+    axes.axvline(100, color=INK, lw=1.2, zorder=1)
+    axes.set_xlim(0, 125)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0f} %"))
+    axes.set_title(
+        "Out of cache: bytes per second, share of what a plain loop\n"
+        "with the same streams reached in the same rounds", fontsize=9.5, loc="left",
+    )  # fmt: skip
+    speeds = report.speeds(results)
+    axes.set_xlabel("\n".join("; ".join(speeds[i : i + 2]) for i in range(0, len(speeds), 2)), fontsize=8)
+    _finish(axes, rows)
+    if results:
+        axes.legend(fontsize=7.5, loc="lower left", framealpha=0.9)
+
+
+def _arithmetic(axes: Axes, results: list[Result]) -> None:
+    """Time per element in cache, with the limit and the aim where there are any."""
+    rows = _rows(results)
+    for r in results:
+        y, best = rows.index((r.cell.op, r.cell.grad)), r.best()
+        assert best is not None
+        own = report.ns_per_element(r)
+        limit, aim = report.LIMITS.get((r.cell.op, r.cell.grad), (None, None))
+        missed = limit is not None and own > limit
+        axes.plot([own, own * best[1]], [y, y], color="#cccccc", lw=1.2, zorder=1)
+        axes.scatter(own * best[1], y, s=26, color=GREY, zorder=2, marker="s")
+        axes.scatter(own, y, s=36, color=LOST if missed else BLUE, zorder=3)
+        axes.annotate(
+            f"{own:.2g}", (own, y), (0, 5), textcoords="offset points", fontsize=7.5, ha="center",
+            color=LOST if missed else INK, fontweight="bold" if missed else "normal",
+        )  # fmt: skip
+        for at, style in ((limit, "-"), (aim, ":")):
+            if at is not None:
+                axes.plot([at, at], [y - 0.4, y + 0.4], color=INK, lw=1.8, ls=style, zorder=4)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set_title(
+        "In cache, 128×784 float32, 1 thread: ns per element\n"
+        "● fastelbo  (red: beyond the limit)   ■ fastest peer   | limit   ⁞ aim", fontsize=9.5, loc="left",
+    )  # fmt: skip
+    _finish(axes, rows)
+
+
+def _finish(axes: Axes, rows: list[Row]) -> None:
+    axes.set_yticks(range(len(rows)), [_row_label(r) for r in rows], fontsize=8.5)
+    axes.set_ylim(len(rows) - 0.4, -0.7)
+    axes.grid(axis="x", color="#e6e6e6", lw=0.6, zorder=0)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)

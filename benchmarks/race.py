@@ -7,13 +7,14 @@ a slow spell of the machine hits both.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import Pipe
@@ -23,11 +24,15 @@ from typing import Any
 import numpy as np
 
 import inputs
+import isa as isas
 import machine
 import ops
 from contenders import CONTENDERS, PEERS, Contender
 
-FEW = 3  # rounds for a contender whose one sample takes half the time of a cell
+UNITS = ("fastelbo", "numpy", "bandwidth")  # what is measured, and what in: in every round
+BEATEN = (
+    3.0  # a contender this many times slower than the fastest peer sits out the later rounds of a long cell
+)
 PATIENCE = 600.0  # seconds that one request may take, compilation included
 TIE = 0.95  # a ratio from here on is no loss; up to 1/TIE it is a tie
 # Of the size of the terms: more than this is a wrong formula, not a rounding error.
@@ -49,6 +54,11 @@ class Cell:
     threads: int
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What decides on the arguments."""
+        return self.op, self.case, self.dtype
+
+    @property
     def key(self) -> str:
         """The same in every run: what --only searches, and what runs are compared by."""
         mode = "grad" if self.grad else "value"
@@ -62,20 +72,27 @@ class Pace:
     rounds: tuple[int, int]  # at least, at most
     seconds: float  # per cell, between those
     sample: float  # seconds that one sample lasts at least
+    few: int = 3  # rounds for a contender that is too slow for more
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
     """What came out of one cell: seconds per call, one entry per round."""
 
     cell: Cell
     shape: tuple[int, int]
-    bytes_moved: int
+    bytes_moved: int = 0  # what one call must read and write at least
+    elements: int = 0  # of its largest argument
     loops: dict[str, int] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
     error: dict[str, float] = field(default_factory=dict)  # worst, in eps of the size of the terms
     absent: dict[str, str] = field(default_factory=dict)  # contender: why it has no time here
     skipped: str = ""  # why nobody has
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> Result:
+        """As --json has it."""
+        return cls(**saved | {"cell": Cell(**saved["cell"]), "shape": tuple(saved["shape"])})
 
     def ratio(self, peer: str) -> tuple[float, float, float] | None:
         """Median, lower and upper quartile over the rounds of peer's time / fastelbo's time."""
@@ -95,15 +112,16 @@ class Result:
 class Process:
     """The parent's end of one contender."""
 
-    def __init__(self, contender: Contender, threads: int) -> None:
+    def __init__(self, contender: Contender, threads: int, isa: str | None) -> None:
         self.contender, self.dead = contender, ""
         self.pipe, theirs = Pipe()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (read when the process has died)
         script = str(Path(__file__).with_name("worker.py"))
         command = [sys.executable, script, contender.name, str(threads), str(theirs.fileno())]
+        command += [isa] if isa else []
         self.process = subprocess.Popen(
             command,
-            env=environment(contender, threads),
+            env=environment(contender, threads, isa),
             pass_fds=[theirs.fileno()],
             stdout=self.log,
             stderr=self.log,
@@ -155,11 +173,12 @@ class Process:
         self.log.close()
 
 
-def environment(contender: Contender, threads: int) -> dict[str, str]:
-    """Every runtime reads its thread count when it is loaded. FASTELBO_ISA stays as the user has it."""
+def environment(contender: Contender, threads: int, isa: str | None) -> dict[str, str]:
+    """Every runtime reads its thread count when it is loaded. Without `isa`, FASTELBO_ISA stays as it is."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     limits = dict.fromkeys(names, str(threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-    return os.environ | limits | {k: v.format(n=threads) for k, v in contender.env.items()}
+    own = {k: v.format(n=threads) for k, v in contender.env.items()}
+    return os.environ | limits | own | isas.environment(isa)
 
 
 def installed() -> tuple[list[Contender], list[Contender]]:
@@ -169,9 +188,11 @@ def installed() -> tuple[list[Contender], list[Contender]]:
 
 
 @contextmanager
-def started(contenders: list[Contender], threads: int) -> Iterator[tuple[list[Process], dict[str, Any]]]:
+def started(
+    contenders: list[Contender], threads: int, isa: str | None = None
+) -> Iterator[tuple[list[Process], dict[str, Any]]]:
     """Processes with their libraries loaded, and what each says about itself."""
-    processes = [Process(c, threads) for c in contenders]
+    processes = [Process(c, threads, isa) for c in contenders]
     try:
         for p in processes:
             p.send("hello")
@@ -223,7 +244,7 @@ def prepare(
 
 def measure(starters: list[Process], result: Result, pace: Pace) -> None:
     """Rounds until the time for a cell is spent. Who fails is out, with the reason; the others go on."""
-    running, spent = list(starters), {}
+    running, times = list(starters), dict.fromkeys(starters, 0.0)
 
     def ask(p: Process, method: str, argument: float) -> Any:
         try:
@@ -233,21 +254,36 @@ def measure(starters: list[Process], result: Result, pace: Pace) -> None:
             result.samples.pop(p.contender.name, None)
             result.absent[p.contender.name] = str(failure)
 
-    for p in starters:
+    for p in starters:  # the first round
+        settle(result.cell)
         if (found := ask(p, "calibrate", pace.sample)) is not None:
-            result.loops[p.contender.name], spent[p] = found
-            result.samples[p.contender.name] = []
-    slow = {p for p, s in spent.items() if s > pace.seconds / 2 and p.contender.name != "fastelbo"}
+            result.loops[p.contender.name], times[p] = found
+            result.samples[p.contender.name] = [times[p]]
+    slow = too_slow(running, times, pace)
     least, most = pace.rounds
-    usual = sum(s for p, s in spent.items() if p not in slow) or pace.seconds
-    for i in range(max(least, min(most, int(pace.seconds / usual)))):
-        runners = [p for p in running if i < FEW or p not in slow]
+    usual = sum(result.loops[p.contender.name] * times[p] for p in running if p not in slow)
+    for i in range(1, max(least, min(most, int(pace.seconds / (usual or pace.seconds))))):
+        runners = [p for p in running if i < pace.few or p not in slow]
         turn = i % max(1, len(runners))
         for p in runners[turn:] + runners[:turn]:
-            if result.cell.threads > 1:
-                time.sleep(0.005)  # until the threads of the one before have stopped spinning
+            settle(result.cell)
             if (seconds := ask(p, "sample", result.loops[p.contender.name])) is not None:
                 result.samples[p.contender.name].append(seconds)
+
+
+def settle(cell: Cell) -> None:
+    """Wait until the threads of the one before have stopped spinning."""
+    if cell.threads > 1:
+        time.sleep(0.005)
+
+
+def too_slow(running: list[Process], times: dict[Process, float], pace: Pace) -> set[Process]:
+    """Who sits out the later rounds: whose one call fills them, and who is long and beaten beyond doubt."""
+    fastest = min((times[p] for p in running if p.contender in PEERS), default=0.0)
+    doubtless = max(BEATEN * fastest, pace.seconds / 20)
+    return {
+        p for p in running if p.contender.name not in UNITS and times[p] > min(pace.seconds / 2, doubtless)
+    }
 
 
 def out_of_cache(result: Result) -> bool:
@@ -257,26 +293,28 @@ def out_of_cache(result: Result) -> bool:
 
 def run_cell(
     cell: Cell,
-    case: inputs.Case,
+    args: dict[str, Any],
     expected: ops.Reference,
     saved: dict[str, Any],
     processes: list[Process],
     pace: Pace,
+    keep: bool,
 ) -> Result:
-    """One cell from loading to releasing."""
-    op = ops.OP[cell.op]
-    shape = case.nll["x"].shape if "x" in op.args else case.kl["mean"].shape
-    size = shape[0] * shape[1] * np.dtype(cell.dtype).itemsize
-    moved = sum(op.arrays(grad=cell.grad))
-    result = Result(cell, (shape[0], shape[1]), moved * size)
+    """One cell from loading to releasing; `keep` the inputs for the next one."""
+    arrays = {k: a for k, a in args.items() if np.ndim(a)}
+    written = [arrays[k].nbytes for k in ops.LOSSES[cell.op].wrt if k in arrays and cell.grad]
+    moved = sum(a.nbytes for a in arrays.values()) + sum(written)
+    first, largest = next(iter(arrays.values())), max(a.size for a in arrays.values())
+    result = Result(cell, (first.shape[0], first.shape[1]), moved, largest)
     runners = [p for p in processes if p.contender.name != "bandwidth" or out_of_cache(result)]
-    need, free = size * (moved * len(runners) + 6), machine.free_bytes()  # buffers of all, temporaries of one
+    # the arrays of all, and temporaries: one array of NumPy's, some of an eager library's
+    need, free = moved * len(runners) + 6 * largest * first.itemsize, machine.free_bytes()
     if free is not None and need > free:
         result.skipped = f"the contenders together need {need / 2**30:.0f} GiB"
         return result
     measure(prepare(runners, result, saved, expected), result, pace)
     for p in runners:
-        p.send("release")
+        p.send("release", keep)
     for p in runners:
         with suppress(FailedError):  # it is dead, and the next cell will say so
             p.answer()
@@ -287,15 +325,24 @@ def run(
     cells: list[Cell], processes: list[Process], pace: Pace, step: Callable[[Cell], None]
 ) -> Iterator[Result]:
     """All cells of one thread count, neighbours sharing inputs; `step` hears of each before it starts."""
-    with tempfile.TemporaryDirectory() as folder:
-        case: inputs.Case | None = None
-        shared: tuple[Any, ...] = ()
-        for cell in cells:
+    case: inputs.Case | None = None
+    cells = [*cells, Cell("", False, "", "", 0)]
+    with ExitStack() as stack:
+        of: tuple[str, ...] = ()
+        args: dict[str, Any] = {}
+        saved: dict[str, Any] = {}
+        for cell, after in itertools.pairwise(cells):
             step(cell)
+            loss = ops.LOSSES[cell.op]
+            if inputs.too_large(loss, cell.case):
+                shape = inputs.shape_of(cell.case) or (0, 0)
+                yield Result(cell, shape, skipped="S × N × D is beyond 8192×3072")
+                continue
             if case is None or (case.name, case.dtype) != (cell.case, cell.dtype):
-                case, shared = inputs.load(cell.case, cell.dtype), ()
-            if shared[:1] != (cell.op,):
-                op = ops.OP[cell.op]
-                args = case.args(op.args, shared=bool(op.row_grads))
-                shared = (cell.op, ops.reference(op, args), inputs.save(args, Path(folder)))
-            yield run_cell(cell, case, shared[1], shared[2], processes, pace)
+                case = inputs.load(cell.case, cell.dtype)
+            if of != cell.inputs:
+                stack.close()
+                args, of = case.args(loss), cell.inputs
+                expected = ops.reference(loss, args)
+                saved = inputs.save(args, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            yield run_cell(cell, args, expected, saved, processes, pace, keep=of == after.inputs)

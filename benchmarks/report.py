@@ -19,6 +19,14 @@ from inputs import REAL
 from race import TIE, Result
 
 COLUMNS = (*PEERS, CONTENDER["fastelbo_new"])
+SHARE = 90  # % of the bandwidth that a call out of cache is to reach
+# ns per element in cache (128×784, float32, one thread, AVX2): limit and aim; from prototypes in C
+LIMITS = {
+    ("nll_shared", False): (0.12, 0.10),
+    ("nll_logvar", False): (0.75, 0.60),
+    ("nll_logvar", True): (0.90, 0.70),
+    ("kl", False): (0.90, 0.60),
+}
 
 
 def duration(seconds: float) -> str:
@@ -32,18 +40,15 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.3g}×"
 
 
+def shape_label(shape: Iterable[int]) -> str:
+    """Large powers of ten as such."""
+    return "×".join({10**6: "10⁶", 10**7: "10⁷"}.get(n, str(n)) for n in shape)
+
+
 def case_label(result: Result) -> str:
-    """Real data by name and shape, the others by shape; large powers of ten as such."""
-    long = {10**6: "10⁶", 10**7: "10⁷"}
-    shape = "×".join(long.get(n, str(n)) for n in result.shape)
+    """Real data by name and shape, the others by shape."""
+    shape = shape_label(result.shape)
     return f"{result.cell.case} {shape}" if result.cell.case in REAL else shape
-
-
-def cell_label(result: Result) -> str:
-    """One cell in a sentence."""
-    mode = "value + gradients" if result.cell.grad else "value"
-    threads = "" if result.cell.threads == 1 else f", {result.cell.threads} threads"
-    return f"{ops.OP[result.cell.op].label}, {mode}, {case_label(result)}, {result.cell.dtype}{threads}"
 
 
 def ratio_text(result: Result, contender: Contender, *, spread: bool) -> str:
@@ -62,6 +67,17 @@ def memory_share(result: Result) -> float | None:
     """Share of the memory bandwidth measured in the same rounds; None where the caches hold the data."""
     found = result.ratio("bandwidth")
     return None if found is None else 100 * found[0]
+
+
+def in_cache(result: Result) -> bool:
+    """Whether a cell is one of those that the limits of arithmetic are stated for."""
+    cell = result.cell
+    return (cell.case, cell.dtype, cell.threads) == ("128x784", "float32", 1) and "fastelbo" in result.samples
+
+
+def ns_per_element(result: Result) -> float:
+    """Of fastelbo."""
+    return 1e9 * statistics.median(result.samples["fastelbo"]) / result.elements
 
 
 def print_identity(console: Console, shown: Iterable[Shown]) -> None:
@@ -94,6 +110,26 @@ def print_tables(console: Console, results: list[Result]) -> None:
         console.width = width
 
 
+def print_limits(console: Console, results: list[Result]) -> None:
+    """Time per element where arithmetic is the limit."""
+    near = [r for r in results if in_cache(r) and (r.cell.op, r.cell.grad) in LIMITS]
+    if not near:
+        return
+    console.print(
+        "[bold]ns per element, 128×784 float32, 1 thread[/]   (limit and aim are for AVX2: --isa v3)"
+    )
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("loss")
+    for name in ("", "fastelbo", "limit", "aim"):
+        table.add_column(name, justify="right")
+    for r in near:
+        own, (limit, aim) = ns_per_element(r), LIMITS[r.cell.op, r.cell.grad]
+        text = f"[bold red]✗ {own:.3f}[/]" if own > limit else f"{own:.3f}"
+        mode = "+ grad" if r.cell.grad else "value"
+        table.add_row(ops.LOSSES[r.cell.op].label, mode, text, f"{limit:.2f}", f"{aim:.2f}")
+    console.print(table)
+
+
 def natural_width(console: Console, table: Table) -> int:
     """How wide a table is where nothing is cut off: a wrapped line is ugly, a lost figure is worse."""
     return console.measure(table, options=console.options.update(max_width=1000)).maximum
@@ -101,7 +137,7 @@ def natural_width(console: Console, table: Table) -> int:
 
 def race_table(results: list[Result], title: str, *, spread: bool) -> Table:
     """A section per loss, a row per cell, a column per peer."""
-    order = [op.name for op in ops.OPS]
+    order = list(ops.LOSSES)
     results = sorted(results, key=lambda r: (order.index(r.cell.op), r.cell.grad))
     columns = [c for c in COLUMNS if any(c.name in r.samples for r in results)]
     table = Table(box=box.SIMPLE, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
@@ -112,7 +148,7 @@ def race_table(results: list[Result], title: str, *, spread: bool) -> Table:
     for r, after in zip(results, [*results[1:], None], strict=True):
         samples, share = r.samples.get("fastelbo"), memory_share(r)
         table.add_row(
-            ops.OP[r.cell.op].label,
+            ops.LOSSES[r.cell.op].label,
             "+ grad" if r.cell.grad else "value",
             case_label(r),
             duration(statistics.median(samples)) if samples else "[bold red]✗[/]",
@@ -124,22 +160,40 @@ def race_table(results: list[Result], title: str, *, spread: bool) -> Table:
 
 
 def verdict(results: list[Result]) -> list[str]:
-    """Every lost cell in a sentence, the ties, the means."""
-    raced = [r for r in results if r.best()]
-    lost, tied = [], []
-    for r in raced:
-        ratios = sorted((found, p.label) for p in PEERS if (found := r.ratio(p.name)))
-        wins = [f"{p} {times(m)} ({low:.2f} … {high:.2f})" for (m, low, high), p in ratios if m < TIE]
-        lost += [f"[bold red]✗[/] {cell_label(r)}: {', '.join(wins)}"] if wins else []
-        tied += [f"{cell_label(r)}, {p} {times(m)}" for (m, _, _), p in ratios if TIE <= m <= 1 / TIE]
-    lines = [
-        f"A peer is faster than fastelbo in {len(lost)} of {len(raced)} cells (ratio, quartiles):"
-        if lost
-        else f"No peer is faster than fastelbo in any of {len(raced)} cells."
-    ]
-    lines += lost
-    lines += [f"[yellow]=[/] Ties ({TIE} … {1 / TIE:.2f}): " + "; ".join(tied) + "."] if tied else []
-    return lines + means(raced)
+    """Cells won, tied and lost, the lost ones by name; the means. 1×2 measures the call: counted apart."""
+    lines = []
+    for name, small in (("", False), (" with 1×2", True)):
+        ratios = {r: best[1] for r in results if (best := r.best()) and (r.shape == (1, 2)) == small}
+        if not ratios:
+            continue
+        lost = [r for r, ratio in ratios.items() if ratio < TIE]
+        tied = sum(TIE <= ratio <= 1 / TIE for ratio in ratios.values())
+        won = len(ratios) - len(lost) - tied
+        lines.append(
+            f"Of {len(ratios)} cells{name}, fastelbo is faster than every peer in {won}, ties with the "
+            f"fastest in {tied} ({TIE} … {1 / TIE:.2f}) and is slower in {len(lost)}" + (":" if lost else ".")
+        )
+        lines += losses(lost)
+    return lines + means([r for r in results if r.best()])
+
+
+def losses(lost: list[Result]) -> list[str]:
+    """A line for each loss, with every cell that a peer wins, and the quartiles of its ratio."""
+    lines = []
+    order = list(ops.LOSSES)
+    for op, grad in sorted({(r.cell.op, r.cell.grad) for r in lost}, key=lambda k: (order.index(k[0]), k[1])):
+        texts = []
+        for r in lost:
+            best = r.best()
+            if best and (r.cell.op, r.cell.grad) == (op, grad):
+                middle, low, high = r.ratio(best[0].name) or (0.0, 0.0, 0.0)
+                where = f"{case_label(r)} {r.cell.dtype}" + (
+                    f" {r.cell.threads} threads" if r.cell.threads > 1 else ""
+                )
+                texts.append(f"{where} {best[0].label} {times(middle)} ({low:.2f} … {high:.2f})")
+        mode = "value + gradients" if grad else "value"
+        lines.append(f"[bold red]✗[/] {ops.LOSSES[op].label}, {mode}: {'; '.join(texts)}")
+    return lines
 
 
 def means(results: list[Result]) -> list[str]:
@@ -159,19 +213,36 @@ def means(results: list[Result]) -> list[str]:
     return [f"Geometric mean over {len(large)} cells (1×2 apart): " + ", ".join(parts) + "."] if parts else []
 
 
-def bandwidth(results: list[Result]) -> list[str]:
-    """What a plain loop over memory reached in this run: what the column "memory" is a share of."""
+def speeds(results: list[Result]) -> list[str]:
+    """What a plain loop over memory reached, per kind and thread count."""
     texts = []
-    for threads, grad in dict.fromkeys((r.cell.threads, r.cell.grad) for r in results):
-        speeds = [
+    for threads, grad in sorted({(r.cell.threads, r.cell.grad) for r in results}):
+        found = [
             r.bytes_moved / statistics.median(r.samples["bandwidth"]) / 1e9
             for r in results
             if "bandwidth" in r.samples and (r.cell.threads, r.cell.grad) == (threads, grad)
         ]
-        if speeds:
+        if found:
             kind = "copy-like loop" if grad else "read loop"
-            texts.append(f"{kind}, threads={threads}: {statistics.median(speeds):.1f} GB/s")
-    return ["Memory bandwidth in this run: " + "; ".join(texts) + "."] if texts else []
+            count = f"{threads} thread{'s' if threads > 1 else ''}"
+            texts.append(f"{kind}, {count}: {statistics.median(found):.1f} GB/s")
+    return texts
+
+
+def bandwidth(results: list[Result]) -> list[str]:
+    """What the column "memory" is a share of, and where fastelbo leaves some of it unused."""
+    shares = [(share, r) for r in results if (share := memory_share(r)) is not None]
+    if not shares:
+        return []
+    least, r = min(shares, key=lambda pair: pair[0])
+    worst = (
+        f"{ops.LOSSES[r.cell.op].label}{', gradients' if r.cell.grad else ''}, {case_label(r)} {r.cell.dtype}"
+    )
+    enough = sum(s >= SHARE for s, _ in shares)
+    return [
+        f"Memory bandwidth in this run: {'; '.join(speeds(results))}. fastelbo reaches {SHARE} % of it in "
+        f"{enough} of {len(shares)} cells out of cache; least {least:.0f} %: {worst}."
+    ]
 
 
 def accuracy(results: list[Result]) -> str:
@@ -207,9 +278,12 @@ def heading(run: dict[str, Any]) -> list[str]:
     """Machine, versions, threads and instruction set, for above the table."""
     m, versions = run["machine"], ", ".join(f"{k} {v}" for k, v in run["versions"].items())
     cache = m["cache_bytes"] // 2**20
+    alike = ("fastelbo_new", "torch_library", "bandwidth", "numexpr")
+    sets = ", ".join(f"{CONTENDER[k].label} {v}" for k, v in run["isa"].items() if k not in alike)
     return [
         f"{m['cpu']}, {m['cores']} cores, {cache} MiB last-level cache, {m['system']}, Python {m['python']}",
-        f"{versions}; fastelbo's instruction set: {run['isa']}",
+        versions,
+        f"Instruction sets{' limited to AVX2' if run['limit'] else ''}: {sets}",
         *([f"Not installed: {', '.join(run['not_installed'])}"] if run["not_installed"] else []),
         "Each contender in its own pinned process, rounds interleaved; ratios are medians over the rounds "
         "± half the interquartile range. fastelbo, NumPy, numexpr and Numba write into given buffers, the "
