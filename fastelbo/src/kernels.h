@@ -38,6 +38,7 @@ typedef struct {
 typedef struct {
     enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after its group of rows; after the whole call */
     int by_column;                      /* no event axis is summed: a task holds only its own columns */
+    int turns;                          /* one number from all rows, added in TURNS sums: row i to the i mod TURNS-th */
     ptrdiff_t offset, size;             /* within a task's accumulators, in elements; SLAB: for each outer row of a group */
     ptrdiff_t event_size;               /* elements a row */
     ptrdiff_t stride[MAX_DIMS];         /* elements; 0 along a summed axis */
@@ -98,6 +99,8 @@ typedef struct {
 
 /* NULL: this machine (or the name) has none. name NULL: the best. */
 const kernel_set *fe_kernels(const char *name);
+
+#define TURNS 4
 
 #define LONGEST_CHUNK 16384 /* columns; longer rows are cut into chunks, their partial sums added in order */
 

@@ -4,7 +4,8 @@
 
 #if REAL == 64 /* once */
 enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
-#define STRIP 2048 /* elements: first summed, then read again for their gradients */
+#define STRIP 2048      /* elements: first summed, then read again for their gradients */
+#define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
 
@@ -48,7 +49,7 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_
             T x = (T)(g * p->factor);
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
         } else {
-            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row) + slab_offset(c, slab), g);
+            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + (c->turns ? row % TURNS : row_offset(p, c->stride, row) + slab_offset(c, slab)), g);
         }
     }
 }
@@ -321,13 +322,13 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
     const double *squares = w->squares_of_row;
     const int of_scale = p->gradient[SCALE].data != NULL;
-    const ptrdiff_t stride = p->value.stride[0];
+    const ptrdiff_t stride = p->value.stride[0], rows = t->rows;
     if (t->cols != p->columns || !p->uniform || p->reduction != NONE || s.bad || base - base != 0 || p->row_dims != 1
-        || (of_scale && (p->collect[SCALE].mode != GLOBAL || p->collect[SCALE].size != 1)))
+        || (of_scale && (p->collect[SCALE].mode != GLOBAL || !p->collect[SCALE].turns)))
         return 0;
     char *value = p->value.data + t->row * stride;
 #define EACH_ROW(stride)                                                                                            \
-    for (ptrdiff_t r = 0; r < t->rows; r++) {                                                                       \
+    _Pragma("omp simd") for (ptrdiff_t r = 0; r < rows; r++) {                                                                       \
         pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);                           \
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);                          \
         memcpy(value + r * (stride), &x, sizeof x);                                                                 \
@@ -338,8 +339,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
         EACH_ROW(stride)
 #undef EACH_ROW
     if (!of_scale) return 1;
-    double *at = RE(accumulator)(p, w->region, &p->collect[SCALE]);
-    for (ptrdiff_t r = 0; r < t->rows; r++) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares[r] * s.slope : gradient);
+    RE(accumulate_rows)(p, RE(accumulator)(p, w->region, &p->collect[SCALE]), t->row, squares, s.slope, gradient, rows);
     return 1;
 }
 
@@ -508,8 +508,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
     if (p->plain && !p->check_only && RE(all_flat)(p)) {
-        at_once = LONGEST_CHUNK / p->columns > MOST_ROWS ? MOST_ROWS : LONGEST_CHUNK / p->columns > 1 ? LONGEST_CHUNK / p->columns : 1;
-        if (p->columns > TILE) at_once = 1, most = LONGEST_CHUNK;
+        at_once = FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
+        if (p->columns > TILE) at_once = 1, most = FLAT_TILE;
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
