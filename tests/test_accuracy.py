@@ -162,7 +162,7 @@ def test_kl_to_standard_normal(size, dtype):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_kl_leaves_room_for_its_sums(sign):
-    """In float32 h = expm1(s) − s is right to 2.5 of the 4 ULP; densely at |s| = ½, where it changes its way."""
+    """In float32 h = expm1(s) − s is right to 2.5 of the 4 ULP. Densely at |s| = ½, where its way changes."""
     bits = [np.arange(0x20000000, 0x42A00001, 499), np.arange(0x3EF00000, 0x3F100000)]  # 2⁻⁶³ … 80; ½ ± 1/16
     for s in (sign * part.astype(np.int32).view(np.float32) for part in bits):
         wide = s.astype(np.float64)

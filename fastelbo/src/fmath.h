@@ -51,6 +51,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #undef ROUNDER
 #undef SMALLEST_NORMAL
 #undef INFINITE
+#undef EXPM1_TOP
+#undef EXPM1_BOTTOM
 #if REAL == 32
 #define LN2_HI 0x1.63p-1f         /* 9 bits: k * LN2_HI is exact for every exponent k */
 #define LN2_LO (-0x1.bd0106p-13f) /* ln2 - LN2_HI */
@@ -58,6 +60,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #define ROUNDER 0x1.8p23f /* x + ROUNDER has x, rounded, in its low bits */
 #define SMALLEST_NORMAL 0x1p-126f
 #define INFINITE __builtin_inff()
+#define EXPM1_TOP 89.6f   /* half of its exponential overflows */
+#define EXPM1_BOTTOM -80 /* the exponential no longer shows beside 1, and a quarter of it is a normal number */
 #else
 #define LN2_HI 0x1.62e42feep-1 /* 32 bits */
 #define LN2_LO 0x1.a39ef35793c76p-33
@@ -65,6 +69,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #define ROUNDER 0x1.8p52
 #define SMALLEST_NORMAL 0x1p-1022
 #define INFINITE __builtin_inf()
+#define EXPM1_TOP 710.7
+#define EXPM1_BOTTOM -700
 #endif
 
 /* ---- exp, expm1, h: from one reduction ------------------------------------------------------------------------- */
@@ -139,18 +145,13 @@ INLINE RE(reduced) RE(reduce)(T s, int ordinary) {
 typedef struct { T half_expm1, half_h; } RE(expm1_h);
 
 INLINE RE(expm1_h) RE(expm1_and_h)(T s, T half, T low, int paired, int ordinary) {
-#if REAL == 32
-    const T top = (T)44.8, bottom = -80; /* exp(2 top)/2 overflows; exp(bottom) no longer shows beside 1 */
-#else
-    const T top = 355.35, bottom = -700;
-#endif
     if (!ordinary) {
-        half = RE(at_most)(half, top);
-        s = RE(at_least)(2 * half, bottom);
+        half = RE(at_most)(half, EXPM1_TOP / 2);
+        s = RE(at_least)(2 * half, EXPM1_BOTTOM);
     }
     RE(reduced) r = RE(reduce)(s, ordinary);
     T rest = FMA((T)-0.25, s, r.start);
-    if (!ordinary) rest = s > bottom ? rest : r.start - (T)0.5 * half;
+    if (!ordinary) rest = s > EXPM1_BOTTOM ? rest : r.start - (T)0.5 * half;
     rest += r.linear; /* k = 0: exactly 0 */
     RE(expm1_h) result;
     result.half_expm1 = FMA(r.linear, r.tail, FMA(2 * r.c, r.f, 2 * r.c - (T)0.5));
@@ -255,8 +256,8 @@ INLINE T RE(exp)(T x) {
 }
 
 INLINE T RE(expm1)(T x) {
-    const T tiny = RE(pow2)(-EXP_MAX / 2), limit = REAL == 32 ? 90 : 711; /* below tiny expm1(x) = x, and x/4 might be subnormal */
-    RE(reduced) r = RE(reduce)(RE(at_least)(RE(at_most)(x, limit), -limit), 0);
+    const T tiny = RE(pow2)(-EXP_MAX / 2); /* below it expm1(x) = x, and x/4 might be subnormal */
+    RE(reduced) r = RE(reduce)(RE(at_least)(RE(at_most)(x, EXPM1_TOP), EXPM1_BOTTOM), 0);
     T lost = (r.c - r.start) - (T)0.25; /* of the quarter, beside a large c */
     T half = 2 * r.start + (2 * r.linear + FMA(r.linear, r.tail, 2 * FMA(r.c, r.low, lost)));
     return RE(magnitude)(x) < tiny ? x : 2 * (half * r.twice);
