@@ -115,6 +115,20 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->weight = w->buffer[B_WEIGHT];
 }
 
+/* x x_scale in place of x. In a difference it is rounded once, with the mean subtracted, and 0 is what the loops subtract. */
+static void RE(scale_x)(RE(work) *w, ptrdiff_t n) {
+    static const T zeros[TILE];
+    const int x = x_of(w->p), alone = x != FIRST;
+    const T factor = (T)w->p->x_scale, *from = alone ? w->o.scale : w->o.a, *less = alone ? zeros : w->o.b;
+    T *to = w->buffer[x];
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = RE(product_minus)(from[i], factor, less[i]);
+    if (alone)
+        w->o.scale = to;
+    else
+        w->o.a = to, w->o.b = zeros;
+}
+
 static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
     int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
@@ -124,6 +138,7 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     if (!p->constant) w->o.scale = RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
+    if (p->x_scale != 1) RE(scale_x)(w, n);
     if (select) RE(select)(w, n);
     if (floor && !p->constant) {
         T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
@@ -171,6 +186,8 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const T *weight = w->weight, late = w->late[a >= SCALE];
     if (late != 1 && p->collect[a].mode == DIRECT) /* as the loop would, so before the weight */
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
+    if (p->x_scale != 1 && a == x_of(p) && p->collect[a].mode == DIRECT)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->x_scale;
     if (weight)
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
     if (w->raw_scale && a == SCALE)
