@@ -218,7 +218,7 @@ int fe_plan_prepare(plan *p) {
     collapse(p);
     p->uniform = is_same(p, SCALE, p->row_dims) && is_same(p, PRIOR, p->row_dims);
     p->single = 0;
-    for (int a = 0; a < N_ARGUMENTS; a++) p->single |= (is_same(p, a, p->dims) && (p->x_scale == 1 || a != x_of(p))) << a; /* x is scaled per tile */
+    for (int a = 0; a < N_ARGUMENTS; a++) p->single |= is_same(p, a, p->dims) << a;
     p->bad = 0;
     return allocate(p);
 }

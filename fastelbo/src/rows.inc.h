@@ -88,7 +88,7 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
     T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
     if (there) return there;
     if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
-        if (!(w->spread & 1 << a)) RE(pack)[v->type](w->buffer[a], v->data, 0, TILE);
+        if (!(w->spread & 1 << a)) RE(pack)(v->type, w->buffer[a], v->data, 0, TILE);
         w->spread |= 1 << a;
     } else {
         RE(copy_in)(p, v, &w->tile, w->buffer[a]);
@@ -115,30 +115,24 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->weight = w->buffer[B_WEIGHT];
 }
 
-/* x x_scale in place of x. In a difference it is rounded once, with the mean subtracted, and 0 is what the loops subtract. */
-static void RE(scale_x)(RE(work) *w, ptrdiff_t n) {
-    static const T zeros[TILE];
-    const int x = x_of(w->p), alone = x != FIRST;
-    const T factor = (T)w->p->x_scale, *from = alone ? w->o.scale : w->o.a, *less = alone ? zeros : w->o.b;
-    T *to = w->buffer[x];
-#pragma omp simd
-    for (ptrdiff_t i = 0; i < n; i++) to[i] = RE(product_minus)(from[i], factor, less[i]);
-    if (alone)
-        w->o.scale = to;
-    else
-        w->o.a = to, w->o.b = zeros;
+/* x x_scale - less, in place of x */
+static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
+    const plan *p = w->p;
+    RE(copy_scaled)(p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    return w->buffer[x];
 }
 
 static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
-    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
+    static const T zeros[TILE];
+    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
     w->o.n = n;
-    w->o.a = RE(gather)(w, FIRST, select);
     w->o.b = RE(gather)(w, SECOND, select);
-    if (!p->constant) w->o.scale = RE(gather)(w, SCALE, select || floor);
+    w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
+    if (scaled == FIRST) w->o.b = zeros; /* r is rounded once, so it is formed here */
+    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
-    if (p->x_scale != 1) RE(scale_x)(w, n);
     if (select) RE(select)(w, n);
     if (floor && !p->constant) {
         T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
@@ -162,7 +156,7 @@ static RE(factors) RE(gather_scales)(RE(work) *w) {
             T raw[2] = {0, 0};
             for (int k = 0; k < 2; k++) {
                 const view *v = &p->argument[SCALE + k];
-                if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
+                if (v->data) RE(pack)(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
             }
             T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
             *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
