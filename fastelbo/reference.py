@@ -459,7 +459,7 @@ def neg_elbo(
         x, recon, z_mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision,
         z_var=z_var, z_std=z_std, z_logvar=z_logvar, z_logstd=z_logstd, z_precision=z_precision,
         prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
-        prior_logstd=prior_logstd, prior_precision=prior_precision, beta=beta, axis=axis,
+        prior_logstd=prior_logstd, prior_precision=prior_precision, x_scale=x_scale, beta=beta, axis=axis,
         z_axis=z_axis, full=full, weight=weight, where=where, min_var=min_var, reduction=reduction,
         wrt=(),
     )  # fmt: skip
