@@ -118,6 +118,9 @@ def gaussian_nll(
     >>> sse = ((x - recon) ** 2).sum(axis=1)
     >>> (sse / (2 * 0.25) + 3 / 2 * np.log(2 * np.pi * 0.25)).round(4)
     array([3.1774, 0.6774])
+    >>> pixels = np.array([[0, 127, 255]], np.uint8)
+    >>> fe.gaussian_nll(pixels, recon[:1], var=0.25, x_scale=1 / 255).round(4)
+    array([1.6813], dtype=float32)
     """
     return _core.nll(
         x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out,
