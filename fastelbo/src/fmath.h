@@ -45,8 +45,8 @@ INLINE T RE(product_minus)(T a, T b, T c) {
 #elif REAL == 32
     return (T)((double)a * b - c);
 #else
-    T product = a * b, error = RE(product_error)(a, b, product);
-    return (product - c) + (error - error == 0 ? error : 0); /* NaN where a, b or the product is infinite */
+    T product = a * b, error = RE(product_error)(a, b, product), r = product - c;
+    return (error - error == 0) & (error != 0) ? r + error : r; /* NaN where a, b or the product is infinite; -0 + 0 is 0 */
 #endif
 }
 
