@@ -112,7 +112,7 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
             if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum * p->factor);
+            T x = (T)(sum * (a == x_of(p) ? p->factor * p->x_scale : p->factor));
             memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
         }
     }

@@ -43,6 +43,18 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #endif
 }
 
+/* a*b - c with one rounding; without FMA two where c is not near a*b */
+INLINE T RE(product_minus)(T a, T b, T c) {
+#if HAS_FMA
+    return FMA(a, b, -c);
+#elif REAL == 32
+    return (T)((double)a * b - c);
+#else
+    T product = a * b, error = RE(product_error)(a, b, product), r = product - c;
+    return (error - error == 0) & (error != 0) ? r + error : r; /* NaN where a, b or the product is infinite; -0 + 0 is 0 */
+#endif
+}
+
 /* ---- constants --------------------------------------------------------------------------------------------------- */
 
 #undef LN2_HI

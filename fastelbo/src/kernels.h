@@ -26,7 +26,7 @@ enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
-enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, N_TYPES, SWAPPED = 16 };
+enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, N_TYPES, SWAPPED = 16 };
 
 typedef struct {
     char *data; /* NULL: not given, or not asked for */
@@ -59,6 +59,7 @@ typedef struct plan {
     int check_only; /* only set `bad` */
     int kind[2]; /* of SCALE and PRIOR */
     double min_var, factor; /* of every gradient; prepared: with the mean's 1/N */
+    double x_scale;         /* x times this takes the place of x; a number of the computing type */
     int row_dims, dims;
     ptrdiff_t shape[MAX_DIMS];
     uint64_t broadcast[N_GRADS]; /* bit i: the argument, by its shape, is broadcast along axis i */
@@ -88,6 +89,7 @@ typedef struct plan {
 /* 0, or -1 when memory ran out (nothing is held then) */
 int fe_plan_prepare(plan *p);
 void fe_plan_release(plan *p);
+static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
 static inline ptrdiff_t fe_plan_tasks(const plan *p) { return p->blocks * p->chunks; }
 
 typedef struct {

@@ -92,7 +92,7 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
     T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
     if (there) return there;
     if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
-        if (!(w->spread & 1 << a)) RE(pack)[v->type](w->buffer[a], v->data, 0, TILE);
+        if (!(w->spread & 1 << a)) RE(pack)(v->type, w->buffer[a], v->data, 0, TILE);
         w->spread |= 1 << a;
     } else {
         RE(copy_in)(p, v, &w->tile, w->buffer[a]);
@@ -119,13 +119,22 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->weight = w->buffer[B_WEIGHT];
 }
 
+/* x x_scale - less, in place of x */
+static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
+    const plan *p = w->p;
+    RE(copy_scaled)(p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    return w->buffer[x];
+}
+
 static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
-    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
+    static const T zeros[TILE];
+    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
     w->o.n = n;
-    w->o.a = RE(gather)(w, FIRST, select);
     w->o.b = RE(gather)(w, SECOND, select);
-    if (!p->constant) w->o.scale = RE(gather)(w, SCALE, select || floor);
+    w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
+    if (scaled == FIRST) w->o.b = zeros; /* r is rounded once, so it is formed here */
+    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
     if (select) RE(select)(w, n);
@@ -147,7 +156,7 @@ static void RE(find_scales)(RE(work) *w) {
         T raw[2] = {0, 0};
         for (int k = 0; k < 2; k++) {
             const view *v = &p->argument[SCALE + k];
-            if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
+            if (v->data) RE(pack)(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
         }
         T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
         *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
@@ -180,6 +189,8 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const T *weight = w->weight, late = w->late[a >= SCALE];
     if (late != 1 && p->collect[a].mode == DIRECT) /* as the loop would, so before the weight */
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
+    if (p->x_scale != 1 && a == x_of(p) && p->collect[a].mode == DIRECT)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->x_scale;
     if (weight)
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
     if (w->raw_scale && a == SCALE)
@@ -409,7 +420,7 @@ static int RE(lies_flat)(const plan *p, const view *v) {
 }
 
 static int RE(all_flat)(const plan *p) {
-    int flat = RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
+    int flat = p->x_scale == 1 && RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
     for (int a = FIRST; a <= SECOND; a++)
         if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(lies_flat)(p, &p->gradient[a]);
     return flat;
