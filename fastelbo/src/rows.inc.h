@@ -354,10 +354,10 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     return 1;
 }
 
-/* The squares of `rows` rows of the tile, or pieces of its one row, from the r-th on, which is element `at`, in nats; and their gradients */
-static void RE(square_rows)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+/* The squares, in nats, of rows from the r-th on (step 1), or of pieces of that row (step 0), and their gradients: `rows` of `cols`
+ * elements, from `at` of the tile on */
+static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
     const plan *p = w->p;
-    const int step = w->tile.rows > 1;
     const T *x = w->o.a + at, *y = w->o.b + at;
     const int first = w->want & WANT_FIRST;
     const T c = first && p->uniform && !p->aliased ? RE(plain_slope)(w, w->scale) : (T)0; /* an input is needed if a sum is not trusted */
@@ -370,46 +370,61 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t ro
     if (trusted)
         for (ptrdiff_t i = 0; i < rows; i++) squares[i] *= w->scale[0].plain;
     for (ptrdiff_t i = 0; i < rows && !trusted; i++) {
-        const row_scale *s = RE(scale_of)(w, step * (r + i));
+        const row_scale *s = RE(scale_of)(w, r + step * i);
         const RE(differences) d = {x, y, (T)s->a, (T)s->b};
         squares[i] = s->plain != 0 && RE(trusted)(squares[i], cols) ? squares[i] * s->plain
                                                                     : squares_of(s, value_of(RE(sum_of_squares)(d, i * cols, cols, 8)));
     }
     if (!first || c != 0) return;
-    if (p->uniform)
-        RE(first_of_row)(w, 0, at, rows * cols);
+    if (p->uniform || !step)
+        RE(first_of_row)(w, r, at, rows * cols);
     else
-        for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, step * (r + i), at + i * cols, cols);
+        for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, r + step * i, at + i * cols, cols);
 }
 
-/* By sums of squares alone. A row that is longer than a tile is cut into pieces of a tile, wherever it lies. */
+/* The tile's part of row r, in pieces of TILE elements, wherever they lie */
+static void RE(square_long_row)(RE(work) *w, ptrdiff_t r, pair *sum) {
+    const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = w->want & WANT_FIRST ? STRIP / TILE : pieces;
+    double squares[FLAT_TILE / TILE];
+    for (ptrdiff_t i = 0; i < pieces; i += most)
+        RE(square_rows)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
+    for (ptrdiff_t i = 0; i < pieces; i++) add_to(sum, squares[i]);
+    if (n % TILE) {
+        RE(square_rows)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
+        add_to(sum, squares[0]);
+    }
+}
+
+/* By sums of squares alone */
 static void RE(evaluate_plain)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), cols = t->cols < TILE ? t->cols : TILE;
-    const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS, pieces = t->rows * t->cols / cols;
+    const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
-    for (ptrdiff_t i = 0; i < pieces; i += most)
-        RE(square_rows)(w, i, i * cols, pieces - i < most ? pieces - i : most, cols, squares + i);
-
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
-    if (t->cols == end - begin && t->cols <= TILE) {
-        if (RE(finish_plain_rows)(w)) return;
-        for (ptrdiff_t r = 0; r < t->rows; r++) {
-            x.sum.hi = squares[r];
-            RE(end_row)(w, r, &x);
-        }
+    if (cols < end - begin) {
+        if (t->col == begin) w->row_squares = (pair){0, 0};
+        RE(square_long_row)(w, 0, &w->row_squares);
+        if (t->col + cols < end) return;
+        x.sum.hi = value_of(w->row_squares);
+        RE(end_row)(w, 0, &x);
         return;
     }
-    if (t->col == begin) w->row_squares = (pair){0, 0};
-    for (ptrdiff_t i = 0; i < pieces; i++) add_to(&w->row_squares, squares[i]);
-    if (pieces * cols < t->cols) { /* the last piece of the row */
-        RE(square_rows)(w, 0, pieces * cols, 1, t->cols - pieces * cols, squares);
-        add_to(&w->row_squares, squares[0]);
+    const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
+    for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
+        pair sum = {0, 0};
+        if (cols > TILE) {
+            RE(square_long_row)(w, r, &sum);
+            squares[r] = value_of(sum);
+        } else {
+            RE(square_rows)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
+        }
     }
-    if (t->col + t->cols < end) return;
-    x.sum.hi = value_of(w->row_squares);
-    RE(end_row)(w, 0, &x);
+    if (RE(finish_plain_rows)(w)) return;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        x.sum.hi = squares[r];
+        RE(end_row)(w, r, &x);
+    }
 }
 
 /* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
@@ -519,8 +534,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
     if (p->plain && !p->check_only && RE(all_flat)(p)) {
-        at_once = FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
-        if (p->columns > TILE) at_once = 1, most = FLAT_TILE;
+        at_once = p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
+        most = FLAT_TILE;
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
