@@ -532,7 +532,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t col = w.chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
-    ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
+    ptrdiff_t most = p->constant || p->columns <= TILE || !w.want ? TILE : TILE / 2;
     if (p->plain && !p->check_only && RE(all_flat)(p)) {
         at_once = p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
