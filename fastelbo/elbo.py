@@ -136,11 +136,12 @@ def neg_elbo(
     >>> bool(np.isclose(nll, fe.gaussian_nll(x, recon, var=0.25, reduction="mean")))
     True
     """
-    return _core.neg_elbo(
+    values: NegELBO = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
         beta, axis, z_axis, full, weight, where, min_var, reduction, False, (), None,
     )  # fmt: skip
+    return values
 
 
 def neg_elbo_grad(
@@ -227,11 +228,12 @@ weight, where, min_var, reduction
     >>> grad.scale, grad.z_mean, grad.z_scale
     (np.float64(1.0), array([[1.]]), array([[-0.5]]))
     """
-    return _core.neg_elbo(
+    results: NegELBOGrad = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
         beta, axis, z_axis, full, weight, where, min_var, reduction, True, wrt, out,
     )  # fmt: skip
+    return results
 
 
 def evaluate(

@@ -211,6 +211,7 @@ def fields() -> tuple[str, ...]:
 
 
 BASE = arguments((4, 3), 2, np.float64)
+BUFFER = np.empty((5, 4))
 #: What looks like a call for the door, and is none
 STRANGE = {
     "no samples": {"recon": np.zeros((0, 4, 3)), "var": 1.0},
@@ -222,7 +223,7 @@ STRANGE = {
             "reduction": "none"},
     "rows differ": {"z_mean": np.zeros((5, 4)), "z_var": 1.0},
     "more axes of latents": {"z_mean": np.zeros((4, 2, 4)), "z_var": 1.0},
-    "dtypes differ": {"z_mean": np.zeros((4, 4), np.float32)},
+    "dtypes differ": {"z_mean": np.zeros((4, 4), np.float32), "z_var": 1.0},
     "all float32 but a scalar": {
         **arguments((4, 3), 2, np.float32), "z_var": np.float64(0.5),
     },
@@ -244,14 +245,17 @@ STRANGE = {
     "beta NaN": {"beta": np.nan},
     "two scales": {"std": 1.0},
     "no reduction": {"reduction": "avg"},
-    "a value": {"wrt": ("recon", "kl")},
+    "a value": {"wrt": ("recon", "kl"), "reduction": "none"},
     "nothing": {"wrt": ()},
     "no prior": {"wrt": ("prior_scale",)},
-    "a generator": {"wrt": ["recon", "z_mean"]},
+    "a list": {"wrt": ["recon", "z_mean"]},
     "not asked": {"out": (*[None] * 3, np.zeros((4, 3)), *[None] * 6)},
     "a reduced value": {"out": (np.zeros(4), *[None] * 9)},
     "read-only": {"out": (*[None] * 6, sums.read_only(np.zeros((4, 4))), *[None] * 3)},
     "list of out": {"out": [None] * 10},
+    "one output twice": {"out": (*[None] * 6, BUFFER[:4], BUFFER[:4], None, None)},
+    "outputs overlap": {"out": (*[None] * 6, BUFFER[:4], BUFFER[1:], None, None)},
+    "nll over kl": {"out": (None, BUFFER[0], BUFFER[0], *[None] * 7), "reduction": "none"},
     "short out": {"out": (None,) * 9},
 }  # fmt: skip
 
