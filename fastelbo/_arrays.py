@@ -139,6 +139,7 @@ class Call(NamedTuple):
     floor: float = 0.0
     full: bool = True
     takes_where: bool = True  # whether a message may point to it
+    x_scale: float = 1.0
 
 
 def evaluate(
@@ -156,6 +157,7 @@ def evaluate(
     reduction: str,
     wrt: str | Iterable[str],
     out: Any,
+    x_scale: Any = 1.0,
 ) -> Any:
     """One loss by the rules: a, b are its first two operands; scales as in SCALES, None where it has none."""
     spec = _LOSSES[loss]
@@ -172,7 +174,7 @@ def evaluate(
     weights = None if weight is None else _weight(weight, dtype, frame)
     call = Call(
         loss, "value", spec.operands[: len(operands)], names, passed, operands, kinds, dtype, frame,
-        inputs_of(operands, weights, mask), floor, bool(full),
+        inputs_of(operands, weights, mask), floor, bool(full), x_scale=x_factor(x_scale, dtype),
     )  # fmt: skip
 
     members = dict(zip(call.members, operands, strict=True))
@@ -213,7 +215,7 @@ def run(
     total, bad = _core.run(
         call.loss, call.dtype.char == "d", len(frame.events), _views(call), _four(stretched, 0), *call.kinds,
         call.floor, call.full, reduction, results.get(call.value), _four(gradients, None), check_first,
-        factor, check_only,
+        factor, check_only, call.x_scale,
     )  # fmt: skip
     if bad:
         _raise_domain(call)
@@ -300,18 +302,34 @@ def _real(name: str, value: Any) -> Any:
         except (RuntimeError, TypeError) as error:  # of tensors, which say the way out
             error.add_note(f"raised by np.asarray({name})")
             raise
-    if array.dtype.char not in REAL:
+    if not _is_real(array.dtype):
         found = "(None) has" if value is None else "has"
-        why = _NOT_REAL.get(array.dtype.char, "convert it, for example np.asarray({name}, np.float64)")
+        char = array.dtype.char if array.dtype.kind in "fcmM" else ""
+        why = _NOT_REAL.get(char, "convert it, for example np.asarray({name}, np.float64)")
         why = "pass a number or an array" if value is None else why.format(name=name)
         raise TypeError(f"{name} {found} dtype {array.dtype}; it must be real, at most float64: {why}")
     return array
 
 
+def _is_real(dtype: np.dtype[Any]) -> bool:
+    """Kind and char: those of dtypes that packages add may have either in common with NumPy's own."""
+    return (dtype.kind in "biuf" and dtype.char in REAL) or _is_bfloat16(dtype)
+
+
+def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """That of the package ml_dtypes, which need not be installed."""
+    return dtype.kind == "V" and dtype.name == "bfloat16"
+
+
 def as_operands(names: Sequence[str], passed: Sequence[Any]) -> tuple[list[Array], np.dtype[Any]]:
-    """The arguments as arrays, and the computing dtype: NumPy's own promotion, but float32 or float64."""
+    """The arguments as arrays, and the computing dtype: NumPy's own promotion, but float32 or float64.
+
+    bfloat16 counts as float16, of which NumPy knows how it goes with all others.
+    """
     values = [_real(name, value) for name, value in zip(names, passed, strict=True)]
-    dtype = np.result_type(*values)
+    dtype = np.result_type(
+        *[np.float16 if type(v) is np.ndarray and _is_bfloat16(v.dtype) else v for v in values]
+    )
     dtype = np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
     return [_array(value, dtype) for value in values], dtype
 
@@ -510,6 +528,21 @@ def number(name: str, value: Any, what: str, positive: bool = False) -> float:
     if not 0.0 <= float(real) < math.inf or (positive and real == 0):
         raise ValueError(f"{name} must be a finite {what} {'>' if positive else '>='} 0, not {value!r}")
     return float(real)
+
+
+def x_factor(x_scale: Any, dtype: np.dtype[Any]) -> float:
+    """`x_scale` as a number of the computing dtype, which it takes as Python scalars do."""
+    if type(x_scale) is float and x_scale == 1.0:
+        return 1.0
+    real = _real("x_scale", x_scale)
+    if np.ndim(real):
+        raise ValueError(f"x_scale must be one number, not an array of shape {real.shape}: multiply x by it")
+    with np.errstate(all="ignore"):
+        factor = float(dtype.type(real))
+    if not math.isfinite(factor) or factor == 0:
+        rounded = f", which is {factor} in {dtype}" if math.isfinite(real) and real != 0 else ""
+        raise ValueError(f"x_scale must be finite and not 0, not {x_scale!r}{rounded}")
+    return factor
 
 
 def _spread(array: Array, frame: Frame, writeable: bool = False) -> Array:

@@ -27,11 +27,12 @@ def register(
 def elementary(name: str, x: _Array, /) -> _Array: ...
 def nll(
     x: Any, mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
-    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, out: Any, /,
+    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, out: Any, x_scale: Any, /,
 ) -> Any: ...  # fmt: skip
 def nll_grad(
     x: Any, mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
-    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, wrt: Any, out: Any, /,
+    axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any, wrt: Any, out: Any,
+    x_scale: Any, /,
 ) -> NLLGrad: ...  # fmt: skip
 def kl(
     mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any, prior_mean: Any,
@@ -46,14 +47,14 @@ def kl_grad(
 def neg_elbo(
     x: Any, recon: Any, z_mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
     z_var: Any, z_std: Any, z_logvar: Any, z_logstd: Any, z_precision: Any, prior_mean: Any,
-    prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any, beta: Any,
-    axis: Any, z_axis: Any, full: Any, weight: Any, where: Any, min_var: Any, reduction: Any,
-    grad: bool, wrt: Any, out: Any, /,
+    prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any,
+    x_scale: Any, beta: Any, axis: Any, z_axis: Any, full: Any, weight: Any, where: Any, min_var: Any,
+    reduction: Any, grad: bool, wrt: Any, out: Any, /,
 ) -> Any: ...  # fmt: skip
 def run(
     loss: str, is_double: bool, n_event: int,
     arguments: tuple[_Array | None, ...], broadcast: tuple[int, ...], scale_kind: int, prior_kind: int,
     min_var: float, full: bool, reduction: str,
     value: _Array | None, gradients: tuple[_Array | None, ...], aliased: bool,
-    factor: float = 1.0, check_only: bool = False, /,
+    factor: float = 1.0, check_only: bool = False, x_scale: float = 1.0, /,
 ) -> tuple[float | None, bool]: ...  # fmt: skip

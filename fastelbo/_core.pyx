@@ -22,7 +22,7 @@ cdef extern from "src/kernels.h" nogil:
         NLL, KL, BERNOULLI
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
-        U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, SWAPPED
+        U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, SWAPPED
         VAR, STD, LOGVAR, LOGSTD, PRECISION, UNIT
     ctypedef struct view:
         char *data
@@ -31,7 +31,7 @@ cdef extern from "src/kernels.h" nogil:
     ctypedef struct plan:
         int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad
         int kind[2]
-        double min_var, factor
+        double min_var, factor, x_scale
         ptrdiff_t shape[64]
         uint64_t broadcast[4]
         view argument[6]
@@ -209,14 +209,14 @@ cdef void clear(plan *p) noexcept:
     p.value.data = NULL
     p.aliased = p.check_only = p.bad = 0
     p.min_var = 0.0
-    p.factor = 1.0
+    p.factor = p.x_scale = 1.0
 
 
 # ---- the general call --------------------------------------------------------------------------------------------------
 
 cdef dict type_codes = {
     "?1": U8, "u1": U8, "i1": I8, "u2": U16, "i2": I16, "u4": U32, "i4": I32, "u8": U64, "i8": I64,
-    "f2": F16, "f4": F32, "f8": F64,
+    "f2": F16, "V2": BF16, "f4": F32, "f8": F64,  # _arrays lets no other V2 through
 }  # fmt: skip
 
 
@@ -234,7 +234,8 @@ cdef int look(view *v, cnp.ndarray array) except -1:
 
 def run(
     str loss, bint is_double, int n_event, tuple arguments, tuple broadcast, int scale_kind, int prior_kind,
-    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, double factor=1.0, bint check_only=False, /,
+    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, double factor=1.0, bint check_only=False,
+    double x_scale=1.0, /,
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
@@ -242,7 +243,7 @@ def run(
     absent, of any real dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
     kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
     first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; factor: of
-    every gradient; check_only: write nothing.
+    every gradient; check_only: write nothing; x_scale: x times it, a number of the computing dtype, takes the place of x.
     Returns the reduced value, or None, and whether some scale that counts was <= 0.
     """
     cdef plan p
@@ -262,6 +263,7 @@ def run(
     p.full = full and p.loss == NLL
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
     p.kind[0], p.kind[1], p.min_var, p.factor, p.check_only = scale_kind, prior_kind, min_var, factor, check_only
+    p.x_scale = x_scale
     p.dims = cnp.PyArray_NDIM(first)
     p.row_dims = p.dims - n_event
     for i in range(p.dims):
@@ -552,14 +554,16 @@ cdef object gradients_through(door *d, tuple fields, const int *argument, tuple 
     return found
 
 
-cdef bint usual(object full, object weight, object where, object min_var) noexcept:
+cdef bint usual(object full, object weight, object where, object min_var, object x_scale) noexcept:
     return ((full is True or full is False) and weight is None and where is None
-            and PyFloat_CheckExact(min_var) and PyFloat_AsDouble(min_var) == 0.0)
+            and PyFloat_CheckExact(min_var) and PyFloat_AsDouble(min_var) == 0.0
+            and PyFloat_CheckExact(x_scale) and PyFloat_AsDouble(x_scale) == 1.0)
 
 
 cdef bint open_nll(door *d, object x, object mean, object var, object std, object logvar, object logstd, object precision,
-                   object axis, object full, object weight, object where, object min_var, object reduction, bint samples) noexcept:
-    if not usual(full, weight, where, min_var) or not open_door(d, x, axis):
+                   object axis, object full, object weight, object where, object min_var, object reduction, object x_scale,
+                   bint samples) noexcept:
+    if not usual(full, weight, where, min_var, x_scale) or not open_door(d, x, axis):
         return False
     if samples and cnp.PyArray_CheckExact(mean) and cnp.PyArray_NDIM(<cnp.ndarray>mean) == d.ndim + 1:
         d.samples = cnp.PyArray_DIM(<cnp.ndarray>mean, 0)
@@ -594,27 +598,27 @@ cdef inline object only(object var, object std, object logvar, object logstd, ob
     return var if var is not None else std if std is not None else logvar if logvar is not None else logstd if logstd is not None else precision
 
 
-def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out, /):
+def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out, x_scale, /):
     cdef door d
     cdef object value = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, False):
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
         value = value_through(&d, out)
     if value is not None:
         return value
     return evaluate("nll", False, x, mean, (var, std, logvar, logstd, precision), None,
-                    axis, full, weight, where, min_var, reduction, (), out)
+                    axis, full, weight, where, min_var, reduction, (), out, x_scale)
 
 
-def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, /):
+def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, x_scale, /):
     cdef door d
     cdef object found = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, False):
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
         likes = (None, x, mean, only(var, std, logvar, logstd, precision))
         found = gradients_through(&d, nll_fields, nll_arguments, likes, wrt, out)
     if found is not None:
         return results[0](*found)
     return evaluate("nll", True, x, mean, (var, std, logvar, logstd, precision), None,
-                    axis, full, weight, where, min_var, reduction, wrt, out)
+                    axis, full, weight, where, min_var, reduction, wrt, out, x_scale)
 
 
 def kl(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
@@ -842,13 +846,14 @@ cdef list elbo_through(elbo *e, tuple likes, int bits, object out):
 
 
 def neg_elbo(x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean,
-             prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, beta, axis, z_axis, full, weight, where, min_var,
-             reduction, grad, wrt, out, /):
+             prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, x_scale, beta, axis, z_axis, full, weight, where,
+             min_var, reduction, grad, wrt, out, /):
     cdef elbo e
     cdef list found = None
     cdef int bits = wanted(wrt, elbo_fields, ELBO_VALUES) if grad else 0
     if ((bits or not grad)
-            and open_nll(&e.half[0], x, recon, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, True)
+            and open_nll(&e.half[0], x, recon, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction,
+                         x_scale, True)
             and open_kl(&e.half[1], z_mean, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean, prior_var, prior_std,
                         prior_logvar, prior_logstd, prior_precision, z_axis, weight, where, reduction)
             and open_elbo(&e, beta)):
@@ -860,7 +865,7 @@ def neg_elbo(x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std
         found = evaluate_elbo(x, recon, z_mean, (var, std, logvar, logstd, precision),
                               (z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
                               (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
-                              beta, axis, z_axis, full, weight, where, min_var, reduction, wrt, out)
+                              x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, wrt, out)
     return results[3](*found) if grad else results[2](*found[:ELBO_VALUES])
 
 

@@ -45,6 +45,7 @@ def neg_elbo(
     prior_logvar: npt.ArrayLike | None = None,
     prior_logstd: npt.ArrayLike | None = None,
     prior_precision: npt.ArrayLike | None = None,
+    x_scale: float = 1.0,
     beta: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     z_axis: _Axis = DEFAULT_AXIS,
@@ -78,6 +79,8 @@ def neg_elbo(
         The posteriors' scale, as **exactly one** of the five forms. Broadcasts to the shape of `z_mean`.
     prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision : array_like, real
         The prior p, N(0, I) by default, as in `gaussian_kl`.
+    x_scale : float, default 1.0
+        Factor of `x`, as in `gaussian_nll`.
     beta : float, default 1.0
         Weight of the KL, finite and >= 0: 1 is the ELBO, 0 … 1 anneals it, more is the β-VAE [2]_.
     axis, z_axis : int, tuple of ints, () or None, default -1
@@ -139,7 +142,7 @@ def neg_elbo(
     values: NegELBO = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
-        beta, axis, z_axis, full, weight, where, min_var, reduction, False, (), None,
+        x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, False, (), None,
     )  # fmt: skip
     return values
 
@@ -165,6 +168,7 @@ def neg_elbo_grad(
     prior_logvar: npt.ArrayLike | None = None,
     prior_logstd: npt.ArrayLike | None = None,
     prior_precision: npt.ArrayLike | None = None,
+    x_scale: float = 1.0,
     beta: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     z_axis: _Axis = DEFAULT_AXIS,
@@ -188,8 +192,8 @@ def neg_elbo_grad(
     Parameters
     ----------
     x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision, \
-prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, beta, axis, z_axis, full, \
-weight, where, min_var, reduction
+prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, x_scale, beta, axis, z_axis, \
+full, weight, where, min_var, reduction
         As in `neg_elbo`.
     wrt : name or names of {"x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale"}
         The gradients to compute, by default ("recon", "scale", "z_mean", "z_scale"); the others are None and
@@ -231,7 +235,7 @@ weight, where, min_var, reduction
     results: NegELBOGrad = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
-        beta, axis, z_axis, full, weight, where, min_var, reduction, True, wrt, out,
+        x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, True, wrt, out,
     )  # fmt: skip
     return results
 
@@ -244,6 +248,7 @@ def evaluate(
     z_scales: tuple[Any, ...],
     prior_mean: Any,
     prior_scales: tuple[Any, ...],
+    x_scale: Any,
     beta: Any,
     axis: Any,
     z_axis: Any,
@@ -257,8 +262,8 @@ def evaluate(
 ) -> list[Any]:
     """The members of NegELBOGrad, by the rules: for the calls that the core's fast door does not take."""
     nll, kl = _halves(
-        x, recon, z_mean, scales, z_scales, prior_mean, prior_scales, axis, z_axis, full, weight, where,
-        min_var, reduction,
+        x, recon, z_mean, scales, z_scales, prior_mean, prior_scales, x_scale, axis, z_axis, full, weight,
+        where, min_var, reduction,
     )  # fmt: skip
     factor = _arrays.number("beta", beta, "number")
     members = dict(zip(nll.members + kl.members, [*nll.operands, *kl.operands], strict=True))
@@ -287,6 +292,7 @@ def _halves(
     z_scales: tuple[Any, ...],
     prior_mean: Any,
     prior_scales: tuple[Any, ...],
+    x_scale: Any,
     axis: Any,
     z_axis: Any,
     full: bool,
@@ -324,7 +330,7 @@ def _halves(
     nll = Call(
         "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], passed[:3],
         operands[:3], (kind, -1), dtype, frame, _arrays.inputs_of(operands[:3], weight, mask), floor,
-        bool(full),
+        bool(full), x_scale=_arrays.x_factor(x_scale, dtype),
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
     kl = Call(

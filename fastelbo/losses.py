@@ -33,6 +33,7 @@ def gaussian_nll(
     logvar: npt.ArrayLike | None = None,
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
+    x_scale: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
@@ -55,6 +56,10 @@ def gaussian_nll(
     var, std, logvar, logstd, precision : array_like, real
         The scale, as **exactly one** of σ², σ, log σ², log σ, 1/σ². Broadcasts to the shape of `x` and
         `mean`, as a scalar, (D,), (N, 1) or (N, D) does to (N, D). var, std and precision must be > 0.
+    x_scale : float, default 1.0
+        Factor of `x`, finite and not 0: `x` times it takes the place of `x`, so that 8-bit images stay as
+        they are, with ``x_scale=1/255``. It takes the computing dtype, as Python scalars do. The product is
+        not rounded before `mean` is subtracted.
     axis : int, tuple of ints, () or None, default -1
         Event axes, summed. ``()`` is elementwise, None takes all. Negative where `x` and `mean` differ in
         ndim.
@@ -78,8 +83,8 @@ def gaussian_nll(
     -------
     ndarray, NumPy scalar or float
         Nats. Rows have the computing dtype: NumPy's promotion of `x`, `mean` and the scale (Python scalars
-        are weak), at least float32, and float64 for integers alone. Without axes a NumPy scalar; a Python
-        float, summed in double, for "sum" and "mean"; `out` where it is given.
+        are weak, and bfloat16 counts as float16), at least float32, and float64 for integers alone. Without
+        axes a NumPy scalar; a Python float, summed in double, for "sum" and "mean"; `out` where it is given.
 
     Raises
     ------
@@ -89,8 +94,8 @@ def gaussian_nll(
     ValueError
         var, std or precision that is not > 0, with the first index in C order and the value: neither NaN,
         which propagates to its own row, nor elements removed by `where`, nor those lifted by `min_var`.
-        Shapes, `axis`, `weight`, `min_var`, `reduction` or `out` against the rules above. After an error no
-        input is changed.
+        Shapes, `x_scale`, `axis`, `weight`, `min_var`, `reduction` or `out` against the rules above. After an
+        error no input is changed.
 
     See Also
     --------
@@ -113,9 +118,13 @@ def gaussian_nll(
     >>> sse = ((x - recon) ** 2).sum(axis=1)
     >>> (sse / (2 * 0.25) + 3 / 2 * np.log(2 * np.pi * 0.25)).round(4)
     array([3.1774, 0.6774])
+    >>> pixels = np.array([[0, 127, 255]], np.uint8)
+    >>> fe.gaussian_nll(pixels, recon[:1], var=0.25, x_scale=1 / 255).round(4)
+    array([1.6813], dtype=float32)
     """
     return _core.nll(
-        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out
+        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out,
+        x_scale,
     )  # fmt: skip
 
 
@@ -128,6 +137,7 @@ def gaussian_nll_grad(
     logvar: npt.ArrayLike | None = None,
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
+    x_scale: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
@@ -144,9 +154,11 @@ def gaussian_nll_grad(
         ∂x = r/v = −∂mean            ∂logvar = ½(1 − r²/v)       ∂var = (v − r²)/(2v²)
         ∂std = (1 − r²/v)/σ          ∂logstd = 1 − r²/v          ∂precision = ½(r²τ − 1)/τ
 
+    With an `x_scale` c it is r = c·x − μ and ∂x = c·r/v, with respect to `x` as passed.
+
     Parameters
     ----------
-    x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction
+    x, mean, var, std, logvar, logstd, precision, x_scale, axis, full, weight, where, min_var, reduction
         As in `gaussian_nll`.
     wrt : name or names of {"x", "mean", "scale"}, default ("mean", "scale")
         The gradients to compute; the others are None and cost nothing. "scale" is with respect to the keyword
@@ -189,7 +201,8 @@ def gaussian_nll_grad(
     np.float32(-2.5625)
     """
     return _core.nll_grad(
-        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out
+        x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out,
+        x_scale,
     )  # fmt: skip
 
 
@@ -345,6 +358,7 @@ def bernoulli_nll(
     x: npt.ArrayLike,
     logits: npt.ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
@@ -360,11 +374,13 @@ def bernoulli_nll(
     Parameters
     ----------
     x : array_like, real
-        Data: 0 or 1, or a probability between them; 8-bit pixels are to be divided by 255. Not checked: the
+        Data: 0 or 1, or a probability between them; of 8-bit pixels with ``x_scale=1/255``. Not checked: the
         formula is linear in x, and beyond [0, 1] has no lower bound.
     logits : array_like, real
         Logits l of the shape of `x`; or one lacks *leading* axes of the other, as x of shape (N, D) does
         against S decoder samples (S, N, D). Size-1 axes are never stretched between the two.
+    x_scale : float, default 1.0
+        Factor of `x`, as in `gaussian_nll`; but the product is rounded.
     axis, weight, where, reduction, out
         As in `gaussian_nll`.
 
@@ -376,8 +392,8 @@ def bernoulli_nll(
     Raises
     ------
     TypeError, ValueError
-        For dtypes, shapes, `axis`, `weight`, `where`, `reduction` and `out`, as `gaussian_nll`. No number is
-        out of the domain.
+        For dtypes, shapes, `x_scale`, `axis`, `weight`, `where`, `reduction` and `out`, as `gaussian_nll`. No
+        number is out of the domain.
 
     See Also
     --------
@@ -404,7 +420,7 @@ def bernoulli_nll(
     array([0.947 , 0.6931], dtype=float32)
     """
     return _arrays.evaluate(
-        "bernoulli", False, x, logits, None, None, axis, True, weight, where, 0.0, reduction, (), out
+        "bernoulli", False, x, logits, None, None, axis, True, weight, where, 0.0, reduction, (), out, x_scale
     )
 
 
@@ -412,6 +428,7 @@ def bernoulli_nll_grad(
     x: npt.ArrayLike,
     logits: npt.ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: _Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
@@ -425,9 +442,11 @@ def bernoulli_nll_grad(
 
         ∂logits = p − x        ∂x = −l
 
+    With an `x_scale` c it is ∂logits = p − c·x and ∂x = −c·l, with respect to `x` as passed.
+
     Parameters
     ----------
-    x, logits, axis, weight, where, reduction
+    x, logits, x_scale, axis, weight, where, reduction
         As in `bernoulli_nll`.
     wrt : name or names of {"x", "logits"}, default ("logits",)
         The gradients to compute; the others are None and cost nothing.
@@ -462,12 +481,12 @@ def bernoulli_nll_grad(
            [ 0.125, -0.25 ]])
     """
     grad: BernoulliNLLGrad = _arrays.evaluate(
-        "bernoulli", True, x, logits, None, None, axis, True, weight, where, 0.0, reduction, wrt, out
+        "bernoulli", True, x, logits, None, None, axis, True, weight, where, 0.0, reduction, wrt, out, x_scale
     )
     return grad
 
 
-def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> Any:
+def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None, *, x_scale: float = 1.0) -> Any:
     """Shared variance that minimises `gaussian_nll`: the mean squared error.
 
     There NLL = (D/2)(1 + log 2π + log MSE), which falls without bound as MSE goes to 0.
@@ -478,6 +497,8 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> An
         As in `gaussian_nll`.
     axis : int, tuple of ints, () or None, default None
         Axes that share one variance; None takes all.
+    x_scale : float, default 1.0
+        Factor of `x`, as in `gaussian_nll`.
 
     Returns
     -------
@@ -488,7 +509,7 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> An
     Raises
     ------
     TypeError, ValueError
-        For dtypes, shapes and `axis`, as `gaussian_nll`.
+        For dtypes, shapes, `axis` and `x_scale`, as `gaussian_nll`.
 
     References
     ----------
@@ -507,14 +528,14 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None) -> An
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
     with np.errstate(all="ignore"):
-        return mean_square(x, mean, axis)[0].astype(dtype, copy=False)
+        return mean_square(x, mean, axis, _arrays.x_factor(x_scale, dtype))[0].astype(dtype, copy=False)
 
 
-def mean_square(x: npt.NDArray[Any], mean: npt.NDArray[Any], axis: _Axis) -> tuple[Any, int]:
+def mean_square(x: npt.NDArray[Any], mean: npt.NDArray[Any], axis: _Axis, x_factor: float) -> tuple[Any, int]:
     """The MSE over `axis` in float64, an array or a NumPy scalar, and the number of elements of each."""
     # A strong float64 makes the core compute in double, from the caller's arrays: SSE could overflow float32.
     half_sse = _core.nll(
-        x, mean, np.float64(1.0), None, None, None, None, axis, False, None, None, 0.0, "none", None
+        x, mean, np.float64(1.0), None, None, None, None, axis, False, None, None, 0.0, "none", None, x_factor
     )  # fmt: skip
     count = (x if x.ndim >= mean.ndim else mean).size // max(half_sse.size, 1)
     with np.errstate(all="ignore"):

@@ -36,7 +36,13 @@ class OptimalNLLGrad(NamedTuple):
 
 
 def optimal_nll(
-    x: npt.ArrayLike, mean: npt.ArrayLike, *, axis: _Axis = None, full: bool = True, min_var: float = 0.0
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    *,
+    x_scale: float = 1.0,
+    axis: _Axis = None,
+    full: bool = True,
+    min_var: float = 0.0,
 ) -> Any:
     """Negative log-likelihood at the shared variance that minimises it, in nats: the loss of the σ-VAE.
 
@@ -48,7 +54,7 @@ def optimal_nll(
 
     Parameters
     ----------
-    x, mean : array_like, real
+    x, mean, x_scale
         As in `gaussian_nll`.
     axis : int, tuple of ints, () or None, default None
         Event axes: the axes that share one variance, and are summed. None takes all, a batch with one σ.
@@ -66,7 +72,7 @@ def optimal_nll(
     Raises
     ------
     TypeError, ValueError
-        For dtypes, shapes, `axis` and `min_var`, as `gaussian_nll`.
+        For dtypes, shapes, `x_scale`, `axis` and `min_var`, as `gaussian_nll`.
 
     See Also
     --------
@@ -88,15 +94,15 @@ def optimal_nll(
     np.float64(6.4867)
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    return _optimal(x, mean, dtype, axis, full, min_var)[0]
+    return _optimal(x, mean, dtype, _arrays.x_factor(x_scale, dtype), axis, full, min_var)[0]
 
 
 def _optimal(
-    x: Any, mean: Any, dtype: np.dtype[Any], axis: _Axis, full: bool, min_var: float
+    x: Any, mean: Any, dtype: np.dtype[Any], x_factor: float, axis: _Axis, full: bool, min_var: float
 ) -> tuple[Any, Any]:
     """The value in the computing dtype, and σ*² in float64."""
     floor = _arrays.number("min_var", min_var, "variance")
-    mse, count = mean_square(x, mean, axis)
+    mse, count = mean_square(x, mean, axis, x_factor)
     with np.errstate(all="ignore"):
         var = np.maximum(mse, floor)
         ratio = np.where(mse < floor, mse / floor if floor else 1.0, 1.0)
@@ -109,6 +115,7 @@ def optimal_nll_grad(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: _Axis = None,
     full: bool = True,
     min_var: float = 0.0,
@@ -121,12 +128,14 @@ def optimal_nll_grad(
 
         ∂x = r/σ*² = −∂mean
 
+    With an `x_scale` c it is r = c·x − μ and ∂x = c·r/σ*², with respect to `x` as passed.
+
     That σ*² is itself a function of r adds nothing: above the floor the derivative of the NLL with respect to
     the variance is 0 there, below it σ*² is constant.
 
     Parameters
     ----------
-    x, mean, axis, full, min_var
+    x, mean, x_scale, axis, full, min_var
         As in `optimal_nll`.
     wrt : name or names of {"x", "mean"}, default ("mean",)
         The gradients to compute; the other is None.
@@ -160,7 +169,8 @@ def optimal_nll_grad(
            [-0.6667, -1.3333]])
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    value, var = _optimal(x, mean, dtype, axis, full, min_var)
+    factor = _arrays.x_factor(x_scale, dtype)
+    value, var = _optimal(x, mean, dtype, factor, axis, full, min_var)
     fields, shapes = OptimalNLLGrad._fields, {"x": x.shape, "mean": mean.shape}
     asked = _arrays.asked_for(wrt, fields, {"x": x, "mean": mean})
     if out is not None:
@@ -181,7 +191,7 @@ def optimal_nll_grad(
     place, *places = (None, None, None) if out is None else out
     grad = _core.nll_grad(
         x, mean, None, std, None, None, None, axis, full, None, None, 0.0, "none",
-        asked, (None, *places, None),
+        asked, (None, *places, None), factor,
     )  # fmt: skip
     if place is not None:
         place[...] = value

@@ -175,6 +175,7 @@ def gaussian_nll_grad(
     logvar: ArrayLike | None = None,
     logstd: ArrayLike | None = None,
     precision: ArrayLike | None = None,
+    x_scale: float = 1.0,
     axis: Axis = -1,
     full: bool = True,
     weight: ArrayLike | None = None,
@@ -190,11 +191,11 @@ def gaussian_nll_grad(
     with np.errstate(all="ignore"):
         s, slope = _logvar(name, raw, where, min_var)
         inv_std = np.exp(-0.5 * s)
-        z = (x - mean) * inv_std
+        z = (x_scale * x - mean) * inv_std
         rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
         members = {
             "value": lambda: rows.value((HALF_LOG_2PI if full else 0.0) + 0.5 * s + 0.5 * z * z),
-            "x": lambda: rows.grad(z * inv_std, x),
+            "x": lambda: rows.grad(x_scale * z * inv_std, x),
             "mean": lambda: rows.grad(-z * inv_std, mean),
             "scale": lambda: rows.grad(0.5 * (1 - z * z) * slope, raw),
         }
@@ -210,6 +211,7 @@ def gaussian_nll(
     logvar: ArrayLike | None = None,
     logstd: ArrayLike | None = None,
     precision: ArrayLike | None = None,
+    x_scale: float = 1.0,
     axis: Axis = -1,
     full: bool = True,
     weight: ArrayLike | None = None,
@@ -220,8 +222,9 @@ def gaussian_nll(
 ) -> Any:
     """Return the Gaussian negative log-likelihood of each event: see `fastelbo.gaussian_nll`."""
     return gaussian_nll_grad(
-        x, mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, axis=axis, full=full,
-        weight=weight, where=where, min_var=min_var, reduction=reduction, wrt=(), out=(out, None, None, None),
+        x, mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, x_scale=x_scale,
+        axis=axis, full=full, weight=weight, where=where, min_var=min_var, reduction=reduction, wrt=(),
+        out=(out, None, None, None),
     ).value  # fmt: skip
 
 
@@ -302,6 +305,7 @@ def bernoulli_nll_grad(
     x: ArrayLike,
     logits: ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: Axis = -1,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -314,9 +318,9 @@ def bernoulli_nll_grad(
     with np.errstate(all="ignore"):
         rows = _Rows(np.broadcast_shapes(x.shape, logits.shape), axis, weight, where, reduction)
         members = {
-            "value": lambda: rows.value(np.logaddexp(0.0, logits) - x * logits),
-            "x": lambda: rows.grad(-logits, x),
-            "logits": lambda: rows.grad(1 / (1 + np.exp(-logits)) - x, logits),
+            "value": lambda: rows.value(np.logaddexp(0.0, logits) - x_scale * x * logits),
+            "x": lambda: rows.grad(-x_scale * logits, x),
+            "logits": lambda: rows.grad(1 / (1 + np.exp(-logits)) - x_scale * x, logits),
         }
         return BernoulliNLLGrad(*_results(members, wrt, out))
 
@@ -325,6 +329,7 @@ def bernoulli_nll(
     x: ArrayLike,
     logits: ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: Axis = -1,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -333,8 +338,9 @@ def bernoulli_nll(
 ) -> Any:
     """Return the Bernoulli negative log-likelihood of each event: see `fastelbo.bernoulli_nll`."""
     return bernoulli_nll_grad(
-        x, logits, axis=axis, weight=weight, where=where, reduction=reduction, wrt=(), out=(out, None, None)
-    ).value
+        x, logits, x_scale=x_scale, axis=axis, weight=weight, where=where, reduction=reduction, wrt=(),
+        out=(out, None, None),
+    ).value  # fmt: skip
 
 
 def neg_elbo_grad(
@@ -358,6 +364,7 @@ def neg_elbo_grad(
     prior_logvar: ArrayLike | None = None,
     prior_logstd: ArrayLike | None = None,
     prior_precision: ArrayLike | None = None,
+    x_scale: float = 1.0,
     beta: float = 1.0,
     axis: Axis = -1,
     z_axis: Axis = -1,
@@ -387,8 +394,9 @@ def neg_elbo_grad(
     if row_weight is not None and sampled:
         row_weight = row_weight[np.newaxis]
     nll = gaussian_nll_grad(
-        x, recon, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, axis=event, full=full,
-        weight=row_weight, where=where, min_var=min_var, reduction=reduction, wrt=("x", "mean", "scale"),
+        x, recon, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision, x_scale=x_scale,
+        axis=event, full=full, weight=row_weight, where=where, min_var=min_var, reduction=reduction,
+        wrt=("x", "mean", "scale"),
     )  # fmt: skip
     kl = gaussian_kl_grad(
         z_mean, var=z_var, std=z_std, logvar=z_logvar, logstd=z_logstd, precision=z_precision,
@@ -436,6 +444,7 @@ def neg_elbo(
     prior_logvar: ArrayLike | None = None,
     prior_logstd: ArrayLike | None = None,
     prior_precision: ArrayLike | None = None,
+    x_scale: float = 1.0,
     beta: float = 1.0,
     axis: Axis = -1,
     z_axis: Axis = -1,
@@ -450,16 +459,16 @@ def neg_elbo(
         x, recon, z_mean, var=var, std=std, logvar=logvar, logstd=logstd, precision=precision,
         z_var=z_var, z_std=z_std, z_logvar=z_logvar, z_logstd=z_logstd, z_precision=z_precision,
         prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
-        prior_logstd=prior_logstd, prior_precision=prior_precision, beta=beta, axis=axis,
+        prior_logstd=prior_logstd, prior_precision=prior_precision, x_scale=x_scale, beta=beta, axis=axis,
         z_axis=z_axis, full=full, weight=weight, where=where, min_var=min_var, reduction=reduction,
         wrt=(),
     )  # fmt: skip
     return NegELBO(value, nll, kl)
 
 
-def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None) -> Any:
+def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None, *, x_scale: float = 1.0) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
-    return np.mean((_array(x) - _array(mean)) ** 2, axis=axis)
+    return np.mean((x_scale * _array(x) - _array(mean)) ** 2, axis=axis)
 
 
 # --- the σ-VAE, and samples ---------------------------------------------------------------------------------
@@ -469,6 +478,7 @@ def optimal_nll_grad(
     x: ArrayLike,
     mean: ArrayLike,
     *,
+    x_scale: float = 1.0,
     axis: Axis = None,
     full: bool = True,
     min_var: float = 0.0,
@@ -478,7 +488,7 @@ def optimal_nll_grad(
     """Return the NLL at the shared optimal variance, and its gradients: see `fastelbo.optimal_nll_grad`."""
     x, mean = _array(x), _array(mean)
     with np.errstate(all="ignore"):
-        r = x - mean
+        r = x_scale * x - mean
         rows = _Rows(r.shape, axis, None, None, "none")
         mse = np.mean(r**2, axis=rows.event, keepdims=True)
         var = np.maximum(mse, min_var)
@@ -487,17 +497,23 @@ def optimal_nll_grad(
         log_term = (HALF_LOG_2PI if full else 0.0) + 0.5 * np.log(var)
         members = {
             "value": lambda: rows.value(log_term + 0.5 * np.where(var > mse, mse / var, 1.0)),
-            "x": lambda: rows.grad(r / var, x),
+            "x": lambda: rows.grad(x_scale * r / var, x),
             "mean": lambda: rows.grad(-r / var, mean),
         }
         return OptimalNLLGrad(*_results(members, wrt, out))
 
 
 def optimal_nll(
-    x: ArrayLike, mean: ArrayLike, *, axis: Axis = None, full: bool = True, min_var: float = 0.0
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    x_scale: float = 1.0,
+    axis: Axis = None,
+    full: bool = True,
+    min_var: float = 0.0,
 ) -> Any:
     """Return the Gaussian NLL at the shared optimal variance: see `fastelbo.optimal_nll`."""
-    return optimal_nll_grad(x, mean, axis=axis, full=full, min_var=min_var, wrt=()).value
+    return optimal_nll_grad(x, mean, x_scale=x_scale, axis=axis, full=full, min_var=min_var, wrt=()).value
 
 
 def reparameterize(

@@ -235,6 +235,8 @@ STRANGE = {
     "prior of int": {"prior_mean": 1, "prior_var": 2},
     "weight": {"weight": np.arange(4.0)},
     "where": {"where": BASE["x"] > 0.3},
+    "x_scale": {"x_scale": 0.5},
+    "x_scale of 0": {"x_scale": 0},
     "floor": {"min_var": 0.7},
     "z_axis": {"z_axis": -1},
     "no rows": {"x": np.zeros((0, 3)), "recon": np.zeros((2, 0, 3)), "z_mean": np.zeros((0, 4)),

@@ -47,9 +47,17 @@ def elbo(x: NDArray[np.float32], recon: NDArray[np.float32], z: NDArray[np.float
 
 def binary(x: NDArray[np.bool_], logits: NDArray[np.float32]) -> fe.BernoulliNLLGrad:
     """The other likelihood."""
-    total: float = fe.bernoulli_nll(x, logits, where=x, reduction="sum")
+    total: float = fe.bernoulli_nll(x, logits, where=x, x_scale=0.5, reduction="sum")
     logits -= np.float32(total)
     return fe.bernoulli_nll_grad(x, logits, wrt=["x", "logits"], out=(None, None, logits))
+
+
+def images(pixels: NDArray[np.uint8], recon: NDArray[np.float16]) -> fe.NLLGrad:
+    """Eight bits, and sixteen."""
+    best: np.float32 = fe.optimal_var(pixels, recon, x_scale=1 / 255)
+    value, _, _ = fe.neg_elbo(pixels, recon, 0.0, var=best, z_var=np.ones(recon.shape), x_scale=1 / 255)
+    assert value > 0
+    return fe.gaussian_nll_grad(pixels, recon, var=best, x_scale=np.float32(1 / 255).item(), wrt="mean")
 
 
 def plain() -> None:
@@ -67,6 +75,7 @@ def wrong(x: NDArray[np.float32]) -> None:
     fe.gaussian_nll(x, x, var=1.0, reduction="avg")  # type: ignore[arg-type]
     fe.gaussian_nll(x, x, sigma=1.0)  # type: ignore[call-arg]
     fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
+    fe.gaussian_nll(x, x, var=1.0, x_scale="1/255")  # type: ignore[arg-type]
     fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
     fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
     fe.bernoulli_nll_grad(x, x, wrt="mean")  # type: ignore[arg-type]
@@ -83,4 +92,5 @@ if __name__ == "__main__":
     step(np.ones((2, 3)), np.ones((2, 3)), 0.5)
     elbo(example, example.copy(), example.copy())
     binary(example > 0, example.copy())
+    images(example.astype(np.uint8), example.astype(np.float16))
     plain()

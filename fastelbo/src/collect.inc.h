@@ -16,6 +16,27 @@ static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
 #endif
 }
 
+/* A row's gradients of one scale for all, of `rows` rows from `row` on */
+static inline void RE(accumulate_rows)(const plan *p, double *at, ptrdiff_t row, const double *squares, double slope, double base, ptrdiff_t rows) {
+    double hi[TURNS], lo[TURNS] = {0};
+    for (int i = 0; i < TURNS; i++) hi[i] = at[(row + i) % TURNS];
+    for (ptrdiff_t r = 0; r < rows; r += TURNS)
+        for (int i = 0; i < TURNS && r + i < rows; i++) {
+            double x = slope != 0 ? base - squares[r + i] * slope : base;
+#if REAL == 32
+            hi[i] += x;
+#else
+            pair s = two_sum(hi[i], x);
+            hi[i] = s.hi;
+            lo[i] += s.lo;
+#endif
+        }
+    for (int i = 0; i < TURNS; i++) {
+        at[(row + i) % TURNS] = hi[i];
+        if (REAL == 64) at[p->accumulators + (row + i) % TURNS] += lo[i];
+    }
+}
+
 #if REAL == 64 /* once */
 /* Where the accumulators of a group's i-th outer row begin */
 static inline ptrdiff_t slab_offset(const collector *c, ptrdiff_t i) { return c->mode == SLAB ? i * c->size : 0; }
@@ -85,13 +106,13 @@ static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, 
     ptrdiff_t cols = c->by_column && p->columns - col < c->event_size ? p->columns - col : c->event_size;
     int first_dim = c->mode == SLAB ? p->outer_dims : 0;
     char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
-    ptrdiff_t rows = c->event_size ? c->size / c->event_size : 0;
+    ptrdiff_t rows = c->turns ? 1 : c->event_size ? c->size / c->event_size : 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
         char *row = base + kept_offset(p, c, out->stride, first_dim, p->row_dims, r);
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
             if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum * p->factor);
+            T x = (T)(sum * (a == x_of(p) ? p->factor * p->x_scale : p->factor));
             memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
         }
     }
@@ -135,6 +156,11 @@ static void RE(hand_out_global)(plan *p) {
             }
         } else {
             for (ptrdiff_t t = 1; t <= tasks; t++) RE(fold_accumulators)(p, c, 0, t);
+            double *sum = RE(accumulator)(p, 0, c);
+            for (int i = 1; c->turns && i < TURNS; i++) {
+                RE(accumulate_one)(p, sum, sum[i]);
+                if (REAL == 64) sum[p->accumulators] += sum[i + p->accumulators];
+            }
             RE(hand_out)(p, a, 0, 0, 0, 0);
         }
     }

@@ -1,14 +1,16 @@
-/* exp, log, expm1, log1p and the KL's h(s) = exp(s) - 1 - s: branch-free, <= 1.0 ULP (h <= 2.5), the same bits on every
- * machine with FMA. Included once per type (real.h). Measured over all 2^32 float32 inputs by tests/exhaustive.py.
+/* exp, log, expm1, log1p and the KL's h(s) = exp(s) - 1 - s: branch-free, <= 1.0 ULP (h <= 2.5, of a pair 3), the same bits on every
+ * machine with FMA. Included once per type (real.h). Measured over all 2^32 float32 inputs by tests/exhaustive.py; h by
+ * tests/test_accuracy.py.
  *
  * Two argument reductions carry everything:
- *     x = k ln2 + hi + lo,  |hi| <= ln2/2,   exp(x) = 2^k (1 + hi + lo + H(hi)),   H(f) = exp(f) - 1 - f
+ *     x = k ln2 + f,  |f| <= ln2/2 (expm1 and h: k = 0 for |x| <= 1/2),  exp(x) = 2^k (1 + f + H(f)),  H(f) = exp(f) - 1 - f
  *     v = 2^e m (1 + rho),  m in [sqrt(1/2), sqrt(2)),  log v = e ln2 + f + w(f) + rho,  f = m - 1,  w(f) = log1p(f) - f
  * H and w are computed to a relative accuracy of their own (each is ~ f^2/2), so that what cancels in exp(s) - 1 - s and in
  * v - 1 - log v cancels exactly, before anything is rounded.
  *
  * Polynomials: sollya, fpminimax(F, degree, [|SG...|] or [|D...|], I, absolute) with
  *     R(f) = (exp(f) - 1 - f - f^2/2) / f^3           on |f| <= 1.0005 ln2/2      relative error of H: 2^-27.1, 2^-57.4
+ *     G(f) = (exp(f) - 1 - f) / f^2                   on |f| <= 1/2, relative     relative error of H: 2^-24.9, 2^-57.6
  *     L(f) = (log1p(f) - f + f^2/2) / f^3             on [sqrt(1/2)-1, sqrt(2)-1]  float32: 5e-9 relative to log1p
  *     Q(z) = (2 atanh(s)/s - 2)/z, z = s^2, s = f/(2+f)  on [0, 0.1716^2]            float64: 5e-16 relative to Q, 2e-17 to w */
 
@@ -16,6 +18,9 @@
 
 INLINE I RE(bits)(T x) { I i; memcpy(&i, &x, sizeof i); return i; }
 INLINE T RE(real)(I i) { T x; memcpy(&x, &i, sizeof x); return x; }
+
+/* |x|; NaN stays NaN */
+INLINE T RE(magnitude)(T x) { return RE(real)(RE(bits)(x) & (I)((U)-1 >> 1)); }
 
 /* 2^k for -EXP_MAX < k <= EXP_MAX + 1 (the last is +inf) */
 INLINE T RE(pow2)(I k) { return RE(real)((I)((U)(k + EXP_MAX) << MANTISSA)); }
@@ -38,6 +43,18 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #endif
 }
 
+/* a*b - c with one rounding; without FMA two where c is not near a*b */
+INLINE T RE(product_minus)(T a, T b, T c) {
+#if HAS_FMA
+    return FMA(a, b, -c);
+#elif REAL == 32
+    return (T)((double)a * b - c);
+#else
+    T product = a * b, error = RE(product_error)(a, b, product), r = product - c;
+    return (error - error == 0) & (error != 0) ? r + error : r; /* NaN where a, b or the product is infinite; -0 + 0 is 0 */
+#endif
+}
+
 /* ---- constants --------------------------------------------------------------------------------------------------- */
 
 #undef LN2_HI
@@ -46,6 +63,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #undef ROUNDER
 #undef SMALLEST_NORMAL
 #undef INFINITE
+#undef EXPM1_TOP
+#undef EXPM1_BOTTOM
 #if REAL == 32
 #define LN2_HI 0x1.63p-1f         /* 9 bits: k * LN2_HI is exact for every exponent k */
 #define LN2_LO (-0x1.bd0106p-13f) /* ln2 - LN2_HI */
@@ -53,6 +72,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #define ROUNDER 0x1.8p23f /* x + ROUNDER has x, rounded, in its low bits */
 #define SMALLEST_NORMAL 0x1p-126f
 #define INFINITE __builtin_inff()
+#define EXPM1_TOP 89.6f   /* half of its exponential overflows */
+#define EXPM1_BOTTOM -80 /* the exponential no longer shows beside 1, and a quarter of it is a normal number */
 #else
 #define LN2_HI 0x1.62e42feep-1 /* 32 bits */
 #define LN2_LO 0x1.a39ef35793c76p-33
@@ -60,6 +81,8 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #define ROUNDER 0x1.8p52
 #define SMALLEST_NORMAL 0x1p-1022
 #define INFINITE __builtin_inf()
+#define EXPM1_TOP 710.7
+#define EXPM1_BOTTOM -700
 #endif
 
 /* ---- exp, expm1, h: from one reduction ------------------------------------------------------------------------- */
@@ -86,24 +109,6 @@ INLINE T RE(exp_series)(T f) {
     return p;
 }
 
-typedef struct {
-    I k;
-    T hi, lo;               /* x + low - k ln2 */
-    T half_square, cube, p; /* H(hi) = hi^2/2 + cube p; the former rounded */
-} RE(reduced);
-
-/* x + low, |x| <= 2^(MANTISSA-1); NaN ends in hi */
-INLINE RE(reduced) RE(reduce)(T x, T low) {
-    RE(reduced) r;
-    T k, a = RE(remainder)(x, &k, &r.k);
-    r.hi = FMA(-k, LN2_LO, a);
-    r.lo = FMA(-k, LN2_LO, a - r.hi) + low;
-    r.half_square = ((T)0.5 * r.hi) * r.hi;
-    r.cube = r.hi * r.hi * r.hi;
-    r.p = RE(exp_series)(r.hi);
-    return r;
-}
-
 /* exp(x) = scale * 2^k, scale in [0.70, 1.42]; for |x| <= 2^(MANTISSA-1), so that the caller chooses how 2^k is applied */
 INLINE T RE(exp_split)(T x, I *k) {
     T real_k, a = RE(remainder)(x, &real_k, k), f = FMA(-real_k, LN2_LO, a);
@@ -117,32 +122,57 @@ INLINE T RE(exp_normal)(T x) {
     return RE(real)((I)((U)RE(bits)(scale) + ((U)k << MANTISSA)));
 }
 
-/* Half of expm1(s) and of h(s) for s = 2 (a + low): halves, because the KL needs them and they overflow later than the wholes.
- *     expm1(s)/2 = [(c - 1/2) + c hi] + c (lo + H),   c = 2^(k-1);      the bracket as first + error, exactly
- *     h(s)/2     = expm1(s)/2 - s/2
- * For k = 0 (|s| < 0.35) the bracket is s/2 to the bit, and h keeps the relative accuracy of H. */
+/* s = k ln2 + f, where k = 0 for all |s| <= 1/2: so that there h(s) = s tail/2 comes with the relative accuracy of tail. Beyond, plain
+ * sums will do: h is more than an eleventh of exp(s), 2^k - 1 - s is exact or nearly so (k = 1 and s < 1/2: it would not be), and
+ * what it leaves of f is small. Quarters, because tail = f + f^2 2P needs no product for a half: P(f) = (G(f) - 1/2)/f. */
+typedef struct {
+    T c, start, f, low, linear, tail; /* 2^k/4, c - 1/4, s - k ln2 and its rounding error, c f, 2 H(f)/f */
+    T twice;                          /* 2 where c, and what comes of it, is halved: 2^k/2 might not be finite; otherwise 1 */
+} RE(reduced);
+
+INLINE RE(reduced) RE(reduce)(T s, int ordinary) {
+    T far = RE(magnitude)(s) > (T)0.5 ? s : (T)0, k;
+    I integer;
+    RE(remainder)(far, &k, &integer);
+    T a = FMA(-k, LN2_HI, s), f = FMA(-k, LN2_LO, a), ff = f * f;
+    I large = ordinary ? 0 : integer > EXP_MAX - 8;
+    RE(reduced) r = {.c = RE(pow2)(integer - 2 - large), .f = f, .low = FMA(-k, LN2_LO, a - f), .twice = large ? (T)2 : (T)1};
+    r.start = r.c - (T)0.25;
+    r.linear = r.c * f;
+#if REAL == 32
+    T even = FMA(FMA(0x1.9f9656p-12f, ff, 0x1.1113a8p-6f), ff, 0x1.555552p-2f);
+    T odd = FMA(0x1.6e5dc2p-9f, ff, 0x1.5553eap-4f);
+#else
+    T even = FMA(FMA(0x1.602918e646ca6p-32, ff, 0x1.ae66d653833bbp-25), ff, 0x1.71de38d2d550dp-18);
+    T odd = FMA(FMA(0x1.2017dc79ae798p-28, ff, 0x1.27e4578e2febdp-21), ff, 0x1.a01a01f1eb428p-15);
+    even = FMA(FMA(FMA(even, ff, 0x1.a01a01a0dc76ep-12), ff, 0x1.1111111110e84p-6), ff, 0x1.5555555555556p-2);
+    odd = FMA(FMA(odd, ff, 0x1.6c16c16c04e6dp-9), ff, 0x1.555555555557ep-4);
+#endif
+    r.tail = FMA(ff, FMA(odd, f, even), f);
+    return r;
+}
+
+/* Half of expm1(s) and of h(s): halves, because the KL needs them and they overflow later than the wholes. half = s/2, which is finite
+ * where s may not be; `paired`: of s + 2 low. A square of a small s is nowhere rounded before it is added: h = linear tail + 0. */
 typedef struct { T half_expm1, half_h; } RE(expm1_h);
 
-INLINE RE(expm1_h) RE(expm1_and_h)(T a, T low, int paired, int ordinary) {
-#if REAL == 32
-    const T top = (T)44.8, bottom = -80; /* exp(2 top)/2 overflows; exp(bottom) no longer shows beside 1 */
-#else
-    const T top = 355.35, bottom = -700;
-#endif
-    T upper = ordinary ? a : RE(at_most)(a, top);
-    RE(reduced) r = RE(reduce)(ordinary ? 2 * a : RE(at_least)(2 * upper, bottom), 2 * low);
-    I large = ordinary ? 0 : r.k > EXP_MAX - 8; /* there, c and the halves are halved once more: 2^(k-1) might not be finite */
-    T c = RE(pow2)(r.k - 1 - large), twice = large ? (T)2 : (T)1;
-    T start = c - (T)0.5, first = FMA(c, r.hi, start), error = FMA(c, r.hi, start - first) + ((c - start) - (T)0.5);
-    /* what half_square leaves of H */
-    T rest = FMA(r.cube, r.p, RE(product_error)((T)0.5 * r.hi, r.hi, r.half_square));
-    if (paired) rest = FMA(r.lo, r.hi + (r.half_square + rest), rest); /* exp(hi + lo) = exp(hi) (1 + lo); without low, lo < u/2 */
-    T small = FMA(c, rest + r.lo, error);
-    T square = c * r.half_square;
+INLINE RE(expm1_h) RE(expm1_and_h)(T s, T half, T low, int paired, int ordinary) {
+    if (!ordinary) {
+        half = RE(at_most)(half, EXPM1_TOP / 2);
+        s = RE(at_least)(2 * half, EXPM1_BOTTOM);
+    }
+    RE(reduced) r = RE(reduce)(s, ordinary);
+    T rest = FMA((T)-0.25, s, r.start);
+    if (!ordinary) rest = s > EXPM1_BOTTOM ? rest : r.start - (T)0.5 * half;
+    rest += r.linear; /* k = 0: exactly 0 */
     RE(expm1_h) result;
-    result.half_expm1 = first + (square + small);
-    result.half_h = ((first - upper) + square) + (small - low);
-    if (!ordinary) result.half_expm1 *= twice, result.half_h *= twice;
+    result.half_expm1 = FMA(r.linear, r.tail, FMA(2 * r.c, r.f, 2 * r.c - (T)0.5));
+    result.half_h = FMA(r.linear, r.tail, 2 * rest);
+    if (paired) { /* the derivative of h is expm1, that of expm1/2 is (expm1 + 1)/2 */
+        result.half_h = FMA(2 * low, result.half_expm1, result.half_h);
+        result.half_expm1 += FMA(2 * low, result.half_expm1, low);
+    }
+    if (!ordinary) result.half_expm1 *= r.twice, result.half_h *= r.twice;
     return result;
 }
 
@@ -238,8 +268,11 @@ INLINE T RE(exp)(T x) {
 }
 
 INLINE T RE(expm1)(T x) {
-    T tiny = RE(pow2)(-EXP_MAX / 2); /* below it expm1(x) = x, and x/2 might be subnormal */
-    return x < tiny && x > -tiny ? x : 2 * RE(expm1_and_h)((T)0.5 * x, 0, 0, 0).half_expm1;
+    const T tiny = RE(pow2)(-EXP_MAX / 2); /* below it expm1(x) = x, and x/4 might be subnormal */
+    RE(reduced) r = RE(reduce)(RE(at_least)(RE(at_most)(x, EXPM1_TOP), EXPM1_BOTTOM), 0);
+    T lost = (r.c - r.start) - (T)0.25; /* of the quarter, beside a large c */
+    T half = 2 * r.start + (2 * r.linear + FMA(r.linear, r.tail, 2 * FMA(r.c, r.low, lost)));
+    return RE(magnitude)(x) < tiny ? x : 2 * (half * r.twice);
 }
 
 INLINE T RE(log_full)(T x) {

@@ -26,7 +26,7 @@ enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
-enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, F32, F64, N_TYPES, SWAPPED = 16 };
+enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, N_TYPES, SWAPPED = 16 };
 
 typedef struct {
     char *data; /* NULL: not given, or not asked for */
@@ -38,6 +38,7 @@ typedef struct {
 typedef struct {
     enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after its group of rows; after the whole call */
     int by_column;                      /* no event axis is summed: a task holds only its own columns */
+    int turns;                          /* one number from all rows, added in TURNS sums: row i to the i mod TURNS-th */
     ptrdiff_t offset, size;             /* within a task's accumulators, in elements; SLAB: for each outer row of a group */
     ptrdiff_t event_size;               /* elements a row */
     ptrdiff_t stride[MAX_DIMS];         /* elements; 0 along a summed axis */
@@ -58,6 +59,7 @@ typedef struct plan {
     int check_only; /* only set `bad` */
     int kind[2]; /* of SCALE and PRIOR */
     double min_var, factor; /* of every gradient; prepared: with the mean's 1/N */
+    double x_scale;         /* x times this takes the place of x; a number of the computing type */
     int row_dims, dims;
     ptrdiff_t shape[MAX_DIMS];
     uint64_t broadcast[N_GRADS]; /* bit i: the argument, by its shape, is broadcast along axis i */
@@ -87,6 +89,7 @@ typedef struct plan {
 /* 0, or -1 when memory ran out (nothing is held then) */
 int fe_plan_prepare(plan *p);
 void fe_plan_release(plan *p);
+static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
 static inline ptrdiff_t fe_plan_tasks(const plan *p) { return p->blocks * p->chunks; }
 
 typedef struct {
@@ -98,6 +101,8 @@ typedef struct {
 
 /* NULL: this machine (or the name) has none. name NULL: the best. */
 const kernel_set *fe_kernels(const char *name);
+
+#define TURNS 4
 
 #define LONGEST_CHUNK 16384 /* columns; longer rows are cut into chunks, their partial sums added in order */
 

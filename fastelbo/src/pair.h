@@ -96,7 +96,7 @@ INLINE RE(side) RE(side_linear)(RE(fraction) x, T half_log, T slope) {
 INLINE RE(point) RE(kl_logs)(T r, T raw_q, T slope_q, T raw_p, T slope_p) {
     T half_q = (T)0.5 * slope_q * raw_q, half_p = (T)0.5 * slope_p * raw_p;
     RE(two) d = RE(two_sum)(half_q, -half_p);
-    RE(expm1_h) x = RE(expm1_and_h)(d.hi, d.lo, 1, 1);
+    RE(expm1_h) x = RE(expm1_and_h)(2 * d.hi, d.hi, d.lo, 1, 1);
     T ratio = r * RE(exp_normal)(-2 * half_p), half_t = ((T)0.5 * r) * ratio;
     RE(point) y = {half_t + x.half_h, ratio, slope_q * x.half_expm1, -slope_p * (x.half_expm1 + half_t), 0};
     y.bad = !(RE(within)(half_q, -LOG_ROOM / 4, LOG_ROOM / 4) & RE(within)(half_p, -LOG_ROOM / 4, LOG_ROOM / 4));
@@ -117,7 +117,7 @@ INLINE RE(sensitivity) RE(sensitivity_of)(RE(side) own, T half_expm1, T half_rat
 INLINE RE(point) RE(kl_sides)(T r, RE(side) q, RE(side) p) {
     RE(two) d = RE(two_sum)(q.half_log, -p.half_log); /* halved: it must not overflow */
     I moderate = d.hi < 2 * EXP_MAX && d.hi > -2 * EXP_MAX; /* beyond, the low part is no longer small */
-    RE(expm1_h) x = RE(expm1_and_h)(d.hi, moderate ? d.lo : (T)0, 1, 0);
+    RE(expm1_h) x = RE(expm1_and_h)(2 * d.hi, d.hi, moderate ? d.lo : (T)0, 1, 0);
     /* for a scale in linear form, from where expm1(d) = v_q/v_p */
     T ratio = (T)0.5 * (p.i / q.i);
     I shift = p.k - q.k, far = d.hi > 20, reached = q.linear || q.half_log < HALF_LOG_LIMIT;

@@ -47,6 +47,8 @@ static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
             c[a].mode = SLAB, c[a].size = extent(p, 0, p->row_dims, summed | (rows & ~inner)) * c[a].event_size;
         else
             c[a].mode = GLOBAL, c[a].size = extent(p, 0, p->row_dims, summed) * c[a].event_size;
+        c[a].turns = of_row && c[a].mode == GLOBAL && c[a].size == 1;
+        if (c[a].turns) c[a].size = TURNS;
         c[a].offset = total;
         total += c[a].size * (c[a].mode == SLAB ? p->group : 1);
     }
@@ -196,7 +198,7 @@ int fe_plan_prepare(plan *p) {
     int unweighted = p->constant && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
     p->plain = unweighted && p->loss == NLL;
     p->in_double = unweighted && !p->is_double;
-    p->chunk = LONGEST_CHUNK;
+    p->chunk = p->plain && !(p->broadcast[FIRST] | p->broadcast[SECOND]) ? 4 * LONGEST_CHUNK : LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */

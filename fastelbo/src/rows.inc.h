@@ -4,7 +4,8 @@
 
 #if REAL == 64 /* once */
 enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
-#define STRIP 2048 /* elements: first summed, then read again for their gradients */
+#define STRIP 2048      /* elements: first summed, then read again for their gradients */
+#define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
 
@@ -48,7 +49,7 @@ static void RE(row_gradients)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrdiff_
             T x = (T)(g * p->factor);
             memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
         } else {
-            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + row_offset(p, c->stride, row) + slab_offset(c, slab), g);
+            RE(accumulate_one)(p, RE(accumulator)(p, region, c) + (c->turns ? row % TURNS : row_offset(p, c->stride, row) + slab_offset(c, slab)), g);
         }
     }
 }
@@ -91,7 +92,7 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
     T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
     if (there) return there;
     if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
-        if (!(w->spread & 1 << a)) RE(pack)[v->type](w->buffer[a], v->data, 0, TILE);
+        if (!(w->spread & 1 << a)) RE(pack)(v->type, w->buffer[a], v->data, 0, TILE);
         w->spread |= 1 << a;
     } else {
         RE(copy_in)(p, v, &w->tile, w->buffer[a]);
@@ -118,13 +119,22 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->weight = w->buffer[B_WEIGHT];
 }
 
+/* x x_scale - less, in place of x */
+static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
+    const plan *p = w->p;
+    RE(copy_scaled)(p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    return w->buffer[x];
+}
+
 static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
-    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0;
+    static const T zeros[TILE];
+    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
     w->o.n = n;
-    w->o.a = RE(gather)(w, FIRST, select);
     w->o.b = RE(gather)(w, SECOND, select);
-    if (!p->constant) w->o.scale = RE(gather)(w, SCALE, select || floor);
+    w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
+    if (scaled == FIRST) w->o.b = zeros; /* r is rounded once, so it is formed here */
+    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
     if (select) RE(select)(w, n);
@@ -146,7 +156,7 @@ static void RE(find_scales)(RE(work) *w) {
         T raw[2] = {0, 0};
         for (int k = 0; k < 2; k++) {
             const view *v = &p->argument[SCALE + k];
-            if (v->data) RE(pack)[v->type](&raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
+            if (v->data) RE(pack)(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
         }
         T kept = RE(at_most)(RE(at_least)(raw[0], w->lowest), w->highest);
         *s = scale_of_row(p, kept, raw[1], 2 * (EXP_MAX - 1));
@@ -179,6 +189,8 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const T *weight = w->weight, late = w->late[a >= SCALE];
     if (late != 1 && p->collect[a].mode == DIRECT) /* as the loop would, so before the weight */
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
+    if (p->x_scale != 1 && a == x_of(p) && p->collect[a].mode == DIRECT)
+        for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->x_scale;
     if (weight)
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
     if (w->raw_scale && a == SCALE)
@@ -321,13 +333,13 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
     const double *squares = w->squares_of_row;
     const int of_scale = p->gradient[SCALE].data != NULL;
-    const ptrdiff_t stride = p->value.stride[0];
+    const ptrdiff_t stride = p->value.stride[0], rows = t->rows;
     if (t->cols != p->columns || !p->uniform || p->reduction != NONE || s.bad || base - base != 0 || p->row_dims != 1
-        || (of_scale && (p->collect[SCALE].mode != GLOBAL || p->collect[SCALE].size != 1)))
+        || (of_scale && (p->collect[SCALE].mode != GLOBAL || !p->collect[SCALE].turns)))
         return 0;
     char *value = p->value.data + t->row * stride;
 #define EACH_ROW(stride)                                                                                            \
-    for (ptrdiff_t r = 0; r < t->rows; r++) {                                                                       \
+    _Pragma("omp simd") for (ptrdiff_t r = 0; r < rows; r++) {                                                                       \
         pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);                           \
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);                          \
         memcpy(value + r * (stride), &x, sizeof x);                                                                 \
@@ -338,8 +350,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
         EACH_ROW(stride)
 #undef EACH_ROW
     if (!of_scale) return 1;
-    double *at = RE(accumulator)(p, w->region, &p->collect[SCALE]);
-    for (ptrdiff_t r = 0; r < t->rows; r++) RE(accumulate_one)(p, at, s.slope != 0 ? gradient - squares[r] * s.slope : gradient);
+    RE(accumulate_rows)(p, RE(accumulator)(p, w->region, &p->collect[SCALE]), t->row, squares, s.slope, gradient, rows);
     return 1;
 }
 
@@ -409,7 +420,7 @@ static int RE(lies_flat)(const plan *p, const view *v) {
 }
 
 static int RE(all_flat)(const plan *p) {
-    int flat = RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
+    int flat = p->x_scale == 1 && RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
     for (int a = FIRST; a <= SECOND; a++)
         if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(lies_flat)(p, &p->gradient[a]);
     return flat;
@@ -508,8 +519,8 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
     if (p->plain && !p->check_only && RE(all_flat)(p)) {
-        at_once = LONGEST_CHUNK / p->columns > MOST_ROWS ? MOST_ROWS : LONGEST_CHUNK / p->columns > 1 ? LONGEST_CHUNK / p->columns : 1;
-        if (p->columns > TILE) at_once = 1, most = LONGEST_CHUNK;
+        at_once = FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
+        if (p->columns > TILE) at_once = 1, most = FLAT_TILE;
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */

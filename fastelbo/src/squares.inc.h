@@ -77,10 +77,14 @@ static inline double sum_of_few(const double *s, ptrdiff_t n) {
 /* Of at most AT_ONCE rows */
 INLINE void RE(sum_some_squares)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum) {
     double part[16 * AT_ONCE];
-    const ptrdiff_t parts = cols < 16 ? cols : HALF;
+    const ptrdiff_t parts = cols == 8 ? 4 : cols < 16 ? cols : HALF;
 #define ROWS_OF(count) \
     for (ptrdiff_t r = 0; r < rows; r++) LINES(count, part + HALF * r, =)
-    if (cols < 16)
+    if (cols == 8)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            _Pragma("omp simd") for (int l = 0; l < 4; l++)
+                part[4 * r + l] = (double)(RE(one_square)(x, y, first, c, 8 * r + l) + RE(one_square)(x, y, first, c, 8 * r + 4 + l));
+    else if (cols < 16)
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < rows * cols; i++) part[i] = (double)RE(one_square)(x, y, first, c, i);
     else if (cols == LANES)
         ROWS_OF(1)

@@ -36,8 +36,8 @@ INLINE I RE(within)(T x, T low, T high) { return (x >= low) & (x <= high); }
 INLINE I RE(ordinary_var)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM), RE(pow2)(POW2_ROOM)); }
 INLINE I RE(ordinary_std)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM / 2), RE(pow2)(POW2_ROOM / 2)); }
 INLINE I RE(ordinary_precision)(T raw) { return RE(ordinary_var)(raw); }
-INLINE I RE(ordinary_logvar)(T raw) { return RE(within)(raw, -LOG_ROOM, LOG_ROOM); }
-INLINE I RE(ordinary_logstd)(T raw) { return RE(within)(raw, -LOG_ROOM / 2, LOG_ROOM / 2); }
+INLINE I RE(ordinary_logvar)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM; }
+INLINE I RE(ordinary_logstd)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM / 2; }
 
 INLINE RE(point) RE(either)(I first, RE(point) a, RE(point) b) {
     return (RE(point)){first ? a.term : b.term, first ? a.first : b.first, first ? a.scale : b.scale, first ? a.prior : b.prior,
@@ -242,12 +242,12 @@ INLINE RE(point) RE(kl_of)(T r, RE(expm1_h) x, T scale, I bad) {
 }
 
 INLINE RE(point) RE(kl_logvar)(T r, T raw, int ordinary) {
-    RE(expm1_h) x = RE(expm1_and_h)((T)0.5 * raw, 0, 0, ordinary);
+    RE(expm1_h) x = RE(expm1_and_h)(raw, (T)0.5 * raw, 0, 0, ordinary);
     return RE(kl_of)(r, x, x.half_expm1, 0);
 }
 
 INLINE RE(point) RE(kl_logstd)(T r, T raw, int ordinary) {
-    RE(expm1_h) x = RE(expm1_and_h)(raw, 0, 0, ordinary);
+    RE(expm1_h) x = RE(expm1_and_h)(2 * raw, raw, 0, 0, ordinary);
     return RE(kl_of)(r, x, 2 * x.half_expm1, 0);
 }
 
