@@ -20,7 +20,7 @@ except ModuleNotFoundError as _error:
         "or `pip install -e .` to work on the tree in place."
     ) from _error
 
-from fastelbo import reference
+from fastelbo import elbo, reference
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
 from fastelbo._config import show_config
 from fastelbo._threads import get_num_threads, set_num_threads
@@ -47,7 +47,9 @@ from fastelbo.objectives import (
 )
 from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
 
-_core.register(DEFAULT_AXIS, evaluate, (NLLGrad, KLGrad), get_num_threads)
+_core.register(
+    DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads
+)
 
 __version__ = "0.1.0"
 __all__ = [

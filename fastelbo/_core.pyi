@@ -1,4 +1,4 @@
-"""What the compiled core offers Python: four fast doors, and the one call behind `_arrays`."""
+"""What the compiled core offers Python: five fast doors, and the one call behind `_arrays`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +21,9 @@ def openmp_max_threads() -> int: ...
 def in_parallel() -> bool: ...
 def forked() -> bool: ...
 def register(
-    axis: int, evaluate: Callable[..., Any], results: tuple[type, type], get_num_threads: Callable[[], int], /
-) -> None: ...
+    axis: int, evaluate: Callable[..., Any], evaluate_elbo: Callable[..., list[Any]],
+    results: tuple[type, type, type, type], get_num_threads: Callable[[], int], /,
+) -> None: ...  # fmt: skip
 def elementary(name: str, x: _Array, /) -> _Array: ...
 def nll(
     x: Any, mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
@@ -43,6 +44,13 @@ def kl_grad(
     prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any,
     axis: Any, weight: Any, where: Any, reduction: Any, wrt: Any, out: Any, /,
 ) -> KLGrad: ...  # fmt: skip
+def neg_elbo(
+    x: Any, recon: Any, z_mean: Any, var: Any, std: Any, logvar: Any, logstd: Any, precision: Any,
+    z_var: Any, z_std: Any, z_logvar: Any, z_logstd: Any, z_precision: Any, prior_mean: Any,
+    prior_var: Any, prior_std: Any, prior_logvar: Any, prior_logstd: Any, prior_precision: Any,
+    x_scale: Any, beta: Any, axis: Any, z_axis: Any, full: Any, weight: Any, where: Any, min_var: Any,
+    reduction: Any, grad: bool, wrt: Any, out: Any, /,
+) -> Any: ...  # fmt: skip
 def run(
     loss: str, is_double: bool, n_event: int,
     arguments: tuple[_Array | None, ...], broadcast: tuple[int, ...], scale_kind: int, prior_kind: int,

@@ -12,6 +12,7 @@ import os
 import numpy as np
 cimport numpy as cnp
 from cython.parallel cimport prange
+from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t, uintptr_t
 
 cnp.import_array()
@@ -80,10 +81,15 @@ DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
 cdef object float32 = np.float32, float64 = np.float64
-cdef object default_axis = None, evaluate = None, results = None, get_num_threads = None
+cdef object default_axis = None, evaluate = None, evaluate_elbo = None, results = None, get_num_threads = None
 cdef tuple nll_fields = ("value", "x", "mean", "scale"), kl_fields = ("value", "mean", "scale", "prior_mean", "prior_scale")
+cdef tuple elbo_fields = ("value", "nll", "kl", "x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale")
+DEF ELBO_VALUES = 3
+DEF ELBO_FIELDS = 10
+DEF OF_LATENTS = 6  # from this field on
 cdef int[4] nll_arguments = [-1, FIRST, SECOND, SCALE]
 cdef int[5] kl_arguments = [-1, FIRST, SCALE, SECOND, PRIOR]
+cdef int[10] elbo_arguments = [-1, -1, -1, FIRST, SECOND, SCALE, FIRST, SCALE, SECOND, PRIOR]
 
 
 # ---- what this build and this machine are --------------------------------------------------------------------------
@@ -140,10 +146,10 @@ if fe_watch_fork():
     raise ImportError("fastelbo could not register its fork handler (pthread_atfork): out of memory?")
 
 
-def register(axis, evaluate_, results_, get_num_threads_):
+def register(axis, evaluate_, evaluate_elbo_, results_, get_num_threads_):
     """What the doors need of the modules that import this one."""
-    global default_axis, evaluate, results, get_num_threads
-    default_axis, evaluate, results, get_num_threads = axis, evaluate_, results_, get_num_threads_
+    global default_axis, evaluate, evaluate_elbo, results, get_num_threads
+    default_axis, evaluate, evaluate_elbo, results, get_num_threads = axis, evaluate_, evaluate_elbo_, results_, get_num_threads_
 
 
 # ---- carrying out a plan ---------------------------------------------------------------------------------------------
@@ -290,7 +296,9 @@ cdef struct door:
     cnp.npy_intp *shape
     int ndim
     ptrdiff_t rows, columns
-    real scalar[4]  # Python floats, as the computing type
+    ptrdiff_t samples  # of the negative ELBO: arguments may have a leading axis of this size more; else 0
+    int sampled        # bit a: argument a has it
+    real scalar[4]     # Python floats, as the computing type
 
 
 cdef inline bint regular(object x, int typenum) noexcept:
@@ -310,6 +318,7 @@ cdef bint open_door(door *d, object x, object axis) noexcept:
     if d.ndim < 1 or not regular(x, d.typenum):
         return False
     d.shape = cnp.PyArray_DIMS(<cnp.ndarray>x)
+    d.samples = d.sampled = 0
     d.columns = d.shape[d.ndim - 1]
     d.rows = 1
     cdef int i
@@ -324,10 +333,9 @@ cdef bint open_door(door *d, object x, object axis) noexcept:
     return True
 
 
-cdef inline bint same_shape(door *d, cnp.ndarray x) noexcept:
+cdef inline bint same_shape(door *d, int ndim, cnp.npy_intp *shape) noexcept:
     cdef int i
-    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
-    if cnp.PyArray_NDIM(x) != d.ndim:
+    if ndim != d.ndim:
         return False
     for i in range(d.ndim):
         if shape[i] != d.shape[i]:
@@ -362,28 +370,34 @@ cdef inline bint is_number(door *d, object x) noexcept:
 
 cdef bint enter(door *d, int argument, object x, bint may_broadcast) noexcept:
     """x with the shape (..., D) of the data, or as a scale may be: (D,), (..., 1), a number"""
-    cdef cnp.ndarray array
-    cdef int i
+    cdef char *data
+    cdef cnp.npy_intp *shape
+    cdef int i, ndim
     if is_number(d, x):
         return may_broadcast and hold(d, argument, PyFloat_AsDouble(x))
     if not regular(x, d.typenum):
         return False
-    array = <cnp.ndarray>x
-    if same_shape(d, array):
-        place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), True, True)
+    data, shape, ndim = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_DIMS(<cnp.ndarray>x), cnp.PyArray_NDIM(<cnp.ndarray>x)
+    if d.samples and ndim == d.ndim + 1:
+        if shape[0] != d.samples:
+            return False
+        d.sampled |= 1 << argument
+        shape, ndim = shape + 1, ndim - 1
+    if same_shape(d, ndim, shape):
+        place(d, &d.call.argument[argument], data, True, True)
         return True
     if not may_broadcast:
         return False
-    if cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_DIM(array, 0) == d.columns:
-        place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), False, True)
+    if ndim == 1 and shape[0] == d.columns:
+        place(d, &d.call.argument[argument], data, False, True)
         d.call.broadcast[argument] = 1
         return True
-    if cnp.PyArray_NDIM(array) != d.ndim or cnp.PyArray_DIM(array, d.ndim - 1) != 1:
+    if ndim != d.ndim or shape[ndim - 1] != 1:
         return False
-    for i in range(d.ndim - 1):
-        if cnp.PyArray_DIM(array, i) != d.shape[i]:
+    for i in range(ndim - 1):
+        if shape[i] != d.shape[i]:
             return False
-    place(d, &d.call.argument[argument], cnp.PyArray_BYTES(array), True, False)
+    place(d, &d.call.argument[argument], data, True, False)
     d.call.broadcast[argument] = 2
     return True
 
@@ -427,8 +441,6 @@ cdef object result_array(door *d, view *out, int ndim, cnp.npy_intp *shape, bint
             if cnp.PyArray_DIM(array, i) != shape[i]:
                 return None
     place(d, out, cnp.PyArray_BYTES(array), by_row, by_column)
-    if given is not None and not disentangle(d, out):
-        return None
     return array
 
 
@@ -467,7 +479,7 @@ cdef object value_through(door *d, object out):
     cdef object value = None
     if d.call.reduction == NONE:
         value = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, out)
-        if value is None:
+        if value is None or (out is not None and not disentangle(d, &d.call.value)):
             return None
     elif out is not None or d.ndim == 1:
         return None
@@ -488,8 +500,8 @@ cdef object gradient_through(door *d, int argument, object like, object given):
                         v.stride[0] != 0, v.stride[1] != 0, given)
 
 
-cdef int wanted(object wrt, tuple fields) except -1:
-    """The gradients asked for, as bits by field; 0 for anything that needs a closer look"""
+cdef int wanted(object wrt, tuple fields, int values) except -1:
+    """The gradients asked for, as bits by field; 0 for anything that needs a closer look, as the first `values` fields do"""
     cdef int bits = 0, i
     if type(wrt) is str:
         wrt = (wrt,)
@@ -499,13 +511,13 @@ cdef int wanted(object wrt, tuple fields) except -1:
         if name not in fields:
             return 0
         bits |= 1 << fields.index(name)
-    return 0 if bits & 1 else bits  # "value" is no gradient
+    return 0 if bits & ((1 << values) - 1) else bits
 
 
 cdef object gradients_through(door *d, tuple fields, const int *argument, tuple likes, object wrt, object out):
     """Run a call for value and gradients; None if the general call must see to it. By field: argument[i] is its number,
     likes[i] the argument as passed, whose shape its gradient has."""
-    cdef int bits = wanted(wrt, fields), count = len(fields), i, j
+    cdef int bits = wanted(wrt, fields, 1), count = len(fields), i, j
     cdef list found = [None] * count
     cdef object given = None
     cdef double total = 0
@@ -524,7 +536,8 @@ cdef object gradients_through(door *d, tuple fields, const int *argument, tuple 
             continue
         else:
             return None
-        if found[i] is None:
+        if found[i] is None or (given is not None
+                                and not disentangle(d, &d.call.value if i == 0 else &d.call.gradient[argument[i]])):
             return None
     for i in range(count):
         for j in range(i if out is not None else 0):
@@ -548,9 +561,12 @@ cdef bint usual(object full, object weight, object where, object min_var, object
 
 
 cdef bint open_nll(door *d, object x, object mean, object var, object std, object logvar, object logstd, object precision,
-                   object axis, object full, object weight, object where, object min_var, object reduction, object x_scale) noexcept:
+                   object axis, object full, object weight, object where, object min_var, object reduction, object x_scale,
+                   bint samples) noexcept:
     if not usual(full, weight, where, min_var, x_scale) or not open_door(d, x, axis):
         return False
+    if samples and cnp.PyArray_CheckExact(mean) and cnp.PyArray_NDIM(<cnp.ndarray>mean) == d.ndim + 1:
+        d.samples = cnp.PyArray_DIM(<cnp.ndarray>mean, 0)
     place(d, &d.call.argument[FIRST], cnp.PyArray_BYTES(<cnp.ndarray>x), True, True)
     if not enter(d, SECOND, mean, False):
         return False
@@ -585,7 +601,7 @@ cdef inline object only(object var, object std, object logvar, object logstd, ob
 def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out, x_scale, /):
     cdef door d
     cdef object value = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale):
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
         value = value_through(&d, out)
     if value is not None:
         return value
@@ -596,7 +612,7 @@ def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where,
 def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, x_scale, /):
     cdef door d
     cdef object found = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale):
+    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
         likes = (None, x, mean, only(var, std, logvar, logstd, precision))
         found = gradients_through(&d, nll_fields, nll_arguments, likes, wrt, out)
     if found is not None:
@@ -633,6 +649,224 @@ def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, pr
     return evaluate("kl", True, mean, prior_mean, (var, std, logvar, logstd, precision),
                     (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
                     axis, True, weight, where, 0.0, reduction, wrt, out)
+
+
+# ---- the negative ELBO: two doors, opened before either call runs ---------------------------------------------------------
+
+
+cdef struct elbo:
+    door half[2]  # the NLL and the KL
+    double beta
+    char *nll     # rows to fill where they are not reduced, those of value and nll after the two calls
+    char *value
+
+
+cdef bint open_elbo(elbo *e, object beta) noexcept:
+    """Both halves are open: whether they belong together"""
+    cdef door *nll = &e.half[0]
+    cdef door *kl = &e.half[1]
+    cdef int i
+    if type(beta) is int:
+        if not 0 <= beta <= 1 << 53:
+            return False
+    elif not PyFloat_CheckExact(beta):
+        return False
+    e.beta = PyFloat_AsDouble(beta)
+    if not 0.0 <= e.beta < INFINITY or nll.typenum != kl.typenum or nll.ndim != kl.ndim or nll.ndim == 1:
+        return False
+    for i in range(nll.ndim - 1):
+        if nll.shape[i] != kl.shape[i]:
+            return False
+    kl.call.factor = e.beta
+    if nll.samples and nll.call.reduction != MEAN:  # that one is over S·N rows by itself
+        nll.call.factor = 1.0 / nll.samples
+    return True
+
+
+cdef void lead(door *d, view *v, bint by_sample) noexcept:
+    """One more axis before those of a placed array"""
+    if v.data == NULL:
+        return
+    cdef ptrdiff_t size = size_of(d, v) if by_sample else 0
+    v.stride[2], v.stride[1], v.stride[0] = v.stride[1], v.stride[0], size
+
+
+cdef void add_samples(door *d) noexcept:
+    """From (N, D) to (S, N, D): the order of _arrays.Frame, on which the bits depend"""
+    cdef int i
+    cdef bint by_sample
+    for i in range(PRIOR):
+        by_sample = d.sampled >> i & 1
+        lead(d, &d.call.argument[i], by_sample)
+        lead(d, &d.call.gradient[i], by_sample)
+        d.call.broadcast[i] = d.call.broadcast[i] << 1 | (not by_sample)
+    lead(d, &d.call.value, True)
+    d.call.row_dims, d.call.dims = 2, 3
+    d.call.shape[0], d.call.shape[1], d.call.shape[2] = d.samples, d.rows, d.columns
+
+
+cdef bint overlap(cnp.ndarray one, cnp.ndarray two) noexcept:
+    cdef uintptr_t begin = <uintptr_t>cnp.PyArray_DATA(one), other = <uintptr_t>cnp.PyArray_DATA(two)
+    return begin < other + <uintptr_t>cnp.PyArray_NBYTES(two) and other < begin + <uintptr_t>cnp.PyArray_NBYTES(one)
+
+
+cdef bint disentangle_elbo(elbo *e, list found, tuple likes, tuple out) noexcept:
+    """Whether each array in out is apart from the others and from every input; a gradient may also be an input of its own half,
+    exactly and unsummed"""
+    cdef int i, j, size = 8 if e.half[0].call.is_double else 4
+    cdef door *d
+    cdef view *v
+    for i in range(ELBO_FIELDS):
+        if found[i] is None or out[i] is None:
+            continue
+        d = &e.half[i >= OF_LATENTS]
+        for j in range(i):
+            if found[j] is not None and overlap(<cnp.ndarray>found[i], <cnp.ndarray>found[j]):
+                return False
+        for j in range(ELBO_VALUES, ELBO_FIELDS):
+            if not cnp.PyArray_CheckExact(likes[j]) or not overlap(<cnp.ndarray>found[i], <cnp.ndarray>likes[j]):
+                continue
+            if i < ELBO_VALUES or (i >= OF_LATENTS) != (j >= OF_LATENTS):
+                return False
+            v = &d.call.argument[elbo_arguments[j]]
+            if (cnp.PyArray_DATA(<cnp.ndarray>found[i]) != cnp.PyArray_DATA(<cnp.ndarray>likes[j])
+                    or cnp.PyArray_NBYTES(<cnp.ndarray>found[i]) != cnp.PyArray_NBYTES(<cnp.ndarray>likes[j])
+                    or cnp.PyArray_NBYTES(<cnp.ndarray>found[i]) != max(d.samples, 1) * d.rows * d.columns * size):
+                return False
+            d.call.aliased = 1
+    return True
+
+
+cdef list places(elbo *e, tuple likes, int bits, object out):
+    """Arrays for the results by field, new or as given; None if the general call must see to it"""
+    cdef list found = [None] * ELBO_FIELDS
+    cdef door *d
+    cdef object given
+    cdef int i
+    cdef cnp.npy_intp *shape
+    if out is not None and (type(out) is not tuple or len(<tuple>out) != ELBO_FIELDS):
+        return None
+    for i in range(ELBO_FIELDS):
+        given = None if out is None else (<tuple>out)[i]
+        d = &e.half[i >= OF_LATENTS]
+        if i < ELBO_VALUES and d.call.reduction == NONE:
+            d = &e.half[i == 2]
+            found[i] = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, given)
+            if i == 0:
+                e.value = d.call.value.data
+        elif i >= ELBO_VALUES and bits >> i & 1 and likes[i] is not None:
+            found[i] = gradient_through(d, elbo_arguments[i], likes[i], given)
+        elif given is None and not bits >> i & 1:
+            continue
+        else:
+            return None
+        if found[i] is None:
+            return None
+    return found if out is None or disentangle_elbo(e, found, likes, <tuple>out) else None
+
+
+cdef inline double element(door *d, char *data, ptrdiff_t i) noexcept:
+    return (<double *>data)[i] if d.call.is_double else (<float *>data)[i]
+
+
+cdef inline void store(door *d, char *data, ptrdiff_t i, double x) noexcept:
+    if d.call.is_double:
+        (<double *>data)[i] = x
+    else:
+        (<float *>data)[i] = <float>x
+
+
+cdef void join_rows(elbo *e, char *samples, char *kl) noexcept:
+    """elbo._values: sums in double over the samples, in their order, rounded once"""
+    cdef door *d = &e.half[0]
+    cdef ptrdiff_t i, s
+    cdef double total
+    for i in range(d.rows):
+        if samples == NULL:
+            total = element(d, e.nll, i)
+        else:
+            total = element(d, samples, i)
+            for s in range(1, d.samples):
+                total += element(d, samples, s * d.rows + i)
+            total /= <double>d.samples
+            store(d, e.nll, i, total)
+        store(d, e.value, i, total + element(d, kl, i) * e.beta)
+
+
+cdef bint run_elbo(elbo *e, double *totals) except -1:
+    """Both halves; False if some scale was <= 0 (no input is then changed)"""
+    cdef plan check
+    cdef ptrdiff_t elements[2]
+    cdef int i
+    for i in range(2):
+        elements[i] = max(e.half[i].samples, 1) * e.half[i].rows * e.half[i].columns
+    if e.half[0].call.aliased or e.half[1].call.aliased:
+        check = e.half[1].call
+        check.check_only = 1
+        if execute(&check, &totals[1], elements[1]):
+            return False
+    for i in range(2):
+        if execute(&e.half[i].call, &totals[i], elements[i]):
+            return False
+    return True
+
+
+cdef list elbo_through(elbo *e, tuple likes, int bits, object out):
+    """Run both halves; the results by field, or None if the general call must see to it"""
+    cdef door *nll = &e.half[0]
+    cdef door *kl = &e.half[1]
+    cdef list found = places(e, likes, bits, out)
+    cdef object rows = None
+    cdef char *samples = NULL
+    cdef double totals[2]
+    cdef cnp.npy_intp count
+    cdef char *kl_rows
+    cdef int i
+    if found is None:
+        return None
+    e.nll, kl_rows = nll.call.value.data, kl.call.value.data
+    if nll.samples:
+        if nll.call.reduction == NONE:
+            count = nll.samples * nll.rows
+            rows = result_array(nll, &nll.call.value, 1, &count, True, False, None)
+            samples = nll.call.value.data
+        add_samples(nll)
+    if not run_elbo(e, totals):
+        return None
+    for i in range(ELBO_VALUES, ELBO_FIELDS):
+        if bits >> i & 1 and cnp.PyArray_NDIM(<cnp.ndarray>found[i]) == 0 and (out is None or (<tuple>out)[i] is None):
+            found[i] = found[i][()]
+    if nll.call.reduction == NONE:
+        join_rows(e, samples, kl_rows)
+        return found
+    if nll.samples and nll.call.reduction == SUM:
+        totals[0] /= <double>nll.samples
+    found[0], found[1], found[2] = totals[0] + e.beta * totals[1], totals[0], totals[1]
+    return found
+
+
+def neg_elbo(x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean,
+             prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, x_scale, beta, axis, z_axis, full, weight, where,
+             min_var, reduction, grad, wrt, out, /):
+    cdef elbo e
+    cdef list found = None
+    cdef int bits = wanted(wrt, elbo_fields, ELBO_VALUES) if grad else 0
+    if ((bits or not grad)
+            and open_nll(&e.half[0], x, recon, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction,
+                         x_scale, True)
+            and open_kl(&e.half[1], z_mean, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean, prior_var, prior_std,
+                        prior_logvar, prior_logstd, prior_precision, z_axis, weight, where, reduction)
+            and open_elbo(&e, beta)):
+        likes = (None, None, None, x, recon, only(var, std, logvar, logstd, precision),
+                 z_mean, only(z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
+                 only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
+        found = elbo_through(&e, likes, bits, out)
+    if found is None:
+        found = evaluate_elbo(x, recon, z_mean, (var, std, logvar, logstd, precision),
+                              (z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
+                              (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
+                              x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, wrt, out)
+    return results[3](*found) if grad else results[2](*found[:ELBO_VALUES])
 
 
 # ---- for the tests ---------------------------------------------------------------------------------------------------------

@@ -680,7 +680,7 @@ def test_messages_of_the_latents_do_not_point_to_where():
             fe.neg_elbo(**BASE | {name: ZERO})
 
 
-ROW, ALL = np.empty(4), np.empty((4, 3))
+ROW, ALL = np.zeros(4), np.zeros((4, 3))
 OUT_ERRORS = {
     "unknown": (
         {"wrt": "mean"},
