@@ -10,7 +10,7 @@
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
 #define LARGEST_GROUP 512
 #define BLOCKS_BESIDE_GROUPS 16              /* at least, if there are rows for them: threads have to share them */
-#define ELEMENTS_PER_BLOCK ((ptrdiff_t)1 << 15)
+#define ELEMENTS_PER_BLOCK ((ptrdiff_t)1 << 14)
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 

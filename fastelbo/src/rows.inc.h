@@ -430,8 +430,10 @@ static void RE(evaluate_plain)(RE(work) *w) {
 /* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
 static int RE(lies_flat)(const plan *p, const view *v) {
     const ptrdiff_t item = sizeof(T);
-    return v->type == NATIVE && p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item && (uintptr_t)v->data % sizeof(T) == 0
-           && (p->row_dims == 0 || (p->row_dims == 1 && p->inner == 1 && v->stride[0] == p->columns * item));
+    int flat = v->type == NATIVE && p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item && (uintptr_t)v->data % sizeof(T) == 0;
+    flat &= p->outer_dims == 0 || (p->outer_dims == 1 && v->stride[0] == p->columns * item);
+    for (int i = p->outer_dims; i < p->row_dims; i++) flat &= v->stride[i] % item == 0;
+    return flat;
 }
 
 static int RE(all_flat)(const plan *p) {
@@ -534,7 +536,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE || !w.want ? TILE : TILE / 2;
     if (p->plain && !p->check_only && RE(all_flat)(p)) {
-        at_once = p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
+        at_once = p->chunks > 1 || p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
