@@ -211,7 +211,9 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
         int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
         if (both) {
             T *g = RE(target)(w, SECOND, G_SECOND);
-            for (ptrdiff_t i = 0; i < n; i++) g[i] = -1 * w->o.first[i]; /* a product, so that NaN keeps its bits */
+            const volatile T hidden = -1; /* a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
+            const T minus = hidden;
+            for (ptrdiff_t i = 0; i < n; i++) g[i] = minus * w->o.first[i];
             RE(give)(w, SECOND, g, n);
         }
         RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);
