@@ -298,3 +298,20 @@ if __name__ == "__main__":
     print(
         everything["isa"], digest([np.frombuffer("".join(everything["digests"].values()).encode(), np.uint8)])
     )
+
+
+@pytest.mark.parametrize("length", [16_385, 65_537])
+def test_a_mean_for_all_rows_splits_as_well(length):
+    """Here a batch of one row differs from others in what is broadcast, and in how long rows are cut."""
+    rng = np.random.default_rng(length)
+    for _ in range(20):  # one call in five showed it
+        x, mean = rng.normal(size=(2, length)), rng.normal(size=length)
+        want = fe.gaussian_nll(x, mean, var=0.7)
+        assert [fe.gaussian_nll(row, mean, var=0.7) for row in x] == want.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_keeps_its_sign_in_the_gradient_of_the_mean(dtype):
+    x, mean = np.full((3, 40), np.nan, dtype), np.zeros((3, 40), dtype)
+    both = fe.gaussian_nll_grad(x, mean, var=2.0, wrt=("x", "mean"))
+    assert digest([fe.gaussian_nll_grad(x, mean, var=2.0, wrt="mean").mean]) == digest([both.mean])

@@ -19,7 +19,10 @@ static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
 /* A row's gradients of one scale for all, of `rows` rows from `row` on */
 static inline void RE(accumulate_rows)(const plan *p, double *at, ptrdiff_t row, const double *squares, double slope, double base, ptrdiff_t rows) {
     double hi[TURNS], lo[TURNS] = {0};
-    for (int i = 0; i < TURNS; i++) hi[i] = at[(row + i) % TURNS];
+    for (int i = 0; i < TURNS; i++) {
+        hi[i] = at[(row + i) % TURNS];
+        if (REAL == 64) lo[i] = at[p->accumulators + (row + i) % TURNS];
+    }
     for (ptrdiff_t r = 0; r < rows; r += TURNS)
         for (int i = 0; i < TURNS && r + i < rows; i++) {
             double x = slope != 0 ? base - squares[r + i] * slope : base;
@@ -33,7 +36,7 @@ static inline void RE(accumulate_rows)(const plan *p, double *at, ptrdiff_t row,
         }
     for (int i = 0; i < TURNS; i++) {
         at[(row + i) % TURNS] = hi[i];
-        if (REAL == 64) at[p->accumulators + (row + i) % TURNS] += lo[i];
+        if (REAL == 64) at[p->accumulators + (row + i) % TURNS] = lo[i];
     }
 }
 

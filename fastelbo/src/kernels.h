@@ -80,7 +80,8 @@ typedef struct plan {
     collector collect[N_GRADS];
     ptrdiff_t accumulators;       /* per task */
     double *accumulator;          /* (tasks + 1) x accumulators x (1 float32, 2 float64): hi, then lo */
-    partial *partials;            /* rows x chunks, where chunks > 1 */
+    ptrdiff_t parts;              /* of a row: of LONGEST_CHUNK columns each, one or several a chunk */
+    partial *partials;            /* rows x parts, where chunks > 1 */
     pair *totals;                 /* per task + 1, where reduced */
     void *scratch;                /* holds the three */
     int bad;                      /* some scale was <= 0 */
@@ -104,6 +105,6 @@ const kernel_set *fe_kernels(const char *name);
 
 #define TURNS 4
 
-#define LONGEST_CHUNK 16384 /* columns; longer rows are cut into chunks, their partial sums added in order */
+#define LONGEST_CHUNK 16384 /* columns; longer rows are cut, their partial sums added in order */
 
 #endif

@@ -172,7 +172,7 @@ static int is_same(const plan *p, int a, int to) {
 static int allocate(plan *p) {
     size_t tasks = (size_t)fe_plan_tasks(p) + 1;
     size_t doubles = tasks * (size_t)p->accumulators * (p->is_double ? 2 : 1);
-    size_t partials = p->chunks > 1 ? (size_t)(p->rows * p->chunks) : 0;
+    size_t partials = p->chunks > 1 ? (size_t)(p->rows * p->parts) : 0;
     size_t totals = p->reduction != NONE ? tasks : 0;
     size_t bytes = doubles * sizeof(double) + partials * sizeof(partial) + totals * sizeof(pair);
     p->scratch = NULL;
@@ -200,6 +200,7 @@ int fe_plan_prepare(plan *p) {
     p->in_double = unweighted && !p->is_double;
     p->chunk = p->plain && !(p->broadcast[FIRST] | p->broadcast[SECOND]) ? 4 * LONGEST_CHUNK : LONGEST_CHUNK;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
+    p->parts = (p->columns + LONGEST_CHUNK - 1) / LONGEST_CHUNK;
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
     uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;

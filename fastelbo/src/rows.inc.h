@@ -9,6 +9,9 @@ enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
 
+_Static_assert(TILE / 2 <= MOST_ROWS && STRIP % TILE == 0 && LONGEST_CHUNK % TILE == 0 && FLAT_TILE % LONGEST_CHUNK == 0,
+               "tiles of rows, and pieces of long rows");
+
 typedef struct {
     plan *p;
     ptrdiff_t chunk, region; /* its chunk of columns, its accumulators */
@@ -23,7 +26,7 @@ typedef struct {
     RE(differences) squares;
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
-    pair row_squares;          /* the same where p->plain */
+    pair row_squares, part_squares; /* the same where p->plain: of the parts behind, of the current one */
     double squares_of_row[MOST_ROWS];
     _Alignas(64) T buffer[N_BUFFERS][TILE];
 } RE(work);
@@ -208,7 +211,9 @@ static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
         int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
         if (both) {
             T *g = RE(target)(w, SECOND, G_SECOND);
-            for (ptrdiff_t i = 0; i < n; i++) g[i] = -1 * w->o.first[i]; /* a product, so that NaN keeps its bits */
+            const volatile T hidden = -1; /* a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
+            const T minus = hidden;
+            for (ptrdiff_t i = 0; i < n; i++) g[i] = minus * w->o.first[i];
             RE(give)(w, SECOND, g, n);
         }
         RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);
@@ -235,7 +240,7 @@ static void RE(end_row)(RE(work) *w, ptrdiff_t r, const partial *x) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
     if (p->chunks > 1)
-        p->partials[RE(row_of)(p, t, r) * p->chunks + w->chunk] = *x;
+        p->partials[RE(row_of)(p, t, r) * p->parts + w->chunk * (p->chunk / LONGEST_CHUNK)] = *x;
     else
         RE(finish_row)(p, w->region, RE(row_of)(p, t, r), t->slab + r, RE(scale_of)(w, r), x);
 }
@@ -382,17 +387,38 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
         for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, r + step * i, at + i * cols, cols);
 }
 
-/* The tile's part of row r, in pieces of TILE elements, wherever they lie */
-static void RE(square_long_row)(RE(work) *w, ptrdiff_t r, pair *sum) {
+/* The part of row r that ends before column `end` is complete. Its sum is rounded here even where a chunk has several parts: how long
+ * chunks are may depend on the number of rows. */
+static void RE(end_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t end) {
+    plan *p = w->p;
+    const ptrdiff_t part = (end - 1) / LONGEST_CHUNK;
+    const double squares = value_of(w->part_squares);
+    w->part_squares = (pair){0, 0};
+    if (p->chunks > 1)
+        p->partials[RE(row_of)(p, &w->tile, r) * p->parts + part]
+            = (partial){{squares, 0}, {(double)(end - part * LONGEST_CHUNK), 0}, w->counted};
+    else
+        add_to(&w->row_squares, squares);
+}
+
+/* The tile's elements of row r, in pieces of TILE, wherever they lie */
+static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
     const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = w->want & WANT_FIRST ? STRIP / TILE : pieces;
     double squares[FLAT_TILE / TILE];
     for (ptrdiff_t i = 0; i < pieces; i += most)
         RE(square_rows)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
-    for (ptrdiff_t i = 0; i < pieces; i++) add_to(sum, squares[i]);
+    ptrdiff_t col = w->tile.col;
+    for (ptrdiff_t i = 0; i < pieces; i++) {
+        add_to(&w->part_squares, squares[i]);
+        col += TILE;
+        if (col % LONGEST_CHUNK == 0) RE(end_part)(w, r, col);
+    }
     if (n % TILE) {
         RE(square_rows)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
-        add_to(sum, squares[0]);
+        add_to(&w->part_squares, squares[0]);
+        col += n % TILE;
     }
+    if (col == w->p->columns && col % LONGEST_CHUNK) RE(end_part)(w, r, col);
 }
 
 /* By sums of squares alone */
@@ -402,20 +428,13 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
-    if (cols < end - begin) {
-        if (t->col == begin) w->row_squares = (pair){0, 0};
-        RE(square_long_row)(w, 0, &w->row_squares);
-        if (t->col + cols < end) return;
-        x.sum.hi = value_of(w->row_squares);
-        RE(end_row)(w, 0, &x);
-        return;
-    }
     const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
-        pair sum = {0, 0};
-        if (cols > TILE) {
-            RE(square_long_row)(w, r, &sum);
-            squares[r] = value_of(sum);
+        if (cols > TILE || cols < end - begin) {
+            if (t->col == begin) w->row_squares = w->part_squares = (pair){0, 0};
+            RE(square_long_row)(w, r);
+            if (t->col + cols < end || p->chunks > 1) return;
+            squares[r] = value_of(w->row_squares);
         } else {
             RE(square_rows)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
         }
@@ -571,9 +590,9 @@ static void RE(finish_chunked_rows)(plan *p) {
     RE(limits)(p, &w.lowest, &w.highest);
     for (ptrdiff_t row = 0; row < p->rows; row++) {
         if (row % p->inner == 0) RE(begin_group)(p, extra, 1);
-        partial x = p->partials[row * p->chunks];
-        for (ptrdiff_t c = 1; c < p->chunks; c++) {
-            const partial *y = &p->partials[row * p->chunks + c];
+        partial x = p->partials[row * p->parts];
+        for (ptrdiff_t c = 1; c < p->parts; c++) {
+            const partial *y = &p->partials[row * p->parts + c];
             add_pair(&x.sum, y->sum);
             add_pair(&x.weight, y->weight);
             x.counted |= y->counted;
