@@ -5,6 +5,7 @@
 #if REAL == 64 /* once */
 enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
+#define STORED_COLUMNS 64
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
@@ -21,6 +22,7 @@ typedef struct {
     int want, counted, spread;
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
+    RE(stored_sum) stored; /* x and mean stay where they are; NULL: o.a and o.b */
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares;          /* the same where p->plain */
@@ -131,12 +133,14 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     static const T zeros[TILE];
     int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
     w->o.n = n;
+    w->weight = NULL;
+    if (w->stored) return;
     w->o.b = RE(gather)(w, SECOND, select);
     w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
     if (scaled == FIRST) w->o.b = zeros; /* r is rounded once, so it is formed here */
     if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
-    w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
+    if (p->argument[WEIGHT].data) w->weight = RE(gather)(w, WEIGHT, select || p->aliased); /* used after outputs are written */
     if (select) RE(select)(w, n);
     if (floor && !p->constant) {
         T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
@@ -382,15 +386,56 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
         for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, r + step * i, at + i * cols, cols);
 }
 
+/* x (a = FIRST) or mean from element `at` of the tile on, where all lies flat */
+static const char *RE(stored)(const RE(work) *w, int a, ptrdiff_t at) {
+    const view *v = &w->p->argument[a];
+    return v->data + (w->tile.row * w->p->columns + w->tile.col + at) * size_of[v->type];
+}
+
+/* The same from copies of at most TILE elements of row r */
+static void RE(square_copies)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n, double *square) {
+    const plan *p = w->p;
+    const int of_x = p->argument[FIRST].type, of_y = p->argument[SECOND].type, scaled = p->x_scale != 1;
+    static const T zeros[TILE];
+    const RE(operands) o = w->o;
+    T *x = w->buffer[FIRST], *y = w->buffer[SECOND];
+    RE(pack)(of_y, y, RE(stored)(w, SECOND, at), size_of[of_y], n);
+    RE(packs)[scaled][of_x](x, RE(stored)(w, FIRST, at), size_of[of_x], n, (T)p->x_scale, y);
+    w->o.a = x, w->o.b = scaled ? zeros : y, w->o.first += at;
+    RE(square_rows)(w, r, 0, 0, 1, n, square);
+    w->o = o;
+}
+
+/* The same of x and mean as they are stored */
+static void RE(square_stored_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    const plan *p = w->p;
+    const int first = w->want & WANT_FIRST;
+    const ptrdiff_t alike = first && !p->uniform && step ? 1 : rows;
+    for (ptrdiff_t i = 0; i < rows; i += alike) {
+        const T c = first ? RE(plain_slope)(w, RE(scale_of)(w, r + step * i)) : (T)0;
+        const ptrdiff_t from = at + i * cols;
+        if (c != 0 || !first)
+            w->stored(RE(stored)(w, FIRST, from), RE(stored)(w, SECOND, from), (T)p->x_scale, first ? w->o.first + from : NULL, c, alike, cols, squares + i);
+        for (ptrdiff_t k = i; k < i + alike; k++) {
+            const double plain = RE(scale_of)(w, r + step * k)->plain;
+            if ((c != 0 || !first) && plain != 0 && RE(trusted)(squares[k], cols))
+                squares[k] *= plain;
+            else
+                RE(square_copies)(w, r + step * k, at + k * cols, cols, squares + k);
+        }
+    }
+}
+
 /* The tile's part of row r, in pieces of TILE elements, wherever they lie */
 static void RE(square_long_row)(RE(work) *w, ptrdiff_t r, pair *sum) {
     const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = w->want & WANT_FIRST ? STRIP / TILE : pieces;
     double squares[FLAT_TILE / TILE];
+    void (*square)(RE(work) *, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, ptrdiff_t, double *) = w->stored ? RE(square_stored_rows) : RE(square_rows);
     for (ptrdiff_t i = 0; i < pieces; i += most)
-        RE(square_rows)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
+        square(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
     for (ptrdiff_t i = 0; i < pieces; i++) add_to(sum, squares[i]);
     if (n % TILE) {
-        RE(square_rows)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
+        square(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
         add_to(sum, squares[0]);
     }
 }
@@ -401,6 +446,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const RE(tile) *t = &w->tile;
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
+    void (*square)(RE(work) *, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, ptrdiff_t, double *) = w->stored ? RE(square_stored_rows) : RE(square_rows);
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
     if (cols < end - begin) {
         if (t->col == begin) w->row_squares = (pair){0, 0};
@@ -417,7 +463,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
             RE(square_long_row)(w, r, &sum);
             squares[r] = value_of(sum);
         } else {
-            RE(square_rows)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
+            square(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
         }
     }
     if (RE(finish_plain_rows)(w)) return;
@@ -428,17 +474,31 @@ static void RE(evaluate_plain)(RE(work) *w) {
 }
 
 /* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
-static int RE(lies_flat)(const plan *p, const view *v) {
-    const ptrdiff_t item = sizeof(T);
-    return v->type == NATIVE && p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item && (uintptr_t)v->data % sizeof(T) == 0
+static int RE(lies_flat)(const plan *p, const view *v, ptrdiff_t item) {
+    return p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item
            && (p->row_dims == 0 || (p->row_dims == 1 && p->inner == 1 && v->stride[0] == p->columns * item));
 }
 
-static int RE(all_flat)(const plan *p) {
-    int flat = p->x_scale == 1 && RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
+static int RE(native_flat)(const plan *p, const view *v) {
+    return v->type == NATIVE && RE(lies_flat)(p, v, sizeof(T)) && (uintptr_t)v->data % sizeof(T) == 0;
+}
+
+static int RE(gradients_flat)(const plan *p) {
+    int flat = 1;
     for (int a = FIRST; a <= SECOND; a++)
-        if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(lies_flat)(p, &p->gradient[a]);
+        if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(native_flat)(p, &p->gradient[a]);
     return flat;
+}
+
+static int RE(all_flat)(const plan *p) {
+    return p->x_scale == 1 && RE(native_flat)(p, &p->argument[FIRST]) && RE(native_flat)(p, &p->argument[SECOND]) && RE(gradients_flat)(p);
+}
+
+/* How x and mean are summed where they are stored; NULL: they are not. (Short rows are mostly what is left over from vectors.) */
+static RE(stored_sum) RE(sum_of_stored)(const plan *p) {
+    const view *x = &p->argument[FIRST], *y = &p->argument[SECOND];
+    const RE(stored_sum) sum = p->plain && !p->aliased && !p->check_only && p->columns >= STORED_COLUMNS ? RE(stored_sum_of)(x->type, y->type) : NULL;
+    return sum && RE(lies_flat)(p, x, size_of[x->type]) && RE(lies_flat)(p, y, size_of[y->type]) && RE(gradients_flat)(p) ? sum : NULL;
 }
 
 /* Is any scale of the tile <= 0? For calls whose outputs lie over their inputs: nothing may be written before that is known */
@@ -514,6 +574,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     w.region = task;
     w.chunk = task % p->chunks;
     w.raw_scale = NULL;
+    w.stored = RE(sum_of_stored)(p);
     w.fused = 0;
     w.spread = 0;
     T first_factor = RE(factor_in_loop)(p, FIRST, SECOND);
@@ -533,7 +594,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE ? TILE : TILE / 2;
-    if (p->plain && !p->check_only && RE(all_flat)(p)) {
+    if (w.stored || (p->plain && !p->check_only && RE(all_flat)(p))) {
         at_once = p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
     }
