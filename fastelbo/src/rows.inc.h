@@ -5,7 +5,7 @@
 #if REAL == 64 /* once */
 enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
-#define STORED_COLUMNS 64
+#define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
@@ -22,7 +22,7 @@ typedef struct {
     int want, counted, spread;
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
-    RE(stored_sum) stored; /* x and mean stay where they are; NULL: o.a and o.b */
+    RE(stored_sum) stored; /* of x and mean where they are; NULL: they are o.a and o.b */
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares;          /* the same where p->plain */
@@ -401,7 +401,8 @@ static void RE(square_copies)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t 
     T *x = w->buffer[FIRST], *y = w->buffer[SECOND];
     RE(pack)(of_y, y, RE(stored)(w, SECOND, at), size_of[of_y], n);
     RE(packs)[scaled][of_x](x, RE(stored)(w, FIRST, at), size_of[of_x], n, (T)p->x_scale, y);
-    w->o.a = x, w->o.b = scaled ? zeros : y, w->o.first += at;
+    w->o.a = x, w->o.b = scaled ? zeros : y;
+    if (w->want & WANT_FIRST) w->o.first += at;
     RE(square_rows)(w, r, 0, 0, 1, n, square);
     w->o = o;
 }
@@ -415,7 +416,8 @@ static void RE(square_stored_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t
         const T c = first ? RE(plain_slope)(w, RE(scale_of)(w, r + step * i)) : (T)0;
         const ptrdiff_t from = at + i * cols;
         if (c != 0 || !first)
-            w->stored(RE(stored)(w, FIRST, from), RE(stored)(w, SECOND, from), (T)p->x_scale, first ? w->o.first + from : NULL, c, alike, cols, squares + i);
+            w->stored(RE(stored)(w, FIRST, from), RE(stored)(w, SECOND, from), (T)p->x_scale, first ? w->o.first + from : NULL, c, alike, cols,
+                      squares + i);
         for (ptrdiff_t k = i; k < i + alike; k++) {
             const double plain = RE(scale_of)(w, r + step * k)->plain;
             if ((c != 0 || !first) && plain != 0 && RE(trusted)(squares[k], cols))
@@ -426,16 +428,22 @@ static void RE(square_stored_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t
     }
 }
 
+static void RE(square_units)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    (w->stored ? RE(square_stored_rows) : RE(square_rows))(w, r, step, at, rows, cols, squares);
+}
+
+/* Whether sums come before gradients; of stored elements both come at once */
+static int RE(in_strips)(const RE(work) *w) { return (w->want & WANT_FIRST) && !w->stored; }
+
 /* The tile's part of row r, in pieces of TILE elements, wherever they lie */
 static void RE(square_long_row)(RE(work) *w, ptrdiff_t r, pair *sum) {
-    const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = w->want & WANT_FIRST ? STRIP / TILE : pieces;
+    const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = RE(in_strips)(w) ? STRIP / TILE : pieces;
     double squares[FLAT_TILE / TILE];
-    void (*square)(RE(work) *, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, ptrdiff_t, double *) = w->stored ? RE(square_stored_rows) : RE(square_rows);
     for (ptrdiff_t i = 0; i < pieces; i += most)
-        square(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
+        RE(square_units)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
     for (ptrdiff_t i = 0; i < pieces; i++) add_to(sum, squares[i]);
     if (n % TILE) {
-        square(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
+        RE(square_units)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
         add_to(sum, squares[0]);
     }
 }
@@ -446,7 +454,6 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const RE(tile) *t = &w->tile;
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
-    void (*square)(RE(work) *, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, ptrdiff_t, double *) = w->stored ? RE(square_stored_rows) : RE(square_rows);
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
     if (cols < end - begin) {
         if (t->col == begin) w->row_squares = (pair){0, 0};
@@ -456,14 +463,14 @@ static void RE(evaluate_plain)(RE(work) *w) {
         RE(end_row)(w, 0, &x);
         return;
     }
-    const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
+    const ptrdiff_t most = RE(in_strips)(w) ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
         pair sum = {0, 0};
         if (cols > TILE) {
             RE(square_long_row)(w, r, &sum);
             squares[r] = value_of(sum);
         } else {
-            square(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
+            RE(square_units)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
         }
     }
     if (RE(finish_plain_rows)(w)) return;
@@ -494,10 +501,11 @@ static int RE(all_flat)(const plan *p) {
     return p->x_scale == 1 && RE(native_flat)(p, &p->argument[FIRST]) && RE(native_flat)(p, &p->argument[SECOND]) && RE(gradients_flat)(p);
 }
 
-/* How x and mean are summed where they are stored; NULL: they are not. (Short rows are mostly what is left over from vectors.) */
+/* How x and mean are summed where they are stored; NULL: they are not. */
 static RE(stored_sum) RE(sum_of_stored)(const plan *p) {
     const view *x = &p->argument[FIRST], *y = &p->argument[SECOND];
-    const RE(stored_sum) sum = p->plain && !p->aliased && !p->check_only && p->columns >= STORED_COLUMNS ? RE(stored_sum_of)(x->type, y->type) : NULL;
+    if (!p->plain || p->aliased || p->check_only || p->columns < STORED_COLUMNS) return NULL;
+    const RE(stored_sum) sum = RE(stored_sum_of)(x->type, y->type);
     return sum && RE(lies_flat)(p, x, size_of[x->type]) && RE(lies_flat)(p, y, size_of[y->type]) && RE(gradients_flat)(p) ? sum : NULL;
 }
 
