@@ -199,6 +199,46 @@ def test_x_scale_gives_the_same_bits_in_any_layout(kind, axis):
             assert_same(alone, getattr(want, name), name)
 
 
+# Ends after vectors, within a line of lanes, a piece (1024), a chunk (16384); 64: the shortest as stored
+COLUMNS = (63, 64, 79, 128, 784, 1023, 1024, 1039, 3072, 3079, 16400)
+
+
+@pytest.mark.parametrize("mean_kind", [*SHORT, np.dtype(np.float32)], ids=str)
+@pytest.mark.parametrize("kind", [np.dtype("u1"), *SHORT, np.dtype(np.float32)], ids=str)
+def test_squares_of_numbers_as_stored(kind, mean_kind):
+    """One scale a row, and dense rows: nothing is copied, but for sums that leave the range of float32."""
+    for columns, x_scale in itertools.product(COLUMNS, (1.0, 1 / 255)):
+        x, mean = (stored(which, (6, columns), seed) for seed, which in enumerate((kind, mean_kind)))
+        if mean_kind != np.float16:
+            mean[1] *= mean_kind.type(1e30)  # its squares overflow
+        mean[2, -1], mean[3, columns // 2] = np.inf, np.nan
+        if kind.kind != "u":
+            x[4, -1], x[5], mean[5] = np.nan, 0, 0
+        spread = [np.repeat(array, 2, axis=1)[:, ::2] for array in (x, mean)]
+        rows = np.linspace(-2, 3, 6, dtype=np.float32)[:, None]
+        for scale in ({"var": 0.25}, {"logvar": rows}, {"std": np.float32(1e-30)}):
+            options = scale | {"x_scale": x_scale}
+            want = fe.gaussian_nll_grad(*spread, **options, wrt=MEMBERS)
+            assert_same(fe.gaussian_nll_grad(x, mean, **options, wrt=MEMBERS), want, str(columns))
+            assert_same(fe.gaussian_nll(x, mean, **options), want.value, str(columns))
+            alone = fe.gaussian_nll_grad(x, mean, **options, wrt="mean").mean
+            assert_same(alone, want.mean, str(columns))
+            if x_scale == 1:
+                floats = (array.astype(np.float32) for array in (x, mean))
+                assert_same(fe.gaussian_nll_grad(*floats, **options, wrt=MEMBERS), want, str(columns))
+
+
+def test_a_gradient_over_the_mean():
+    """x in 8 bits and a float32 mean whose memory takes ∂mean: the mean is needed where a sum overflows."""
+    x = stored(np.dtype("u1"), (4, 2000))
+    mean, _ = near(x, 1 / 255, np.float32)
+    mean[1, 1500] = 1e30
+    options = {"var": 0.5, "x_scale": 1 / 255, "wrt": ("mean", "scale")}
+    want = fe.gaussian_nll_grad(x, mean, **options)
+    over = mean.copy()
+    assert_same(fe.gaussian_nll_grad(x, over, **options, out=(None, None, over, None)), want)
+
+
 @pytest.mark.parametrize("scale", [{"var": 0.25}, {"logvar": "rows"}, {"std": "elements"}], ids=str)
 def test_x_scale_and_threads_and_batches(scale):
     x = stored(np.dtype("u1"), (300, 700))

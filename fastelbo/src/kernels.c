@@ -11,6 +11,7 @@
 #include "sums.inc.h"
 #include "constant.inc.h"
 #include "squares.inc.h"
+#include "stored.inc.h"
 #include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL
@@ -24,6 +25,7 @@
 #include "arrays.inc.h"
 #include "sums.inc.h"
 #include "squares.inc.h"
+#include "stored.inc.h"
 #include "collect.inc.h"
 #include "rows.inc.h"
 #undef REAL

@@ -5,6 +5,7 @@
 #if REAL == 64 /* once */
 enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
+#define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
 enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
 #endif
@@ -24,6 +25,7 @@ typedef struct {
     int want, counted, spread;
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
+    RE(stored_sum) stored; /* of x and mean where they are; NULL: they are o.a and o.b */
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares, part_squares; /* the same where p->plain: of the parts behind, of the current one */
@@ -134,12 +136,14 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     static const T zeros[TILE];
     int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
     w->o.n = n;
+    w->weight = NULL;
+    if (w->stored) return;
     w->o.b = RE(gather)(w, SECOND, select);
     w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
     if (scaled == FIRST) w->o.b = zeros; /* r is rounded once, so it is formed here */
     if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
-    w->weight = p->argument[WEIGHT].data ? RE(gather)(w, WEIGHT, select || p->aliased) : NULL; /* used after outputs are written */
+    if (p->argument[WEIGHT].data) w->weight = RE(gather)(w, WEIGHT, select || p->aliased); /* used after outputs are written */
     if (select) RE(select)(w, n);
     if (floor && !p->constant) {
         T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], lowest = w->lowest, highest = w->highest;
@@ -387,6 +391,55 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
         for (ptrdiff_t i = 0; i < rows; i++) RE(first_of_row)(w, r + step * i, at + i * cols, cols);
 }
 
+/* x (a = FIRST) or mean from element `at` of the tile on, where all lies flat */
+static const char *RE(stored)(const RE(work) *w, int a, ptrdiff_t at) {
+    const view *v = &w->p->argument[a];
+    return v->data + row_offset(w->p, v->stride, w->tile.row) + (w->tile.col + at) * size_of[v->type];
+}
+
+/* The same from copies of at most TILE elements of row r */
+static void RE(square_copies)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n, double *square) {
+    const plan *p = w->p;
+    const int of_x = p->argument[FIRST].type, of_y = p->argument[SECOND].type, scaled = p->x_scale != 1;
+    static const T zeros[TILE];
+    const RE(operands) o = w->o;
+    T *x = w->buffer[FIRST], *y = w->buffer[SECOND];
+    RE(pack)(of_y, y, RE(stored)(w, SECOND, at), size_of[of_y], n);
+    RE(packs)[scaled][of_x](x, RE(stored)(w, FIRST, at), size_of[of_x], n, (T)p->x_scale, y);
+    w->o.a = x, w->o.b = scaled ? zeros : y;
+    if (w->want & WANT_FIRST) w->o.first += at;
+    RE(square_rows)(w, r, 0, 0, 1, n, square);
+    w->o = o;
+}
+
+/* The same of x and mean as they are stored */
+static void RE(square_stored_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    const plan *p = w->p;
+    const int first = w->want & WANT_FIRST;
+    const ptrdiff_t alike = first && !p->uniform && step ? 1 : rows;
+    for (ptrdiff_t i = 0; i < rows; i += alike) {
+        const T c = first ? RE(plain_slope)(w, RE(scale_of)(w, r + step * i)) : (T)0;
+        const ptrdiff_t from = at + i * cols;
+        if (c != 0 || !first)
+            w->stored(RE(stored)(w, FIRST, from), RE(stored)(w, SECOND, from), (T)p->x_scale, first ? w->o.first + from : NULL, c, alike, cols,
+                      squares + i);
+        for (ptrdiff_t k = i; k < i + alike; k++) {
+            const double plain = RE(scale_of)(w, r + step * k)->plain;
+            if ((c != 0 || !first) && plain != 0 && RE(trusted)(squares[k], cols))
+                squares[k] *= plain;
+            else
+                RE(square_copies)(w, r + step * k, at + k * cols, cols, squares + k);
+        }
+    }
+}
+
+static void RE(square_units)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    (w->stored ? RE(square_stored_rows) : RE(square_rows))(w, r, step, at, rows, cols, squares);
+}
+
+/* Whether sums come before gradients; of stored elements both come at once */
+static int RE(in_strips)(const RE(work) *w) { return (w->want & WANT_FIRST) && !w->stored; }
+
 /* The part of row r that ends before column `end` is complete. Its sum is rounded here even where a chunk has several parts: how long
  * chunks are may depend on the number of rows. */
 static void RE(end_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t end) {
@@ -403,10 +456,10 @@ static void RE(end_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t end) {
 
 /* The tile's elements of row r, in pieces of TILE, wherever they lie */
 static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
-    const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = w->want & WANT_FIRST ? STRIP / TILE : pieces;
+    const ptrdiff_t n = w->tile.cols, at = r * n, pieces = n / TILE, most = RE(in_strips)(w) ? STRIP / TILE : pieces;
     double squares[FLAT_TILE / TILE];
     for (ptrdiff_t i = 0; i < pieces; i += most)
-        RE(square_rows)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
+        RE(square_units)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
     ptrdiff_t col = w->tile.col;
     for (ptrdiff_t i = 0; i < pieces; i++) {
         add_to(&w->part_squares, squares[i]);
@@ -414,7 +467,7 @@ static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
         if (col % LONGEST_CHUNK == 0) RE(end_part)(w, r, col);
     }
     if (n % TILE) {
-        RE(square_rows)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
+        RE(square_units)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
         add_to(&w->part_squares, squares[0]);
         col += n % TILE;
     }
@@ -428,7 +481,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
-    const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
+    const ptrdiff_t most = RE(in_strips)(w) ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
         if (cols > TILE || cols < end - begin) {
             if (t->col == begin) w->row_squares = w->part_squares = (pair){0, 0};
@@ -436,7 +489,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
             if (t->col + cols < end || p->chunks > 1) return;
             squares[r] = value_of(w->row_squares);
         } else {
-            RE(square_rows)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
+            RE(square_units)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
         }
     }
     if (RE(finish_plain_rows)(w)) return;
@@ -447,19 +500,34 @@ static void RE(evaluate_plain)(RE(work) *w) {
 }
 
 /* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
-static int RE(lies_flat)(const plan *p, const view *v) {
-    const ptrdiff_t item = sizeof(T);
-    int flat = v->type == NATIVE && p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item && (uintptr_t)v->data % sizeof(T) == 0;
+static int RE(lies_flat)(const plan *p, const view *v, ptrdiff_t item) {
+    int flat = p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == item;
     flat &= p->outer_dims == 0 || (p->outer_dims == 1 && v->stride[0] == p->columns * item);
     for (int i = p->outer_dims; i < p->row_dims; i++) flat &= v->stride[i] % item == 0;
     return flat;
 }
 
-static int RE(all_flat)(const plan *p) {
-    int flat = p->x_scale == 1 && RE(lies_flat)(p, &p->argument[FIRST]) && RE(lies_flat)(p, &p->argument[SECOND]);
+static int RE(native_flat)(const plan *p, const view *v) {
+    return v->type == NATIVE && RE(lies_flat)(p, v, sizeof(T)) && (uintptr_t)v->data % sizeof(T) == 0;
+}
+
+static int RE(gradients_flat)(const plan *p) {
+    int flat = 1;
     for (int a = FIRST; a <= SECOND; a++)
-        if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(lies_flat)(p, &p->gradient[a]);
+        if (p->gradient[a].data) flat &= p->collect[a].mode == DIRECT && RE(native_flat)(p, &p->gradient[a]);
     return flat;
+}
+
+static int RE(all_flat)(const plan *p) {
+    return p->x_scale == 1 && RE(native_flat)(p, &p->argument[FIRST]) && RE(native_flat)(p, &p->argument[SECOND]) && RE(gradients_flat)(p);
+}
+
+/* How x and mean are summed where they are stored; NULL: they are not. */
+static RE(stored_sum) RE(sum_of_stored)(const plan *p) {
+    const view *x = &p->argument[FIRST], *y = &p->argument[SECOND];
+    if (!p->plain || p->aliased || p->check_only || p->columns < STORED_COLUMNS) return NULL;
+    const RE(stored_sum) sum = RE(stored_sum_of)(x->type, y->type);
+    return sum && RE(lies_flat)(p, x, size_of[x->type]) && RE(lies_flat)(p, y, size_of[y->type]) && RE(gradients_flat)(p) ? sum : NULL;
 }
 
 /* Is any scale of the tile <= 0? For calls whose outputs lie over their inputs: nothing may be written before that is known */
@@ -535,6 +603,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     w.region = task;
     w.chunk = task % p->chunks;
     w.raw_scale = NULL;
+    w.stored = RE(sum_of_stored)(p);
     w.fused = 0;
     w.spread = 0;
     T first_factor = RE(factor_in_loop)(p, FIRST, SECOND);
@@ -554,7 +623,7 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE || !w.want ? TILE : TILE / 2;
-    if (p->plain && !p->check_only && RE(all_flat)(p)) {
+    if (w.stored || (p->plain && !p->check_only && RE(all_flat)(p))) {
         at_once = p->chunks > 1 || p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
     }
