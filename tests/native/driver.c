@@ -112,7 +112,7 @@ static uint64_t call(const kernel_set *kernels, int op, int grads, int is_double
     uint64_t state = 2013, hash = 0xcbf29ce484222325;
     double zero = 0, total;
     memset(&p, 0, sizeof p);
-    p.loss = OPS[op].loss, p.full = p.loss == NLL, p.is_double = is_double, p.factor = 1;
+    p.loss = OPS[op].loss, p.full = p.loss == NLL, p.is_double = is_double, p.factor = p.x_scale = 1;
     p.kind[0] = OPS[op].kind, p.kind[1] = OPS[op].prior_kind;
     p.reduction = grads ? MEAN : NONE;
     p.row_dims = 1, p.dims = 2;
