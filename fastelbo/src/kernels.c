@@ -13,6 +13,8 @@
 #include "squares.inc.h"
 #include "stored.inc.h"
 #include "collect.inc.h"
+#include "work.inc.h"
+#include "plain.inc.h"
 #include "rows.inc.h"
 #undef REAL
 
@@ -27,6 +29,8 @@
 #include "squares.inc.h"
 #include "stored.inc.h"
 #include "collect.inc.h"
+#include "work.inc.h"
+#include "plain.inc.h"
 #include "rows.inc.h"
 #undef REAL
 

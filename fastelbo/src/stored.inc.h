@@ -1,5 +1,5 @@
-/* The sums of squares.inc.h, to the bit, of x and mean as they are stored: elements of 8 or 16 bits are converted in registers. (Copied
- * to a tile first, they take 1.3 to 1.6 times the time out of cache: while the tile is summed, memory idles.) By intrinsics, as
+/* The sums of squares.inc.h, to the bit, of x and mean as they are stored: elements of 8 or 16 bits are converted in registers. (Were
+ * they copied to a tile first, memory would idle while the tile is summed.) By intrinsics, as
  * compilers have no vectors for the machine's conversion of binary16. Included once per type (real.h). */
 
 /* sum[r]: of (x factor - y)^2 in row r; first: (x factor - y) c, unless NULL. Rows follow one another, of LANES elements or more. */
