@@ -1,7 +1,7 @@
 """Which fastelbo is tested, and how hard Hypothesis tries.
 
-`HYPOTHESIS_PROFILE=large pytest` runs the large search, with more random cases in the accuracy tests too; the
-default, "ci", is small and the same on every run.
+`HYPOTHESIS_PROFILE=large pytest` runs the large search, with all the cases of effort.py; the default, "ci",
+is small and the same on every run.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ sys.path += [str(TESTS), str(TESTS / "native")]  # for `import oracles, driver`,
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # 60 digits are slow, and that is no failure
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)
 settings.register_profile("large", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,6 @@ The bounds are the policy's own (u = 2⁻²⁴ or 2⁻⁵³, eps = 2u), nowhere 
 """
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -19,9 +18,10 @@ import pytest
 import fastelbo as fe
 import oracles
 import strategies
+from effort import effort
 from oracles import LINEAR, LOG, eps, ulp
 
-COUNT = 2000 if os.environ.get("HYPOTHESIS_PROFILE") == "large" else 60  # elements a case
+COUNT = effort(60, 2000)  # elements a case
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 NAMES = pytest.mark.parametrize("name", oracles.SCALES)
 PAIRS = list(itertools.product(oracles.SCALES, repeat=2))

@@ -4,7 +4,6 @@
 """
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -12,12 +11,13 @@ from numpy import broadcast_to
 
 import fastelbo as fe
 import oracles
+from effort import LARGE
 from oracles import eps, ulp
 
 COUNT = 2**31 + 7
 SHAPES = [(1, COUNT), (15, COUNT // 15), (COUNT // 15, 15), (COUNT // 393, 3, 131)]
 ON_DEMAND = pytest.mark.skipif(
-    os.environ.get("HYPOTHESIS_PROFILE") != "large",
+    not LARGE,
     reason="takes 20 s, or 2 GB: run with HYPOTHESIS_PROFILE=large",
 )
 X, MEAN, RAW = np.uint8(200), np.float32(198.5), np.float32(0.75)  # computed in float32
