@@ -1,4 +1,5 @@
-"""The same bits for every number of threads, split of the batch, ISA with FMA, and set of gradients.
+"""The same bits for every number of threads, split of the batch, ISA with FMA, place in memory, compiler, and
+set of gradients.
 
 The inputs' sums are nothing but rounding errors (sums.py), and the same on every machine. So is the hash that
 `python tests/test_bits.py` prints, to compare machines and compilers.
@@ -13,13 +14,16 @@ import sys
 import time
 from pathlib import Path
 
+import driver
 import numpy as np
 import pytest
 
 import fastelbo as fe
+import instrumented
 import oracles
 import processes
 import sums
+from effort import LARGE, effort
 
 SCALES = ("var", "std", "logvar", "logstd", "precision")
 NEXT = dict(zip(SCALES, SCALES[1:] + SCALES[:1], strict=True))
@@ -58,7 +62,8 @@ assert (len(SHAPES), len(PARTS), len(OPTIONS)) == (31, 4, 9)
 def case(n: int):
     """(name, loss, arguments, options) of the n-th case."""
     (loss, q, p), dtype, shape = CASES[n]
-    full, part, other = shape, PARTS[n % 4](shape), PARTS[(n // 4) % 4](shape)
+    turn = n // ONCE  # which shifts the options by itself: 1240 is coprime to 9
+    full, part, other = shape, PARTS[(n + turn) % 4](shape), PARTS[(n // 4 + turn // 2) % 4](shape)
     short = shape[-1:] if n % 5 == 0 and OPTIONS[n % 9].get("axis") != 0 else full
     names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
     options = dict(OPTIONS[n % 9])
@@ -72,10 +77,14 @@ def case(n: int):
         options["weight"] = sums.wide(4, shape[:-1] if options["weight"] == "rows" else shape, dtype, -1)
     if "where" in options:
         options["where"] = sums.mask(5, shape)
-    return f"{loss} {q} {p} {np.dtype(dtype)} {shape} {part} {OPTIONS[n % 9]}", loss, arguments, options
+    name = f"{loss} {q} {p} {np.dtype(dtype)} {shape} {part} {OPTIONS[n % 9]}"
+    return f"{name} {turn}" if turn else name, loss, arguments, options
 
 
+#: Once 1240, and on demand in more parts with more options
 CASES = list(itertools.product(COMBINATIONS, (np.float32, np.float64), SHAPES))
+ONCE = len(CASES)
+CASES *= effort(1, 9)
 
 
 def members(loss: str, arguments) -> tuple[str, ...]:
@@ -97,10 +106,21 @@ def digest(result) -> str:
     return sha.hexdigest()[:16]
 
 
-def digests(numbers) -> dict[str, str]:
+def moved(array, by: int):
+    """A copy, this many elements from where one would begin."""
+    array = np.asarray(array)
+    copy = np.empty(array.size + by, array.dtype)[by:].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def digests(numbers, offset: int = 0) -> dict[str, str]:
+    """By case; with an offset, of arguments elsewhere in memory, each in a place of its own."""
     found = {}
     for n in numbers:
         name, loss, arguments, options = case(n)
+        if offset:
+            arguments = {key: moved(a, offset + k) for k, (key, a) in enumerate(arguments.items())}
         found[name] = digest(grad(loss, arguments, options))
     return found
 
@@ -116,20 +136,20 @@ def count_threads(expected: int) -> int:
     return count
 
 
-def report() -> dict:
+def report(offset: int = 0) -> dict:
     """What a process computes, and with what."""
     found, before, most = {}, count_threads(sys.maxsize), 0
     for n in sorted(range(len(CASES)), key=lambda n: n % len(SHAPES)):  # the inputs of a shape are kept
-        found |= digests([n])
+        found |= digests([n], offset)
         most = max(most, count_threads(before + fe.get_num_threads() - 1))
-    return {"isa": fe._core.isa(), "threads": fe.get_num_threads(), "added": most - before, "digests": found}
+    made = {"isa": fe._core.isa(), "compiler": fe._core.compiler()}
+    return made | {"threads": fe.get_num_threads(), "added": most - before, "digests": found}
 
 
 @functools.cache
-def of_process(**environment: str) -> dict:
-    return json.loads(
-        processes.run("import json, test_bits; print(json.dumps(test_bits.report()))", **environment)
-    )
+def of_process(offset: int = 0, **environment: str) -> dict:
+    code = f"import json, test_bits; print(json.dumps(test_bits.report({offset})))"
+    return json.loads(processes.run(code, timeout=effort(120, 600), **environment))
 
 
 def differing(one: dict[str, str], two: dict[str, str]) -> list[str]:
@@ -144,10 +164,10 @@ def restored():
 
 
 def test_every_case_is_one_of_its_own():
-    assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == 1240
+    assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == effort(1240, 11_160)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("threads", effort([2, 3, 7], [2, 3, 4, 7, 16]))
 def test_the_number_of_threads_changes_no_bit(threads):
     one, many = (of_process(FASTELBO_NUM_THREADS=str(n)) for n in (1, threads))
     assert not differing(one["digests"], many["digests"])
@@ -178,6 +198,33 @@ def test_all_levels_with_fma_give_the_same_bits():
         assert not differing(reports[0]["digests"], each["digests"])
 
 
+@pytest.mark.parametrize("offset", effort([1], [1, 3, 8]))
+def test_the_place_in_memory_changes_no_bit(offset):
+    one = of_process(FASTELBO_NUM_THREADS="1")
+    assert not differing(one["digests"], of_process(offset, FASTELBO_NUM_THREADS="2")["digests"])
+
+
+@pytest.mark.skipif(not LARGE, reason="builds the package: run with HYPOTHESIS_PROFILE=large")
+@pytest.mark.parametrize("level", fe._core.isa_levels())
+def test_the_compiler_changes_no_bit(level, built_by_clang):
+    mine = of_process(FASTELBO_NUM_THREADS="2", FASTELBO_ISA=level)
+    path = os.pathsep.join([str(processes.TESTS), str(built_by_clang)])
+    other = of_process(FASTELBO_NUM_THREADS="2", FASTELBO_ISA=level, PYTHONPATH=path)
+    assert (other["isa"], other["compiler"][:5]) == (mine["isa"], "clang") != mine["compiler"][:5]
+    assert not differing(mine["digests"], other["digests"])
+
+
+@pytest.fixture(scope="module")
+def built_by_clang():
+    clang = driver.installed(*driver.CLANGS)
+    if clang is None:
+        pytest.skip("clang is not installed: on Debian, apt install clang")
+    with instrumented.copy_of_tree() as tree:
+        built = instrumented.build(tree, {"CC": clang})
+        assert not built.status, built.output
+        yield tree
+
+
 def test_the_baseline_keeps_the_bounds():
     """It may differ in the last place, within the same bounds: their tests, on it."""
     if fe._core.isa() == "baseline":
@@ -192,7 +239,7 @@ def test_the_baseline_keeps_the_bounds():
 @pytest.mark.parametrize("start", range(11))
 def test_what_is_asked_changes_no_bit(start):
     """The value alone, and any set of gradients, of an eleventh of the cases."""
-    for n in range(start, len(CASES), 11 * 7):
+    for n in range(start, len(CASES), effort(11 * 7, 11)):
         name, loss, arguments, options = case(n)
         want = grad(loss, arguments, options)
         value = getattr(fe, f"gaussian_{loss}")(**arguments, **options)

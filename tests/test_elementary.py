@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import exhaustive
+from effort import effort
 from exhaustive import FUNCTIONS
 from fastelbo import _core
 
@@ -36,7 +37,7 @@ def test_special_values(name, dtype):
 def test_float32(name):
     every = np.arange(0, 1 << 32, 4099, dtype=np.uint64).astype(np.uint32).view(np.float32)
     for x in (every, exhaustive.hard(name, np.float32)):
-        worst = exhaustive.worst_f32(name, x)
+        worst = exhaustive.worst_by_wider(name, x)
         assert worst.ulps <= exhaustive.BOUND, worst
 
 
@@ -44,19 +45,34 @@ def test_float32(name):
 def test_float64(name):
     hard = exhaustive.hard(name, np.float64)
     for x in (exhaustive.random_f64(name, 10_000), hard[:9], hard[9::3].copy()):
-        worst = exhaustive.worst_f64(name, x)
+        worst = exhaustive.worst_by_mpmath(name, x)
+        assert worst.ulps <= exhaustive.BOUND, worst
+
+
+@pytest.mark.skipif(not exhaustive.HAS_WIDER, reason="long double is no wider than float64 here")
+@NAMES
+def test_many_float64(name):
+    for x in np.array_split(exhaustive.random_f64(name, effort(300_000, 10_000_000)), 100):
+        worst = exhaustive.worst_by_wider(name, x)
         assert worst.ulps <= exhaustive.BOUND, worst
 
 
 @pytest.mark.parametrize("error", [0, 2, -2, NAN, INF])
+@pytest.mark.parametrize(
+    ("measure", "dtype"),
+    [
+        (exhaustive.worst_by_wider, np.float32),
+        (exhaustive.worst_by_wider, np.float64),
+        (exhaustive.worst_by_mpmath, np.float64),
+    ],
+)
 @NAMES
-@DTYPES
-def test_the_measurement_sees_what_is_wrong(name, dtype, error, monkeypatch):
+def test_the_measurement_sees_what_is_wrong(name, measure, dtype, error, monkeypatch):
     """Of answers of 2 and a little."""
     x = np.array([{"exp": 0.7, "log": 7.5, "expm1": 1.1, "log1p": 6.5}[name]], dtype)
     wrong = getattr(np, name)(x) + dtype(2 * error * np.finfo(dtype).eps)
     monkeypatch.setattr(exhaustive, "_core", SimpleNamespace(elementary=lambda name, x: wrong))
-    worst = (exhaustive.worst_f32 if dtype is np.float32 else exhaustive.worst_f64)(name, x)
+    worst = measure(name, x)
     assert worst.ulps > 1 if error else worst.ulps <= 1
 
 

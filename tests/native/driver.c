@@ -1,8 +1,10 @@
 /* The kernels without Python: a table of calls, on inputs that are the same on every machine, and a hash of each one's results.
  *
- *     driver [--list] [--isa LEVEL] [--threads N] [PART ...]        only the cases with one of these in their name
+ *     driver [--list] [--ways] [--isa LEVEL] [--threads N] [PART ...]        only the cases with one of these in their name
  *
- * It fills a plan as the doors of _core.pyx do. Every array has just the bytes that it needs, for tools that watch their ends. */
+ * The cases are a few calls on much data; with --ways, for every loss and scale, one hash over all ways to call it, each in every
+ * memory layout, which must not matter. It fills a plan as _core.pyx does. Every array has just the bytes that it needs, for tools that
+ * watch their ends. */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "kernels.h"
 
@@ -25,29 +27,67 @@
 
 /* ---- the cases: all combinations of these tables ------------------------------------------------------------- */
 
-enum part { ONE, COLUMNS, ROWS, ELEMENTS, ABSENT }; /* a part's bits: an element for each column, for each row */
+enum { SAMPLES, ROWS, COLUMNS, AXES };
+enum part { ONE, OF_COLUMNS, OF_ROWS, ELEMENTS, OF_SAMPLES, EVERY = 7, ABSENT }; /* a part's bits: the axes it has elements for */
 
-static const struct { const char *name; int loss, kind, prior_kind; enum part scale, second, prior; } OPS[] = {
-    {"nll-var-one", NLL, VAR, UNIT, ONE, ELEMENTS, ABSENT},
-    {"nll-precision-rows", NLL, PRECISION, UNIT, ROWS, ELEMENTS, ABSENT},
-    {"nll-std-columns", NLL, STD, UNIT, COLUMNS, ELEMENTS, ABSENT},
-    {"nll-var", NLL, VAR, UNIT, ELEMENTS, ELEMENTS, ABSENT},
-    {"nll-logvar", NLL, LOGVAR, UNIT, ELEMENTS, ELEMENTS, ABSENT},
+typedef struct { const char *name; int loss, kind, prior_kind; enum part scale, second, prior; } op;
+static const op OPS[] = {
+    {"nll-var-one", NLL, VAR, UNIT, ONE, EVERY, ABSENT},
+    {"nll-precision-rows", NLL, PRECISION, UNIT, OF_ROWS, EVERY, ABSENT},
+    {"nll-std-columns", NLL, STD, UNIT, OF_COLUMNS, EVERY, ABSENT},
+    {"nll-var", NLL, VAR, UNIT, ELEMENTS, EVERY, ABSENT},
+    {"nll-logvar", NLL, LOGVAR, UNIT, ELEMENTS, EVERY, ABSENT},
     {"kl-var", KL, VAR, UNIT, ELEMENTS, ABSENT, ABSENT},
     {"kl-logvar", KL, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT},
-    {"kl-logvar-logvar", KL, LOGVAR, LOGVAR, ELEMENTS, ELEMENTS, ELEMENTS},
-    {"kl-std-precision", KL, STD, PRECISION, ELEMENTS, ELEMENTS, ELEMENTS},
+    {"kl-logvar-logvar", KL, LOGVAR, LOGVAR, ELEMENTS, EVERY, ELEMENTS},
+    {"kl-std-precision", KL, STD, PRECISION, ELEMENTS, EVERY, ELEMENTS},
     {"bernoulli", BERNOULLI, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT},
 };
 static const char *const WANTS[] = {"value", "grad"}; /* each row's value; the mean over the rows, and every gradient */
 static const char *const TYPES[] = {"f32", "f64"};
-static const struct { const char *name; ptrdiff_t rows, columns; int far; } SHAPES[] = {
+typedef struct { const char *name; ptrdiff_t rows, columns; int far; } shape;
+static const shape SHAPES[] = {
     {"128x784", 128, 784, 0},
     {"2000x8", 2000, 8, 0},
     {"1x20000", 1, 20000, 0},
-    {"33x1100-far", 33, 1100, 1}, /* a scale in a hundred near the ends of its range: such tiles go another way */
+    {"33x1100-far", 33, 1100, 1}, /* a scale in a hundred near the ends of its range (2: a variance): such tiles go another way */
 };
 #define COUNT(table) (int)(sizeof(table) / sizeof *(table))
+
+/* With --ways: all losses and scales, the n-th in the k-th way with the (n + k)-th shape: rows that share a tile, rows of several, and
+ * what threads share, by rows and by columns (the last: of squares alone) */
+static const shape WIDE_SHAPES[] = {
+    {"", 5, 37, 2}, {"", 3, 1030, 2}, {"", 40, 16, 0}, {"", 2, 517, 0},     {"", 70, 1, 0},    {"", 3, 7, 2},    {"", 9, 64, 0},
+    {"", 4, 255, 0}, {"", 20, 8, 0},  {"", 6, 128, 0}, {"", 34, 1000, 0}, {"", 1, 17000, 0}, {"", 1, 70000, 0},
+};
+enum { SMALL_SHAPES = 10, USUAL_SHAPES = 12 };
+typedef struct {
+    enum reduction reduction;
+    ptrdiff_t samples;              /* that share x; 0: there is no such axis */
+    enum part lacking;              /* axes that the mean has no elements for */
+    enum part weight, where;        /* ONE: not given */
+    int of_x, of_mean;              /* types, NATIVE */
+    double x_scale, min_var;
+    int in_place;                   /* gradients lie over their arguments, where they can */
+} way;
+enum { NATIVE = N_TYPES };
+static const way WAYS[] = {
+    {NONE, 0, ONE, ONE, ONE, NATIVE, NATIVE, 1, 0, 0},
+    {NONE, 0, ONE, ELEMENTS, ONE, NATIVE, NATIVE, 1, 0, 0},
+    {NONE, 0, ONE, ONE, ELEMENTS, NATIVE, NATIVE, 1, 0, 0},
+    {NONE, 0, ONE, ONE, ONE, NATIVE, NATIVE, 1, 0, 1},
+    {SUM, 0, ONE, ONE, ONE, U8, F16, 0x1p-6, 0, 0},
+    {MEAN, 0, ONE, OF_ROWS, ONE, F16, BF16, 1, 0, 0},
+    {SUM, 0, ONE, ONE, ONE, BF16, NATIVE, 1, 0.25, 0},
+    {SUM, 0, OF_ROWS, ONE, ONE, I16, NATIVE, 0x1p-6, 0, 0},
+    {MEAN, 0, OF_COLUMNS, OF_COLUMNS, OF_ROWS, NATIVE, NATIVE, 1, 0, 0},
+    {SUM, 0, ELEMENTS, ELEMENTS, ELEMENTS, NATIVE, NATIVE, 1, 0.25, 1},
+    {MEAN, 3, ONE, ONE, ONE, NATIVE, NATIVE, 1, 0, 0},
+    {NONE, 3, ONE, OF_ROWS, OF_COLUMNS, NATIVE, NATIVE, 1, 0, 0},
+};
+enum layout { C_ORDER, F_ORDER, REVERSED_WITH_GAPS, SWAPPED_UNALIGNED, N_LAYOUTS };
+
+typedef struct { const op *op; const shape *shape; const way *way; enum layout layout; int grads, is_double; } request;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
@@ -62,91 +102,172 @@ static double scale_of(int kind, int is_double, int far, uint64_t *state) {
     int is_log = kind == LOGVAR || kind == LOGSTD;
     double s = is_log ? uniform(state, -3, 3) : uniform(state, 0.0625, 4);
     if (!far || uniform(state, 0, 1) > 0.01) return s;
-    if (is_log) return s * (is_double ? 236 : 29); /* exp(s) is finite, just */
-    double shift = is_double ? 0x1p1000 : 0x1p120;
+    if (is_log) return s * (is_double ? 236 : 29) / (kind == LOGSTD ? 2 : 1); /* exp(s) is finite, just */
+    double shift = far == 2 && kind == STD ? (is_double ? 0x1p500 : 0x1p60) : is_double ? 0x1p1000 : 0x1p120;
     return uniform(state, 0, 1) > 0.5 ? s * shift : s / shift;
 }
 
-static void fill(view *v, int kind, int is_bernoulli, int far, ptrdiff_t count, uint64_t *state) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        double x = kind == UNIT ? uniform(state, -2, 2) : is_bernoulli ? uniform(state, 0, 1) : scale_of(kind, v->type == F64, far, state);
-        if (v->type == F64) ((double *)v->data)[i] = x;
-        else ((float *)v->data)[i] = (float)x;
+static const int SIZE[N_TYPES] = {1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
+
+/* x as an element of v's type; integers in 1/64 */
+static void put(const view *v, char *to, double x) {
+    float f = (float)x;
+    int32_t bits, whole = (int32_t)(x * 64);
+    int type = v->type % SWAPPED, last = SIZE[type] - 1;
+    memcpy(&bits, &f, sizeof bits);
+    int32_t half = (bits & 0x7fffffff) < 0x38800000 ? 0 : (int32_t)((uint32_t)bits >> 16 & 0x8000) | (((bits & 0x7fffffff) - 0x38000000) >> 13);
+    int32_t of_type[] = {[U8] = whole < 0 ? -whole : whole, [I16] = whole, [F16] = half, [BF16] = (int32_t)((uint32_t)bits >> 16), [F32] = bits};
+    char bytes[8];
+    memcpy(bytes, type == F64 ? (void *)&x : &of_type[type], (size_t)last + 1); /* little-endian */
+    for (int i = 0; i <= last; i++) to[i] = bytes[v->type >= SWAPPED ? last - i : i];
+}
+
+/* ---- arrays ------------------------------------------------------------------------------------------------------ */
+
+static void *held[2 * N_ARGUMENTS + 1];
+static int n_held;
+
+/* Memory for a part */
+static void place(const plan *p, view *v, int type, enum part part, enum layout layout) {
+    if (type == NATIVE) type = p->is_double ? F64 : F32;
+    ptrdiff_t item = SIZE[type], step = layout == REVERSED_WITH_GAPS ? -3 * item : item, bytes = item;
+    int odd = layout == SWAPPED_UNALIGNED;
+    for (int k = 0; k < AXES; k++) {
+        int axis = layout == F_ORDER ? k : AXES - 1 - k;
+        v->stride[axis] = part >> (AXES - 1 - axis) & 1 ? step : 0;
+        if (!v->stride[axis]) continue;
+        bytes += (step < 0 ? -step : step) * (p->shape[axis] - 1);
+        step *= p->shape[axis];
     }
-}
-
-/* ---- one call ---------------------------------------------------------------------------------------------------- */
-
-static ptrdiff_t bytes_of(const plan *p, enum part part) {
-    return (part & ROWS ? p->shape[0] : 1) * (part & COLUMNS ? p->shape[1] : 1) * (p->is_double ? 8 : 4);
-}
-
-static void place(const plan *p, view *v, enum part part) {
-    ptrdiff_t item = p->is_double ? 8 : 4;
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)bytes_of(p, part))) abort();
-    v->data = memory;
-    v->type = p->is_double ? F64 : F32;
-    v->stride[1] = part & COLUMNS ? item : 0;
-    v->stride[0] = !(part & ROWS) ? 0 : part & COLUMNS ? item * p->shape[1] : item;
+    if (posix_memalign(&memory, 64, (size_t)(bytes + odd))) abort();
+    held[n_held++] = memory;
+    v->data = (char *)memory + (step < 0 ? bytes - item : odd);
+    v->type = type + (odd && item > 1 ? SWAPPED : 0);
 }
 
-/* A function of its own, because what happens in here is counted (instructions.py) */
-__attribute__((noinline)) double carry_out(const kernel_set *kernels, plan *p, int threads) {
-    ptrdiff_t tasks = fe_plan_tasks(p);
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
-#endif
-    for (ptrdiff_t task = 0; task < tasks; task++) kernels->run[p->is_double](p, task);
-    (void)threads;
-    return kernels->finish[p->is_double](p);
-}
+static ptrdiff_t length(const plan *p, enum part part, int axis) { return part >> (AXES - 1 - axis) & 1 ? p->shape[axis] : 1; }
+
+/* Every address `to` of a part's elements, in C order */
+#define EACH(p, v, part, to)                                                                                          \
+    for (ptrdiff_t s_ = 0; s_ < length(p, part, SAMPLES); s_++)                                                       \
+        for (ptrdiff_t r_ = 0; r_ < length(p, part, ROWS); r_++)                                                      \
+            for (char *row_ = (v)->data + s_ * (v)->stride[SAMPLES] + r_ * (v)->stride[ROWS], *to = row_, *end_ = NULL; !end_; end_ = row_) \
+                for (ptrdiff_t c_ = length(p, part, COLUMNS); c_ > 0; c_--, to += (v)->stride[COLUMNS])
 
 static uint64_t fnv1a(uint64_t hash, const void *data, ptrdiff_t bytes) {
     for (ptrdiff_t i = 0; i < bytes; i++) hash = (hash ^ ((const unsigned char *)data)[i]) * 0x100000001b3;
     return hash;
 }
 
-static uint64_t call(const kernel_set *kernels, int op, int grads, int is_double, int shape, int threads) {
+static uint64_t hash_of(uint64_t hash, const plan *p, const view *v, enum part part) {
+    EACH(p, v, part, element) hash = fnv1a(hash, element, SIZE[v->type]);
+    return hash;
+}
+
+/* ---- one call ---------------------------------------------------------------------------------------------------- */
+
+static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
+    ptrdiff_t tasks = fe_plan_tasks(p);
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+#endif
+    for (ptrdiff_t task = 0; task < tasks; task++) kernels->run[p->is_double](p, task);
+    (void)threads;
+}
+
+/* A function of its own, because what happens in here is counted (instructions.py) */
+__attribute__((noinline)) double carry_out(const kernel_set *kernels, plan *p, int threads) {
+    run_tasks(kernels, p, threads);
+    return kernels->finish[p->is_double](p);
+}
+
+static uint64_t call(const kernel_set *kernels, request q, int threads) {
     plan p;
     uint64_t state = 2013, hash = 0xcbf29ce484222325;
-    double zero = 0, total;
+    const double zero = 0;
     memset(&p, 0, sizeof p);
-    p.loss = OPS[op].loss, p.full = p.loss == NLL, p.is_double = is_double, p.factor = p.x_scale = 1;
-    p.kind[0] = OPS[op].kind, p.kind[1] = OPS[op].prior_kind;
-    p.reduction = grads ? MEAN : NONE;
-    p.row_dims = 1, p.dims = 2;
-    p.shape[0] = SHAPES[shape].rows, p.shape[1] = SHAPES[shape].columns;
+    p.loss = q.op->loss, p.full = p.loss == NLL, p.is_double = q.is_double, p.factor = 1;
+    p.kind[0] = q.op->kind, p.kind[1] = q.op->prior_kind;
+    p.reduction = q.way->reduction, p.min_var = p.loss == NLL ? q.way->min_var : 0;
+    p.x_scale = p.loss == KL ? 1 : q.way->x_scale;
+    p.row_dims = 2, p.dims = AXES;
+    p.shape[SAMPLES] = q.way->samples ? q.way->samples : 1, p.shape[ROWS] = q.shape->rows, p.shape[COLUMNS] = q.shape->columns;
 
-    enum part parts[N_GRADS] = {ELEMENTS, OPS[op].second, OPS[op].scale, OPS[op].prior};
-    int kinds[N_GRADS] = {UNIT, UNIT, p.kind[0], p.kind[1]};
-    for (int a = 0; a < N_GRADS; a++) {
-        if (parts[a] == ABSENT) continue;
-        place(&p, &p.argument[a], parts[a]);
-        fill(&p.argument[a], kinds[a], p.loss == BERNOULLI, SHAPES[shape].far, bytes_of(&p, parts[a]) / (is_double ? 8 : 4), &state);
-        p.broadcast[a] = (parts[a] & ROWS ? 0 : 1) | (parts[a] & COLUMNS ? 0 : 2);
-        if (grads) place(&p, &p.gradient[a], parts[a]);
+    enum layout layout = q.layout, of_result = layout == SWAPPED_UNALIGNED ? C_ORDER : layout;
+    enum part second = q.op->second == ABSENT ? ABSENT : q.op->second & ~q.way->lacking;
+    enum part parts[N_ARGUMENTS] = {ELEMENTS, second, q.op->scale, q.op->prior, q.way->weight, q.way->where};
+    int kinds[N_ARGUMENTS] = {UNIT, UNIT, p.kind[0], p.kind[1], VAR, UNIT}, types[N_ARGUMENTS];
+    for (int a = 0; a < N_ARGUMENTS; a++) types[a] = NATIVE;
+    if (p.loss != KL) types[p.loss == BERNOULLI ? SCALE : FIRST] = q.way->of_x, types[p.loss == BERNOULLI ? FIRST : SECOND] = q.way->of_mean;
+    types[WHERE] = U8;
+    for (int a = 0; a < N_ARGUMENTS; a++) {
+        if (parts[a] == ABSENT || (a >= WEIGHT && parts[a] == ONE)) continue;
+        view *v = &p.argument[a];
+        place(&p, v, types[a], parts[a], layout);
+        EACH(&p, v, parts[a], element) {
+            double x = a == WHERE ? uniform(&state, 0, 1) > 0.2 : kinds[a] == UNIT ? uniform(&state, -2, 2)
+                     : p.loss == BERNOULLI && a == SCALE ? uniform(&state, 0, 1) : scale_of(kinds[a], p.is_double, q.shape->far, &state);
+            put(v, element, x);
+        }
+        if (a >= N_GRADS) continue;
+        for (int axis = 0; axis < AXES; axis++) p.broadcast[a] |= (uint64_t)!(parts[a] >> (AXES - 1 - axis) & 1) << axis;
+        if (!q.grads) continue;
+        int over = q.way->in_place && p.shape[SAMPLES] == 1 && (parts[a] & ELEMENTS) == ELEMENTS && v->type == (p.is_double ? F64 : F32);
+        if (over) p.gradient[a] = *v, p.aliased = 1;
+        else place(&p, &p.gradient[a], NATIVE, parts[a], of_result);
     }
     if (parts[SECOND] == ABSENT) { /* the number 0 */
-        p.argument[SECOND].data = (char *)&zero, p.argument[SECOND].type = is_double ? F64 : F32;
-        p.broadcast[SECOND] = p.loss == BERNOULLI ? 0 : 3;
+        p.argument[SECOND].data = (char *)&zero, p.argument[SECOND].type = p.is_double ? F64 : F32;
+        p.broadcast[SECOND] = p.loss == BERNOULLI ? 0 : 7;
     }
-    if (!grads) place(&p, &p.value, ROWS);
+    if (p.reduction == NONE) place(&p, &p.value, NATIVE, OF_SAMPLES | OF_ROWS, of_result);
 
     plan prepared = p;
     if (fe_plan_prepare(&prepared)) abort();
-    total = carry_out(kernels, &prepared, threads);
+    if (p.aliased) prepared.check_only = 1, run_tasks(kernels, &prepared, threads), prepared.check_only = 0;
+    double total = carry_out(kernels, &prepared, threads);
     if (prepared.bad) abort();
     fe_plan_release(&prepared);
 
-    if (grads) hash = fnv1a(hash, &total, sizeof total);
-    else hash = fnv1a(hash, p.value.data, bytes_of(&p, ROWS)), free(p.value.data);
-    for (int a = 0; a < N_GRADS; a++) {
-        if (parts[a] == ABSENT) continue;
-        if (grads) hash = fnv1a(hash, p.gradient[a].data, bytes_of(&p, parts[a])), free(p.gradient[a].data);
-        free(p.argument[a].data);
+    if (p.reduction == NONE) hash = hash_of(hash, &p, &p.value, OF_SAMPLES | OF_ROWS);
+    else hash = fnv1a(hash, &total, sizeof total);
+    for (int a = 0; a < N_GRADS; a++)
+        if (p.gradient[a].data) hash = hash_of(hash, &p, &p.gradient[a], parts[a]);
+    while (n_held) free(held[--n_held]);
+    return hash;
+}
+
+/* One loss and scale, or pair of scales, in all ways; 0 if the layout matters, where that takes no time to see */
+static uint64_t call_in_all_ways(const kernel_set *kernels, const op *o, int number, int is_double, int threads) {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int k = 0; k < COUNT(WAYS); k++) {
+        int shape = (number + k) % USUAL_SHAPES;
+        if (shape == USUAL_SHAPES - 1 && o->loss == NLL && o->scale != ELEMENTS) shape++;
+        request q = {o, &WIDE_SHAPES[shape], &WAYS[k], C_ORDER, 1, is_double};
+        uint64_t expected = call(kernels, q, threads);
+        for (q.layout = 1; q.layout < N_LAYOUTS && shape < SMALL_SHAPES; q.layout++)
+            if (call(kernels, q, threads) != expected) return fprintf(stderr, "%s: way %d, layout %d\n", o->name, k, q.layout), 0;
+        hash = fnv1a(hash, &expected, sizeof expected);
     }
     return hash;
+}
+
+/* The number-th loss with its scales; 0 after the last */
+static int wide_op(int number, op *o, char *name, size_t size) {
+    static const char *const kinds[] = {"var", "std", "logvar", "logstd", "precision"}, *const names[] = {"one", "columns", "rows", ""};
+    static const enum part parts[] = {ELEMENTS, ONE, OF_ROWS, OF_COLUMNS};
+    int kind = number % N_SCALES, table = number / N_SCALES;
+    *o = (op){name, table < 4 ? NLL : KL, kind, UNIT, parts[table % 4], table < 4 ? EVERY : ABSENT, ABSENT};
+    if (table >= 8) o->second = EVERY, o->prior = ELEMENTS, o->scale = ELEMENTS, o->prior_kind = table - 8;
+    if (table == 13) o->prior = ONE, o->scale = OF_ROWS, o->prior_kind = (kind + 1) % N_SCALES;
+    if (table == 14) {
+        *o = (op){name, BERNOULLI, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT};
+        snprintf(name, size, "bernoulli");
+        return kind == 0;
+    }
+    snprintf(name, size, "%s-%s-%s-%s", table < 4 ? "nll" : "kl", kinds[kind], o->prior == ABSENT ? "" : kinds[o->prior_kind], names[o->scale]);
+    return 1;
 }
 
 /* ---- the command --------------------------------------------------------------------------------------------------- */
@@ -159,12 +280,13 @@ static int chosen(const char *name, int count, char **selection) {
 
 int main(int argc, char **argv) {
     const char *level = NULL;
-    int list = 0, threads = 1, i = 1;
+    int list = 0, ways = 0, threads = 1, i = 1;
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         if (!strcmp(argv[i], "--list")) list = 1;
+        else if (!strcmp(argv[i], "--ways")) ways = 1;
         else if (!strcmp(argv[i], "--isa") && i + 1 < argc) level = argv[++i];
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
-        else return fprintf(stderr, "driver: %s? [--list] [--isa LEVEL] [--threads N] [PART ...]\n", argv[i]), 2;
+        else return fprintf(stderr, "driver: %s? [--list] [--ways] [--isa LEVEL] [--threads N] [PART ...]\n", argv[i]), 2;
     }
 #ifndef _OPENMP
     if (threads != 1) return fputs("driver: built without OpenMP, so for one thread\n", stderr), 2;
@@ -172,15 +294,25 @@ int main(int argc, char **argv) {
     const kernel_set *kernels = fe_kernels(level);
     if (!kernels) return fprintf(stderr, "driver: this machine does not have the level %s\n", level), 2;
     if (!list) printf("%s\n%s\n%s\n", COMPILER, MACHINE, kernels->name);
-    for (int op = 0; op < COUNT(OPS); op++)
+    char name[80], of_op[60];
+    op o;
+    for (int n = 0; !ways && n < COUNT(OPS); n++)
         for (int shape = 0; shape < COUNT(SHAPES); shape++)
             for (int is_double = 0; is_double < COUNT(TYPES); is_double++)
                 for (int grads = 0; grads < COUNT(WANTS); grads++) {
-                    char name[80];
-                    snprintf(name, sizeof name, "%s/%s/%s/%s", OPS[op].name, WANTS[grads], TYPES[is_double], SHAPES[shape].name);
+                    snprintf(name, sizeof name, "%s/%s/%s/%s", OPS[n].name, WANTS[grads], TYPES[is_double], SHAPES[shape].name);
                     if (!chosen(name, argc - i, argv + i)) continue;
+                    way plain = {.reduction = grads ? MEAN : NONE, .of_x = NATIVE, .of_mean = NATIVE, .x_scale = 1};
+                    request q = {&OPS[n], &SHAPES[shape], &plain, C_ORDER, grads, is_double};
                     if (list) puts(name);
-                    else printf("%s %016" PRIx64 "\n", name, call(kernels, op, grads, is_double, shape, threads));
+                    else printf("%s %016" PRIx64 "\n", name, call(kernels, q, threads));
                 }
+    for (int n = 0; ways && wide_op(n, &o, of_op, sizeof of_op); n++)
+        for (int is_double = 0; is_double < COUNT(TYPES); is_double++) {
+            snprintf(name, sizeof name, "%s/%s", of_op, TYPES[is_double]);
+            if (!chosen(name, argc - i, argv + i)) continue;
+            if (list) puts(name);
+            else printf("%s %016" PRIx64 "\n", name, call_in_all_ways(kernels, &o, n, is_double, threads));
+        }
     return 0;
 }

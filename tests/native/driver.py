@@ -3,13 +3,8 @@
     python tests/native/driver.py [--cc CC] [--sanitize LIST] [--under COMMAND] [-- ARGUMENTS]
 
 CC is the compiler (default: the environment's CC, else gcc or clang), LIST is that of -fsanitize=, COMMAND
-runs the driver: valgrind, or qemu for another machine than this one. Without ARGUMENTS it runs all its
-cases. For memory errors, and for races (by clang and libomp: in gcc's libgomp, which is not instrumented, a
-barrier looks like a race):
-
-    python tests/native/driver.py --under "valgrind -q --error-exitcode=1 --leak-check=full"
-    OMP_TOOL_LIBRARIES=/usr/lib/llvm-14/lib/libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1 \\
-        python tests/native/driver.py --cc clang-14 --sanitize thread -- --threads 4
+runs the driver: valgrind, or qemu for another machine than this one. ARGUMENTS are the driver's own. For
+errors of memory, and for races: tests/sanitize.py.
 """
 
 import argparse
@@ -29,6 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SRC = ROOT / "fastelbo" / "src"
 DEFAULT_CC = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "clang")), "cc")
+CLANGS = ("clang", *[f"clang-{version}" for version in range(30, 11, -1)])
 
 
 class Failed(Exception):
@@ -57,6 +53,11 @@ def flags_of_setup() -> Mapping[str, list[str] | dict[str, list[str]]]:
         and isinstance(statement.targets[0], ast.Name)
         and statement.targets[0].id in {"FLAGS", "GCC_FLAGS", "X86_LEVELS"}
     }
+
+
+def installed(*programs: str) -> str | None:
+    """The first of these that is there."""
+    return next(filter(shutil.which, programs), None)
 
 
 def is_x86_64(cc: str = DEFAULT_CC) -> bool:

@@ -1,4 +1,4 @@
-"""The kernels' bits, of the cases of driver.c, as recorded: by level, threads, compiler and machine.
+"""The kernels' bits, of all the cases of driver.c, as recorded: by level, threads, compiler and machine.
 
 All that has FMA (v3, v4, arm64) shares one record; the baseline of x86-64 has its own. After a change of bits
 that is meant, `python tests/native/test_golden.py --accept` records what this machine computes.
@@ -7,9 +7,9 @@ that is meant, `python tests/native/test_golden.py --accept` records what this m
 import json
 import platform
 import shlex
-import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import driver
@@ -25,6 +25,14 @@ def recorded_as(found: driver.Results) -> str:
     return "without FMA" if (found.machine, found.level) == ("x86-64", "baseline") else "with FMA"
 
 
+def everything(program: Path, *arguments: str, under: Iterable[str | Path] = ()) -> driver.Results:
+    """The cases on much data, and those in all ways."""
+    found = driver.results(program, *arguments, under=under)
+    return found._replace(
+        hashes=found.hashes | driver.results(program, "--ways", *arguments, under=under).hashes
+    )
+
+
 def check(found: driver.Results) -> None:
     expected = json.loads(RECORD.read_text())[recorded_as(found)]
     assert found.hashes.keys() == expected.keys(), f"other cases than those recorded: {ACCEPT}"
@@ -34,10 +42,9 @@ def check(found: driver.Results) -> None:
 
 def needs(package: str, *programs: str) -> str:
     """The first of the programs that is there; a skip that says what to install."""
-    for program in programs:
-        if shutil.which(program):
-            return program
-    return pytest.skip(f"{programs[0]} is not installed: on Debian, apt install {package}")
+    return driver.installed(*programs) or pytest.skip(
+        f"{programs[0]} is not installed: on Debian, apt install {package}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("level", LEVELS)
 def test_levels(native: Path, level: str) -> None:
     try:
-        found = driver.results(native, "--isa", level)
+        found = everything(native, "--isa", level)
     except driver.Failed as failure:
         if "does not have the level" not in str(failure):
             raise
@@ -58,29 +65,29 @@ def test_levels(native: Path, level: str) -> None:
     check(found)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("threads", [2, 3, 4, 7, 16])
 def test_threads(native: Path, threads: int) -> None:
-    check(driver.results(native, "--threads", str(threads)))
+    check(everything(native, "--threads", str(threads)))
 
 
 @pytest.mark.skipif(not X86_64, reason="Nehalem is an x86-64 processor")
 def test_a_machine_without_fma(native: Path) -> None:
     qemu = needs("qemu-user", "qemu-x86_64")
-    found = driver.results(native, under=[qemu, "-cpu", "Nehalem"])
+    found = everything(native, under=[qemu, "-cpu", "Nehalem"])
     assert found.level == "baseline"
     check(found)
 
 
 def test_arm64(tmp_path: Path) -> None:
     cc, qemu = needs("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"), needs("qemu-user", "qemu-aarch64")
-    found = driver.results(driver.build(tmp_path, cc=f"{cc} -static"), under=[qemu])
+    found = everything(driver.build(tmp_path, cc=f"{cc} -static"), under=[qemu])
     assert found.machine == "arm64"
     check(found)
 
 
 def test_clang(tmp_path: Path) -> None:
-    cc = needs("clang", "clang", *[f"clang-{version}" for version in range(30, 11, -1)])
-    found = driver.results(driver.build(tmp_path, cc=cc))
+    cc = needs("clang", *driver.CLANGS)
+    found = everything(driver.build(tmp_path, cc=cc))
     assert found.compiler.startswith("clang")
     check(found)
 
@@ -89,7 +96,7 @@ def accept() -> None:
     """Record what this machine computes: x86-64 with FMA, so that there are both."""
     with tempfile.TemporaryDirectory() as folder:
         program = driver.build(Path(folder))
-        found = [driver.results(program, "--isa", level) for level in ("baseline", "v3")]
+        found = [everything(program, "--isa", level) for level in ("baseline", "v3")]
     record = {recorded_as(each): each.hashes for each in found}
     RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     print(f"Recorded: {', '.join(f'{len(hashes)} hashes {name}' for name, hashes in record.items())}.")

@@ -1,0 +1,96 @@
+"""Copies of the tree to build in: for a sanitizer, or with a fault (mutants.py). Nothing is left behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "fastelbo", "tests")
+LEFT = shutil.ignore_patterns("*.so", "_core.c", "__pycache__", ".*")
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it and all its children printed."""
+
+    status: int
+    output: str
+
+
+@contextmanager
+def copy_of_tree() -> Iterator[Path]:
+    """What a build and the tests need, in a temporary folder."""
+    with TemporaryDirectory() as folder:
+        for part in PARTS:
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, Path(folder, part), ignore=LEFT)
+            else:
+                shutil.copy(ROOT / part, folder)
+        yield Path(folder)
+
+
+def run(
+    command: Sequence[str | Path],
+    tree: Path,
+    environment: Mapping[str, str] = {},
+    timeout: float | None = None,
+) -> Done:
+    """Run a command in this copy, which is what Python finds as fastelbo; status 124: it took longer."""
+    variables = os.environ | {"PYTHONPATH": str(tree)} | environment
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        cwd=tree,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)  # with the children that hang
+        return Done(124, process.communicate()[0])
+    return Done(process.returncode, output)
+
+
+def build(tree: Path, environment: Mapping[str, str] = {}) -> Done:
+    """Build the copy's extension where it lies."""
+    return run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], tree, environment)
+
+
+#: To build for gcc's AddressSanitizer and UndefinedBehaviorSanitizer
+SANITIZED = {"FASTELBO_SANITIZE": "address,undefined", "CFLAGS": "-fno-sanitize-recover=all", "CC": "gcc"}
+
+
+def memory_sanitizers(tree: Path) -> dict[str, str]:
+    """The environment in which such a build runs.
+
+    Each report goes to a file of its own, whatever becomes of the output of the process.
+    """
+
+    def library(name: str) -> str:
+        command = ["gcc", f"-print-file-name=lib{name}.so"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    reports = tree / "reports"
+    reports.mkdir(exist_ok=True)
+    options = f"log_path={reports}/report"
+    return {
+        "LD_PRELOAD": f"{library('asan')} {library('ubsan')}",
+        # Python's own leaks; and it asks for more memory than there is, to test for that
+        "ASAN_OPTIONS": f"{options}:detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": f"{options}:print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",
+    }
+
+
+def reports(tree: Path) -> list[str]:
+    """What the sanitizers have reported."""
+    return [path.read_text(errors="replace") for path in sorted((tree / "reports").glob("report*"))]

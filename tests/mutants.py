@@ -1,0 +1,405 @@
+"""Faults put into a copy of the package, one at a time, and the check that has to catch each.
+
+    python tests/mutants.py [--only PART] [--list]
+
+PART is a part of a mutant's name. Prints a line for each; exits with 1 if one survives, or if a check fails
+on the package as it is. All of them take 25 minutes on two cores. A mutant whose text is not found, exactly
+once, is an error. Needs what the checks need: gcc, clang, libomp (see sanitize.py).
+"""
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import instrumented
+from instrumented import Done
+
+CORE, ARRAYS, SRC = "fastelbo/_core.pyx", "fastelbo/_arrays.py", "fastelbo/src/"
+
+
+PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
+
+
+class Check(NamedTuple):
+    """What Python runs in the mutant's copy, once that is built, or built for sanitizers."""
+
+    command: tuple[str, ...]
+    sanitized: bool = False
+    builds: bool = True
+    #: of the output, where the exit status alone might have another reason
+    says: str = ""
+
+    def __str__(self) -> str:
+        words = [word for word in self.command if word not in PYTEST]
+        return ("sanitizers: " if self.sanitized else "") + " ".join(words)
+
+
+class Mutant(NamedTuple):
+    """`edits`: (file, what is there once, what takes its place)."""
+
+    name: str
+    check: Check
+    edits: tuple[tuple[str, str, str], ...]
+
+
+def suite(*arguments: str, sanitized: bool = False) -> Check:
+    return Check(
+        (*PYTEST, *arguments),
+        sanitized,
+        says="ERROR: AddressSanitizer|runtime error:" if sanitized else " failed",
+    )
+
+
+RACES = Check(("tests/sanitize.py", "threads"), builds=False, says="WARNING: ThreadSanitizer: data race")
+GOLDEN = Check((*PYTEST, "tests/native/test_golden.py", "-k", "levels"), builds=False, says=" failed")
+COMPILES = Check(("-c", "import fastelbo"), says="do not survive -ffast-math")
+LOCKED_TOTALS = """
+        static char busy;
+        while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE));
+        add_pair(&p->totals[0], total);
+        __atomic_clear(&busy, __ATOMIC_RELEASE);"""
+
+MUTANTS = [
+    # --- memory
+    Mutant(
+        "over-read: one element more of an array that is converted",
+        suite("tests/test_layouts.py", sanitized=True),
+        (
+            (
+                f"{SRC}arrays.inc.h",
+                "(dst, whole, size, t->rows * t->cols, factor",
+                "(dst, whole, size, t->rows * t->cols + 1, factor",
+            ),
+        ),
+    ),
+    Mutant(
+        "over-write: one element more of a gradient that is not contiguous",
+        suite("tests/test_layouts.py", sanitized=True),
+        (
+            (
+                f"{SRC}arrays.inc.h",
+                "RE(unpack)(src, row + x.offset, x.stride, x.length);",
+                "RE(unpack)(src, row + x.offset, x.stride, x.length + 1);",
+            ),
+        ),
+    ),
+    Mutant(
+        "no check of the lengths at the fast door",
+        suite("tests/test_errors.py", "tests/test_shapes.py", sanitized=True),
+        (
+            (
+                CORE,
+                "!= d.shape[i]:\n            return False\n    return True\n\n\ncdef inline void place",
+                "!= d.shape[i]:\n            pass\n    return True\n\n\ncdef inline void place",
+            ),
+        ),
+    ),
+    Mutant(
+        "no check of the dtype at the fast door",
+        suite("tests/test_shapes.py", sanitized=True),
+        (
+            (
+                CORE,
+                "cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == typenum",
+                "cnp.PyArray_CheckExact(x)",
+            ),
+        ),
+    ),
+    Mutant(
+        "index beyond a table of types: byte-swapped ones",
+        suite("tests/test_layouts.py", sanitized=True),
+        ((f"{SRC}arrays.inc.h", "size_of[v->type % SWAPPED]", "size_of[v->type]"),),
+    ),
+    Mutant(
+        "positions as int: wrong beyond 2³¹ elements",
+        suite("tests/test_large.py"),
+        (
+            (
+                f"{SRC}arrays.inc.h",
+                "static run run_at(const plan *p, const ptrdiff_t *stride, ptrdiff_t col,",
+                "static run run_at(const plan *p, const ptrdiff_t *stride, int col,",
+            ),
+        ),
+    ),
+    Mutant(
+        "a reference leaked to each `out`",
+        suite("tests/test_references.py"),
+        (
+            (
+                CORE,
+                "    int PyFloat_CheckExact(object)\n",
+                "    int PyFloat_CheckExact(object)\n    void Py_INCREF(object)\n",
+            ),
+            (
+                CORE,
+                "        array = <cnp.ndarray>given\n",
+                "        array = <cnp.ndarray>given\n        Py_INCREF(given)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "scratch memory never freed",
+        suite("tests/test_references.py"),
+        ((f"{SRC}plan.c", "    free(p->scratch);\n", ""),),
+    ),
+    # --- threads
+    Mutant(
+        "race: all tasks add to one total",
+        RACES,
+        ((f"{SRC}work.inc.h", "add_pair(&p->totals[region], total);", "add_pair(&p->totals[0], total);"),),
+    ),
+    Mutant(
+        "race: all tasks share the accumulators of a gradient",
+        RACES,
+        (
+            (
+                f"{SRC}collect.inc.h",
+                "return p->accumulator + region * p->accumulators",
+                "return p->accumulator + 0 * region * p->accumulators",
+            ),
+        ),
+    ),
+    Mutant(
+        "totals added in the order in which tasks end",
+        suite("tests/test_bits.py", "-k", "number_of_threads"),
+        ((f"{SRC}work.inc.h", "        add_pair(&p->totals[region], total);", LOCKED_TOTALS),),
+    ),
+    Mutant(
+        "the fork handler does nothing: children hang",
+        suite("tests/test_fork.py", "-k", "forty"),
+        ((f"{SRC}threads.c", "static void in_child(void) { forked = 1; }", "static void in_child(void) {}"),),
+    ),
+    # --- bits
+    Mutant(
+        "another order of adding, at one level",
+        GOLDEN,
+        (
+            (
+                f"{SRC}sum_source.inc.h",
+                "#define TREE4(i) ((",
+                "#if defined(__AVX2__) && !defined(__AVX512F__)\n"
+                "#define TREE4(i) \\\n"
+                "    (AT(x, (i) + LANES) + (AT(x, i) + (AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES))))\n"
+                "#else\n#define TREE4(i) ((",
+            ),
+            (
+                f"{SRC}sum_source.inc.h",
+                "(AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))\n\n",
+                "(AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))\n#endif\n\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the compiler may fuse products at one level",
+        GOLDEN,
+        (("setup.py", '"v3": ["-march=x86-64-v3"]', '"v3": ["-march=x86-64-v3", "-ffp-contract=fast"]'),),
+    ),
+    Mutant(
+        "the order of a sum follows the strides",
+        suite("tests/test_layouts.py"),
+        (
+            (
+                f"{SRC}collect.inc.h",
+                "for (int i = p->dims - 1; i >= p->row_dims && stride[i] == 0; i--) length *= p->shape[i];",
+                "length = p->shape[p->dims - 1];",
+            ),
+        ),
+    ),
+    Mutant(
+        "-ffast-math", COMPILES, (("setup.py", '    "-std=c11",\n', '    "-std=c11",\n    "-ffast-math",\n'),)
+    ),
+    # --- numbers
+    Mutant(
+        "wrong sign: gradient of a precision",
+        suite("tests/test_gradients.py"),
+        ((f"{SRC}terms.h", "FMA((T)0.5 * r, r, (T)-0.5 / raw)", "FMA((T)0.5 * r, r, (T)0.5 / raw)"),),
+    ),
+    Mutant(
+        "wrong sign: gradient of a scale that all share",
+        suite("tests/test_gradients.py"),
+        ((f"{SRC}work.inc.h", "g -= squares * s->slope;", "g += squares * s->slope;"),),
+    ),
+    Mutant(
+        "the KL's ½ of the squares is missing",
+        suite("tests/test_identity.py"),
+        ((f"{SRC}terms.h", "y.term = FMA((T)0.5 * r, r, x.half_h);", "y.term = FMA(r, r, x.half_h);"),),
+    ),
+    Mutant(
+        "expm1(s) − s near 0 by subtraction",
+        suite("tests/test_accuracy.py", "-k", "standard_normal"),
+        ((f"{SRC}fmath.h", "I near = v.e == 0;", "I near = 0;"),),
+    ),
+    Mutant(
+        "1/S is missing where samples are summed",
+        suite("tests/test_elbo_door.py"),
+        ((CORE, "        totals[0] /= <double>nll.samples\n", "        pass\n"),),
+    ),
+    Mutant(
+        "NaN goes through where",
+        suite("tests/test_domain.py"),
+        (
+            (
+                f"{SRC}work.inc.h",
+                "mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused",
+                "mask[i] != 0 ? (ones ? (T)1 : x[i]) : 0 * x[i] + unused",
+            ),
+        ),
+    ),
+    Mutant(
+        "a gradient below min_var",
+        suite("tests/test_domain.py"),
+        (
+            (
+                f"{SRC}work.inc.h",
+                "w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i]",
+                "w->raw_scale[i] > w->highest ? (T)0 : g[i]",
+            ),
+        ),
+    ),
+    # --- outputs
+    Mutant(
+        "the domain is not checked before inputs are overwritten",
+        suite("tests/test_out.py"),
+        ((CORE, "    if p.aliased or check_only:\n", "    if check_only:\n"),),
+    ),
+    Mutant(
+        "no check for outputs that overlap, at the fast door",
+        suite("tests/test_errors.py", "tests/test_out.py"),
+        ((CORE, "        for j in range(i if out is not None else 0):\n", "        for j in range(0):\n"),),
+    ),
+    Mutant(
+        "a partial overlap with an input goes unnoticed, at the fast door",
+        suite("tests/test_out.py"),
+        (
+            (
+                CORE,
+                "if other != begin or out.stride[0] != v.stride[0] or out.stride[1] != v.stride[1]:\n",
+                "if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a partial overlap with an input goes unnoticed, elsewhere",
+        suite("tests/test_out.py"),
+        (
+            (
+                ARRAYS,
+                "            if all(_same_elements(view, other) for other in shared):\n",
+                "            if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "read-only outputs are written",
+        suite("tests/test_errors.py"),
+        (
+            (
+                CORE,
+                "if not regular(given, d.typenum) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>given):",
+                "if not regular(given, d.typenum):",
+            ),
+        ),
+    ),
+]
+
+
+def apply(mutant: Mutant, tree: Path) -> None:
+    for file, old, new in mutant.edits:
+        path = tree / file
+        text = path.read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            sys.exit(f"{mutant.name}: its text is {text.count(old)} times in {file}, not once:\n{old}")
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def build(check: Check, tree: Path) -> Done:
+    """Build what the check needs; some build it themselves."""
+    if not check.builds:
+        return Done(0, "")
+    return instrumented.build(tree, instrumented.SANITIZED if check.sanitized else {})
+
+
+def run(check: Check, tree: Path) -> Done:
+    environment = instrumented.memory_sanitizers(tree) if check.sanitized else {}
+    done = instrumented.run([sys.executable, *check.command], tree, environment, timeout=600)
+    return Done(done.status, done.output + "".join(instrumented.reports(tree)))
+
+
+def catches(check: Check, done: Done) -> bool:
+    """It failed, and for its own reason: not because nothing could be built, say."""
+    return done.status != 0 and any(text in done.output for text in check.says.split("|"))
+
+
+class Unchanged:
+    """The package without any mutant: what catches one must pass here."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack, self.trees, self.passed = stack, {}, {}
+
+    def passes(self, check: Check) -> bool:
+        """Whether a check passes; each is run, and each kind of build made, once."""
+        if check in self.passed:
+            return self.passed[check]
+        kind = check.sanitized, check.builds
+        done = Done(0, "")
+        if kind not in self.trees:
+            self.trees[kind] = self.stack.enter_context(instrumented.copy_of_tree())
+            done = build(check, self.trees[kind])
+        if not done.status:
+            done = run(check, self.trees[kind])
+        self.passed[check] = not done.status
+        if done.status:
+            print(f"{check}: fails without any mutant\n{done.output[-3000:]}")
+        return self.passed[check]
+
+
+def judge(mutant: Mutant, unchanged: Unchanged) -> bool:
+    """Whether the mutant is caught; a line that says so, and where it is not, what the check said."""
+    begin = time.monotonic()
+    with instrumented.copy_of_tree() as tree:
+        apply(mutant, tree)
+        done = build(mutant.check, tree)
+        if not done.status:
+            done = run(mutant.check, tree)
+    caught = catches(mutant.check, done) and unchanged.passes(mutant.check)
+    seconds = time.monotonic() - begin
+    print(
+        f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}  →  {mutant.check}  [{seconds:.0f} s]",
+        flush=True,
+    )
+    if not caught:
+        print(done.output[-1500:])
+    return caught
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="PART")
+    parser.add_argument("--list", action="store_true", help="names and checks, without a run")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if given.only in mutant.name]
+    if given.list:
+        print("\n".join(f"{mutant.name}  →  {mutant.check}" for mutant in chosen))
+        return 0
+    with instrumented.copy_of_tree() as tree:
+        originals = {
+            file: (tree / file).read_text(encoding="utf-8") for m in MUTANTS for file, _, _ in m.edits
+        }
+        for mutant in MUTANTS:  # before anything takes minutes
+            apply(mutant, tree)
+            for file in originals:
+                (tree / file).write_text(originals[file], encoding="utf-8")
+    with ExitStack() as stack:
+        unchanged = Unchanged(stack)
+        caught = sum([judge(mutant, unchanged) for mutant in chosen])
+    print(f"{caught} of {len(chosen)} mutants caught")
+    return int(caught < len(chosen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

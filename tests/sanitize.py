@@ -1,0 +1,130 @@
+"""The compiled code under sanitizers: exit status 1 if one reports anything.
+
+    python tests/sanitize.py memory [FILE ...]   AddressSanitizer and UndefinedBehaviorSanitizer, the tests
+    python tests/sanitize.py valgrind            memcheck, the kernels without Python (native/driver.c)
+    python tests/sanitize.py threads             ThreadSanitizer, the same with two to four threads
+
+`memory` takes some of the test files, or all, which takes 20 minutes; the others take a minute or two. All
+build in a copy. They need, on Debian: gcc and python3-dev; gcc and valgrind, which knows no AVX-512; clang
+and libomp-dev, whose libarcher tells the sanitizer of OpenMP's barriers. (gcc's ThreadSanitizer takes those
+of libgomp for races.)
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import instrumented
+
+sys.path.append(str(Path(__file__).parent / "native"))
+import driver
+
+#: These measure the peak of a process's memory, which a sanitizer multiplies
+NOT_FOR_MEMORY = ("test_memory.py",)
+SECTIONS = ([], ["--ways"])  # of the driver's cases
+
+
+def memory(files: list[str]) -> int:
+    """Number of reports while these test files run, and of files that fail."""
+    tests = Path(__file__).parent
+    chosen = files or [
+        path.name for path in sorted(tests.glob("test_*.py")) if path.name not in NOT_FOR_MEMORY
+    ]
+    faults = 0
+    with instrumented.copy_of_tree() as tree:
+        sanitizers = instrumented.memory_sanitizers(tree)
+        instrumented.build(tree, instrumented.SANITIZED)
+        for name in chosen:
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                Path("tests", Path(name).name),
+            ]
+            begin, before = time.monotonic(), len(instrumented.reports(tree))
+            done = instrumented.run(command, tree, sanitizers)
+            reports = instrumented.reports(tree)[before:]
+            summary = (done.output.splitlines() or ["nothing"])[-1].strip("= ")
+            print(f"{name}: {len(reports)} reports; {summary}; {time.monotonic() - begin:.0f} s", flush=True)
+            faults += len(reports) + (done.status != 0)
+            if done.status:
+                print(done.output[-4000:])
+            if reports:
+                print(reports[0][:4000])
+    print(f"AddressSanitizer, UndefinedBehaviorSanitizer: {len(chosen)} files, {faults} reports or failures")
+    return faults
+
+
+@contextmanager
+def native(cc: str = driver.DEFAULT_CC, sanitize: str = "", openmp: bool = False) -> Iterator[Path]:
+    """The driver, with line numbers."""
+    with TemporaryDirectory() as folder:
+        yield driver.build(Path(folder), cc, sanitize, openmp, debug=True)
+
+
+def valgrind() -> int:
+    """Number of levels and sections with errors."""
+    tool = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=all"]
+    faults = cases = 0
+    with native() as program:
+        for level in ("baseline", "v3") if driver.is_x86_64() else ("baseline",):
+            for section in SECTIONS:
+                try:
+                    cases += len(driver.results(program, *section, "--isa", level, under=tool).hashes)
+                except driver.Failed as failure:
+                    faults += 1
+                    print(str(failure)[:4000])
+    print(f"valgrind memcheck: {cases} cases, {faults} runs with errors")
+    return faults
+
+
+def threads() -> int:
+    """Number of reports of races."""
+    cc = driver.installed(*driver.CLANGS)
+    archers = sorted(Path("/usr/lib").glob("llvm-*/lib/libarcher.so"))
+    if not cc or not archers:
+        sys.exit("clang or its OpenMP runtime is not installed: on Debian, apt install clang libomp-dev")
+    os.environ["OMP_TOOL_LIBRARIES"] = str(archers[-1])
+    os.environ["TSAN_OPTIONS"] = "ignore_noninstrumented_modules=1"
+    faults = cases = 0
+    with native(cc, "thread", openmp=True) as program:
+        for count in (2, 3, 4):
+            for section in SECTIONS:
+                try:
+                    cases += len(driver.results(program, *section, "--threads", str(count)).hashes)
+                except driver.Failed as failure:
+                    faults += max(1, str(failure).count("WARNING: ThreadSanitizer"))
+                    print(str(failure)[-4000:])
+    print(f"ThreadSanitizer: {cases} cases, {faults} reports or failures")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tool", choices=("memory", "valgrind", "threads"))
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    given = parser.parse_args()
+    if given.files and given.tool != "memory":
+        parser.error(f"{given.tool} takes no files: it runs native/driver.c")
+    try:
+        if given.tool == "memory":
+            faults = memory(given.files)
+        else:
+            faults = valgrind() if given.tool == "valgrind" else threads()
+    except driver.Failed as failure:
+        sys.exit(str(failure))
+    return int(faults > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
