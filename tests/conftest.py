@@ -21,6 +21,13 @@ settings.register_profile("large", max_examples=10_000, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much has been compared: the figure of docs/trust.md."""
+    oracles = sys.modules.get("oracles")
+    if oracles and oracles.compared:
+        terminalreporter.write_line(f"{oracles.compared} numbers compared with their exact values")
+
+
 def pytest_configure() -> None:
     """Stop where the source tree, which has no compiled core, would be imported for the installed package."""
     spec = importlib.util.find_spec("fastelbo")

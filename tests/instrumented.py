@@ -91,6 +91,7 @@ def memory_sanitizers(tree: Path) -> dict[str, str]:
     }
 
 
-def reports(tree: Path) -> list[str]:
-    """What the sanitizers have reported."""
-    return [path.read_text(errors="replace") for path in sorted((tree / "reports").glob("report*"))]
+def reports(tree: Path) -> dict[str, str]:
+    """What the sanitizers have reported so far, by file."""
+    files = sorted((tree / "reports").glob("report*"))
+    return {file.name: file.read_text(errors="replace") for file in files}

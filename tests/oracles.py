@@ -249,6 +249,9 @@ def ulp(exact, dtype) -> np.ndarray:
     )(exact)
 
 
+compared = 0  # by `check`, so far: pytest's summary says it
+
+
 def check(got, exact, bound, dtype, what: str = "") -> int:
     """Assert |got − exact| ≤ bound wherever the answer is representable; if not, name the worst element.
 
@@ -258,6 +261,7 @@ def check(got, exact, bound, dtype, what: str = "") -> int:
     got, exact, bound = np.broadcast_arrays(np.asarray(got), np.asarray(exact), np.asarray(bound))
     largest, normal = mpf(float(np.finfo(dtype).max)), mpf(float(np.finfo(dtype).tiny))
     worst, report, checked = mpf(0), "", 0
+    global compared
     for index in np.ndindex(exact.shape):
         y, allowed = exact[index], bound[index]
         if abs(y) + allowed > largest:
@@ -270,6 +274,7 @@ def check(got, exact, bound, dtype, what: str = "") -> int:
             worst = mp.inf if mp.isnan(ratio) else ratio
             report = f"{got[index]!r} for {mp.nstr(y, 20)} at {index} is {mp.nstr(worst, 4)} × the bound"
     assert worst <= 1, f"{what}: {report}"
+    compared += checked
     return checked
 
 

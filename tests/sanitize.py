@@ -29,36 +29,30 @@ NOT_FOR_MEMORY = ("test_memory.py",)
 SECTIONS = ([], ["--ways"])  # of the driver's cases
 
 
+def run_tests(name: str, tree: Path) -> int:
+    """Number of reports while this test file runs in a sanitized copy; 1 if it fails without any."""
+    sanitizers = instrumented.memory_sanitizers(tree)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
+    begin, earlier = time.monotonic(), instrumented.reports(tree)
+    done = instrumented.run(command, tree, sanitizers)
+    found = [report for file, report in instrumented.reports(tree).items() if file not in earlier]
+    summary = (done.output.splitlines() or ["nothing"])[-1].strip("= ")
+    print(f"{name}: {len(found)} reports; {summary}; {time.monotonic() - begin:.0f} s", flush=True)
+    if done.status:
+        print(done.output[-4000:], *[report[:4000] for report in found[:1]], sep="\n")
+    return len(found) or int(done.status != 0)
+
+
 def memory(files: list[str]) -> int:
-    """Number of reports while these test files run, and of files that fail."""
+    """Number of reports while these test files run, or all, and of files that fail."""
     tests = Path(__file__).parent
-    chosen = files or [
-        path.name for path in sorted(tests.glob("test_*.py")) if path.name not in NOT_FOR_MEMORY
-    ]
-    faults = 0
+    names = [Path(file).name for file in files or sorted(tests.glob("test_*.py"))]
+    chosen = [name for name in names if name not in NOT_FOR_MEMORY]
     with instrumented.copy_of_tree() as tree:
-        sanitizers = instrumented.memory_sanitizers(tree)
-        instrumented.build(tree, instrumented.SANITIZED)
-        for name in chosen:
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                Path("tests", Path(name).name),
-            ]
-            begin, before = time.monotonic(), len(instrumented.reports(tree))
-            done = instrumented.run(command, tree, sanitizers)
-            reports = instrumented.reports(tree)[before:]
-            summary = (done.output.splitlines() or ["nothing"])[-1].strip("= ")
-            print(f"{name}: {len(reports)} reports; {summary}; {time.monotonic() - begin:.0f} s", flush=True)
-            faults += len(reports) + (done.status != 0)
-            if done.status:
-                print(done.output[-4000:])
-            if reports:
-                print(reports[0][:4000])
+        built = instrumented.build(tree, instrumented.SANITIZED)
+        if built.status:
+            sys.exit(built.output)
+        faults = sum([run_tests(name, tree) for name in chosen])
     print(f"AddressSanitizer, UndefinedBehaviorSanitizer: {len(chosen)} files, {faults} reports or failures")
     return faults
 
