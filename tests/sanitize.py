@@ -1,13 +1,14 @@
 """The compiled code under sanitizers: exit status 1 if one reports anything.
 
     python tests/sanitize.py memory [FILE ...]   AddressSanitizer and UndefinedBehaviorSanitizer, the tests
-    python tests/sanitize.py valgrind            memcheck, the kernels without Python (native/driver.c)
-    python tests/sanitize.py threads             ThreadSanitizer, the same with two to four threads
+    python tests/sanitize.py valgrind [PART ...] memcheck, the kernels without Python (native/driver.c)
+    python tests/sanitize.py threads [PART ...]  ThreadSanitizer, the same with two to four threads
 
-`memory` takes some of the test files, or all, which takes 20 minutes; the others take a minute or two. All
-build in a copy. They need, on Debian: gcc and python3-dev; gcc and valgrind, which knows no AVX-512; clang
-and libomp-dev, whose libarcher tells the sanitizer of OpenMP's barriers. (gcc's ThreadSanitizer takes those
-of libgomp for races.)
+`memory` takes some of the test files, or all, which takes 20 minutes, and needs setuptools and cython as in
+pyproject.toml; the others take the cases with one of the PARTs in their names, or all, which takes a minute
+or two. All build in a copy. They need, on Debian: gcc and python3-dev; gcc and valgrind, which knows no
+AVX-512; clang and libomp-dev, whose libarcher tells the sanitizer of OpenMP's barriers. (gcc's
+ThreadSanitizer takes those of libgomp for races.)
 """
 
 import argparse
@@ -64,7 +65,7 @@ def native(cc: str = driver.DEFAULT_CC, sanitize: str = "", openmp: bool = False
         yield driver.build(Path(folder), cc, sanitize, openmp, debug=True)
 
 
-def valgrind() -> int:
+def valgrind(parts: list[str]) -> int:
     """Number of levels and sections with errors."""
     tool = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=all"]
     faults = cases = 0
@@ -72,7 +73,7 @@ def valgrind() -> int:
         for level in ("baseline", "v3") if driver.is_x86_64() else ("baseline",):
             for section in SECTIONS:
                 try:
-                    cases += len(driver.results(program, *section, "--isa", level, under=tool).hashes)
+                    cases += len(driver.results(program, *section, "--isa", level, *parts, under=tool).hashes)
                 except driver.Failed as failure:
                     faults += 1
                     print(str(failure)[:4000])
@@ -80,7 +81,7 @@ def valgrind() -> int:
     return faults
 
 
-def threads() -> int:
+def threads(parts: list[str]) -> int:
     """Number of reports of races."""
     cc = driver.installed(*driver.CLANGS)
     archers = sorted(Path("/usr/lib").glob("llvm-*/lib/libarcher.so"))
@@ -93,7 +94,7 @@ def threads() -> int:
         for count in (2, 3, 4):
             for section in SECTIONS:
                 try:
-                    cases += len(driver.results(program, *section, "--threads", str(count)).hashes)
+                    cases += len(driver.results(program, *section, "--threads", str(count), *parts).hashes)
                 except driver.Failed as failure:
                     faults += max(1, str(failure).count("WARNING: ThreadSanitizer"))
                     print(str(failure)[-4000:])
@@ -106,15 +107,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tool", choices=("memory", "valgrind", "threads"))
-    parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.add_argument("some", nargs="*", metavar="FILE or PART")
     given = parser.parse_args()
-    if given.files and given.tool != "memory":
-        parser.error(f"{given.tool} takes no files: it runs native/driver.c")
     try:
-        if given.tool == "memory":
-            faults = memory(given.files)
-        else:
-            faults = valgrind() if given.tool == "valgrind" else threads()
+        faults = {"memory": memory, "valgrind": valgrind, "threads": threads}[given.tool](given.some)
     except driver.Failed as failure:
         sys.exit(str(failure))
     return int(faults > 0)

@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import driver
 import numpy as np
 import pytest
 
@@ -216,6 +215,8 @@ def test_the_compiler_changes_no_bit(level, built_by_clang):
 
 @pytest.fixture(scope="module")
 def built_by_clang():
+    import driver  # in native/, which conftest.py adds, and not every process of its own has
+
     clang = driver.installed(*driver.CLANGS)
     if clang is None:
         pytest.skip("clang is not installed: on Debian, apt install clang")

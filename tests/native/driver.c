@@ -105,7 +105,7 @@ static const way WAYS[] = {
 };
 enum layout { C_ORDER, F_ORDER, REVERSED_WITH_GAPS, SWAPPED_UNALIGNED, N_LAYOUTS };
 
-/* bad: no scale is positive, and all tasks have to say so; there is no hash then */
+/* bad: no scale is positive, which has to be found; there is no hash then */
 typedef struct { const op *op; const shape *shape; const way *way; enum layout layout; int grads, is_double, bad; } request;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
@@ -246,8 +246,8 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     if (fe_plan_prepare(&prepared)) abort();
     if (p.aliased) prepared.check_only = 1, run_tasks(kernels, &prepared, threads), prepared.check_only = 0;
     double total = 0;
-    if (q.bad) run_tasks(kernels, &prepared, threads);
-    else total = carry_out(kernels, &prepared, threads);
+    if (q.bad && !prepared.bad) run_tasks(kernels, &prepared, threads);
+    if (!prepared.bad) total = carry_out(kernels, &prepared, threads); /* of a row in parts, its end finds the scale */
     if (prepared.bad != q.bad) abort();
     fe_plan_release(&prepared);
 
