@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ class Done(NamedTuple):
 @contextmanager
 def copy_of_tree() -> Iterator[Path]:
     """What a build and the tests need, in a temporary folder."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what is to be cleared away
     with TemporaryDirectory() as folder:
         for part in PARTS:
             if (ROOT / part).is_dir():
@@ -55,8 +57,11 @@ def run(
     try:
         output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)  # with the children that hang
+        os.killpg(process.pid, signal.SIGKILL)  # with the children that hang
         return Done(124, process.communicate()[0])
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return Done(process.returncode, output)
 
 
