@@ -94,10 +94,11 @@ static void place(const plan *p, view *v, enum part part) {
 /* A function of its own, because what happens in here is counted (instructions.py) */
 __attribute__((noinline)) double carry_out(const kernel_set *kernels, plan *p, int threads) {
     ptrdiff_t tasks = fe_plan_tasks(p);
+    const ptrdiff_t step = threads > 1 ? 1 : tasks;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
 #endif
-    for (ptrdiff_t task = 0; task < tasks; task++) kernels->run[p->is_double](p, task);
+    for (ptrdiff_t task = 0; task < tasks; task += step) kernels->run[p->is_double](p, task, task + step);
     (void)threads;
     return kernels->finish[p->is_double](p);
 }
