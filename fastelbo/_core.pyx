@@ -39,7 +39,7 @@ cdef extern from "src/kernels.h" nogil:
         view value
     ctypedef struct kernel_set:
         const char *name
-        void (*run[2])(plan *, ptrdiff_t) noexcept nogil
+        void (*run[2])(plan *, ptrdiff_t, ptrdiff_t) noexcept nogil
         double (*finish[2])(plan *) noexcept nogil
         void (*function[2])(int, const void *, void *, ptrdiff_t) noexcept nogil
     int fe_plan_prepare(plan *)
@@ -82,6 +82,7 @@ DEF MOST_THREADS = 1024
 cdef const kernel_set *kernels = NULL
 cdef object float32 = np.float32, float64 = np.float64
 cdef object default_axis = None, evaluate = None, evaluate_elbo = None, results = None, get_num_threads = None
+cdef object new = tuple.__new__  # of a named tuple, whose own goes through the interpreter
 cdef tuple nll_fields = ("value", "x", "mean", "scale"), kl_fields = ("value", "mean", "scale", "prior_mean", "prior_scale")
 cdef tuple elbo_fields = ("value", "nll", "kl", "x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale")
 DEF ELBO_VALUES = 3
@@ -160,11 +161,10 @@ cdef void carry_out(plan *p, int threads) noexcept nogil:
     if threads > tasks:
         threads = <int>tasks
     if threads <= 1:  # without any call into OpenMP
-        for task in range(tasks):
-            kernels.run[p.is_double](p, task)
+        kernels.run[p.is_double](p, 0, tasks)
     else:
         for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=1):
-            kernels.run[p.is_double](p, task)
+            kernels.run[p.is_double](p, task, task + 1)
 
 
 cdef int compute(plan *p, double *total, int threads) noexcept nogil:
@@ -487,7 +487,7 @@ cdef object value_through(door *d, object out):
         return None  # the general call names the element
     if d.call.reduction != NONE:
         return total
-    return value if out is not None or d.ndim > 1 else value[()]
+    return value if out is not None else as_returned(value)
 
 
 cdef object gradient_through(door *d, int argument, object like, object given):
@@ -500,18 +500,33 @@ cdef object gradient_through(door *d, int argument, object like, object given):
                         v.stride[0] != 0, v.stride[1] != 0, given)
 
 
+cdef int place_of(object name, tuple fields) except -2:
+    """Index of a name, -1 for none; nearly always it is the very object"""
+    cdef int i
+    for i in range(len(fields)):
+        if fields[i] is name:
+            return i
+    return fields.index(name) if name in fields else -1
+
+
+cdef inline object as_returned(cnp.ndarray array):
+    """Without axes: a NumPy scalar"""
+    return array if cnp.PyArray_NDIM(array) else cnp.PyArray_ToScalar(cnp.PyArray_DATA(array), array)
+
+
 cdef int wanted(object wrt, tuple fields, int values) except -1:
     """The gradients asked for, as bits by field; 0 for anything that needs a closer look, as the first `values` fields do"""
-    cdef int bits = 0, i
+    cdef int i, bits = 0
     if type(wrt) is str:
         wrt = (wrt,)
     elif type(wrt) is not tuple:
         return 0
     for name in <tuple>wrt:
-        if name not in fields:
+        i = place_of(name, fields)
+        if i < values:
             return 0
-        bits |= 1 << fields.index(name)
-    return 0 if bits & ((1 << values) - 1) else bits
+        bits |= 1 << i
+    return bits
 
 
 cdef object gradients_through(door *d, tuple fields, const int *argument, tuple likes, object wrt, object out):
@@ -546,9 +561,9 @@ cdef object gradients_through(door *d, tuple fields, const int *argument, tuple 
                 return None
     if execute(&d.call, &total, d.rows * d.columns):
         return None
-    for i in range(count):  # without axes: a NumPy scalar
-        if found[i] is not None and cnp.PyArray_NDIM(<cnp.ndarray>found[i]) == 0 and (out is None or (<tuple>out)[i] is None):
-            found[i] = found[i][()]
+    for i in range(count):
+        if found[i] is not None and (out is None or (<tuple>out)[i] is None):
+            found[i] = as_returned(<cnp.ndarray>found[i])
     if reduced:
         found[0] = total
     return found
@@ -616,7 +631,7 @@ def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, w
         likes = (None, x, mean, only(var, std, logvar, logstd, precision))
         found = gradients_through(&d, nll_fields, nll_arguments, likes, wrt, out)
     if found is not None:
-        return results[0](*found)
+        return new(results[0], found)
     return evaluate("nll", True, x, mean, (var, std, logvar, logstd, precision), None,
                     axis, full, weight, where, min_var, reduction, wrt, out, x_scale)
 
@@ -645,7 +660,7 @@ def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, pr
                  only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
         found = gradients_through(&d, kl_fields, kl_arguments, likes, wrt, out)
     if found is not None:
-        return results[1](*found)
+        return new(results[1], found)
     return evaluate("kl", True, mean, prior_mean, (var, std, logvar, logstd, precision),
                     (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
                     axis, True, weight, where, 0.0, reduction, wrt, out)
@@ -834,8 +849,8 @@ cdef list elbo_through(elbo *e, tuple likes, int bits, object out):
     if not run_elbo(e, totals):
         return None
     for i in range(ELBO_VALUES, ELBO_FIELDS):
-        if bits >> i & 1 and cnp.PyArray_NDIM(<cnp.ndarray>found[i]) == 0 and (out is None or (<tuple>out)[i] is None):
-            found[i] = found[i][()]
+        if bits >> i & 1 and (out is None or (<tuple>out)[i] is None):
+            found[i] = as_returned(<cnp.ndarray>found[i])
     if nll.call.reduction == NONE:
         join_rows(e, samples, kl_rows)
         return found
@@ -866,7 +881,7 @@ def neg_elbo(x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std
                               (z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
                               (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
                               x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, wrt, out)
-    return results[3](*found) if grad else results[2](*found[:ELBO_VALUES])
+    return new(results[3], found) if grad else new(results[2], found[:ELBO_VALUES])
 
 
 # ---- for the tests ---------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ static inline ptrdiff_t fe_plan_tasks(const plan *p) { return p->blocks * p->chu
 
 typedef struct {
     const char *name;
-    void (*run[2])(plan *, ptrdiff_t task); /* [is_double] */
+    void (*run[2])(plan *, ptrdiff_t task, ptrdiff_t last); /* [is_double]: tasks [task, last) */
     double (*finish[2])(plan *);            /* after all tasks: what is left to sum, in order; the reduced value */
     void (*function[2])(int which, const void *x, void *y, ptrdiff_t n); /* exp, log, expm1, log1p: for the tests */
 } kernel_set;

@@ -70,8 +70,10 @@ static uint64_t choose_inner(const plan *p) {
 }
 
 static void each_view(plan *p, void (*change)(ptrdiff_t *stride, const int *), const int *data) {
-    for (int a = 0; a < N_ARGUMENTS; a++) change(p->argument[a].stride, data);
-    for (int a = 0; a < N_GRADS; a++) change(p->gradient[a].stride, data), change(p->collect[a].stride, data);
+    for (int a = 0; a < N_ARGUMENTS; a++)
+        if (p->argument[a].data) change(p->argument[a].stride, data);
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->gradient[a].data) change(p->gradient[a].stride, data), change(p->collect[a].stride, data);
     change(p->value.stride, data);
 }
 
@@ -141,6 +143,7 @@ static void collector_strides(plan *p, int outer_dims) {
         collector *c = &p->collect[a];
         int of_row = p->constant && a >= SCALE;
         ptrdiff_t step = 1;
+        if (!p->gradient[a].data) continue;
         for (int i = p->dims - 1; i >= 0; i--) {
             if (i == p->row_dims - 1) step = c->event_size;
             int kept = !(p->broadcast[a] >> i & 1) && p->shape[i] > 1 && !(of_row && i >= p->row_dims)
@@ -204,7 +207,7 @@ int fe_plan_prepare(plan *p) {
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
     uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
-    (void)collectors(p, inner, p->collect);
+    p->accumulators = collectors(p, inner, p->collect);
     ptrdiff_t words = p->is_double ? 2 : 1, slab = 0;
     for (int a = 0; a < N_GRADS; a++) slab += p->collect[a].mode == SLAB ? p->collect[a].size : 0;
     p->inner = extent(p, 0, p->row_dims, ~inner);
@@ -212,7 +215,7 @@ int fe_plan_prepare(plan *p) {
     p->group = smaller(smaller(p->outer, LARGEST_GROUP), GROUP_ELEMENTS / (p->columns ? p->columns : 1));
     if (slab) p->group = smaller(p->group, MOST_ACCUMULATORS / BLOCKS_BESIDE_GROUPS / (slab * words));
     if (p->group < 1) p->group = 1;
-    p->accumulators = collectors(p, inner, p->collect);
+    if (slab && p->group > 1) p->accumulators = collectors(p, inner, p->collect);
     ptrdiff_t blocks = smaller((p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK, p->rows * p->columns / ELEMENTS_PER_BLOCK);
     ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * words) : MOST_BLOCKS;
     p->blocks = smaller(smaller(blocks, room), MOST_BLOCKS);

@@ -138,11 +138,30 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
     } while (tile.col < last);
 }
 
-static void RE(run)(plan *p, ptrdiff_t task) {
+/* The rows of a block, at its chunk of columns; `run`: rows that are evenly spaced */
+static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdiff_t most, ptrdiff_t run, int slabs) {
+    plan *p = w->p;
+    const ptrdiff_t begin = p->outer * block / p->blocks, end = p->outer * (block + 1) / p->blocks;
+    const ptrdiff_t col = w->chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
+    ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
+    for (ptrdiff_t first = begin; first < end; first += group) {
+        ptrdiff_t stop = end - first < group ? end : first + group;
+        if (slabs) RE(begin_group)(p, w->region, stop - first);
+        for (ptrdiff_t i = 0; i < p->inner; i++)
+            for (ptrdiff_t row = first; row < stop && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w->tile.rows) {
+                ptrdiff_t rows = stop - row < at_once ? stop - row : at_once, left = run - row % run;
+                if (p->argument[WHERE].data) w->counted = 0;
+                RE(run_rows)(w, (RE(tile)){row * p->inner + i, rows < left ? rows : left, col, 0, row - first}, last, most);
+            }
+        if (slabs && p->chunks == 1) RE(end_group)(p, w->region, first, stop - first, w->chunk, 1);
+        if (slabs) RE(end_group)(p, w->region, first, stop - first, w->chunk, 0);
+    }
+}
+
+/* Tasks [task, last_task) one after the other, so that what is alike in all is found once */
+static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task) {
     RE(work) w;
     w.p = p;
-    w.region = task;
-    w.chunk = task % p->chunks;
     w.raw_scale = NULL;
     w.stored = RE(sum_of_stored)(p);
     w.fused = 0;
@@ -159,8 +178,6 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     if (p->check_only) w.want = 0;
     RE(limits)(p, &w.lowest, &w.highest);
 
-    ptrdiff_t block = task / p->chunks, begin = p->outer * block / p->blocks, end = p->outer * (block + 1) / p->blocks;
-    ptrdiff_t col = w.chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE || !w.want ? TILE : TILE / 2;
@@ -174,18 +191,10 @@ static void RE(run)(plan *p, ptrdiff_t task) {
     ptrdiff_t run = p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
     int slabs = 0;
     for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
-    ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
-    for (ptrdiff_t first = begin; first < end; first += group) {
-        ptrdiff_t stop = end - first < group ? end : first + group;
-        if (slabs) RE(begin_group)(p, w.region, stop - first);
-        for (ptrdiff_t i = 0; i < p->inner; i++)
-            for (ptrdiff_t row = first; row < stop && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w.tile.rows) {
-                ptrdiff_t rows = stop - row < at_once ? stop - row : at_once, left = run - row % run;
-                if (p->argument[WHERE].data) w.counted = 0;
-                RE(run_rows)(&w, (RE(tile)){row * p->inner + i, rows < left ? rows : left, col, 0, row - first}, last, most);
-            }
-        if (slabs && p->chunks == 1) RE(end_group)(p, w.region, first, stop - first, w.chunk, 1);
-        if (slabs) RE(end_group)(p, w.region, first, stop - first, w.chunk, 0);
+    for (; task < last_task; task++) {
+        w.region = task;
+        w.chunk = task % p->chunks;
+        RE(run_task)(&w, task / p->chunks, at_once, most, run, slabs);
     }
 }
 

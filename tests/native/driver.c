@@ -187,11 +187,11 @@ static uint64_t hash_of(uint64_t hash, const plan *p, const view *v, enum part p
 /* ---- one call ---------------------------------------------------------------------------------------------------- */
 
 static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
-    ptrdiff_t tasks = fe_plan_tasks(p);
+    const ptrdiff_t tasks = fe_plan_tasks(p), step = threads > 1 ? 1 : tasks;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
 #endif
-    for (ptrdiff_t task = 0; task < tasks; task++) kernels->run[p->is_double](p, task);
+    for (ptrdiff_t task = 0; task < tasks; task += step) kernels->run[p->is_double](p, task, task + step);
     (void)threads;
 }
 
