@@ -75,7 +75,7 @@ def add(name: str, task: Task) -> None:
         session.run(*last, *(session.posargs or task.arguments.split()), env=task.env)
 
     run.__doc__ = task.about
-    nox.session(run, name=name)
+    nox.session(name=name)(run)
 
 
 for name, task in TASKS.items():

@@ -86,7 +86,7 @@ def main() -> int:
                 [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", work, TREE], check=True
             )
         wheel = options.wheel.resolve() if options.wheel else next(work.glob("*.whl"))
-        rows = []
+        rows: list[Row] = []
         for version, python in pythons().items():
             oldest = OLDEST.get(version.rstrip("t"))
             for numpy in ([f"numpy=={oldest}"] if oldest else []) + ["numpy"]:

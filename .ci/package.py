@@ -24,6 +24,7 @@ CI = TREE / ".ci"
 EPOCH = subprocess.run(
     ["git", "log", "-1", "--format=%ct"], cwd=TREE, check=True, capture_output=True, text=True
 ).stdout.strip()
+DATED = {"SOURCE_DATE_EPOCH": EPOCH}
 HOG = (
     'static __thread char room[64] __attribute__((tls_model("initial-exec"))); char *f(void) { return room; }'
 )
@@ -44,13 +45,15 @@ class Fault(Exception):
     """A promise that does not hold."""
 
 
-def run(*command: str | Path, cwd: Path | None = None, fails: bool = False, **env: str) -> str:
+def run(
+    *command: str | Path, cwd: Path | None = None, fails: bool = False, env: dict[str, str] | None = None
+) -> str:
     """What a command says, on both channels; a Fault where it fails (or does not, where it should)."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTELBO", "CFLAGS", "CC"))}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=environment | env,
+        env=environment | (env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,7 +65,7 @@ def run(*command: str | Path, cwd: Path | None = None, fails: bool = False, **en
 
 
 def figure(name: str, value: object) -> None:
-    print(f"{name:<44}{value}", flush=True)
+    print(f"{name:<48}{value}", flush=True)
 
 
 def require(holds: object, message: str) -> None:
@@ -93,9 +96,9 @@ def copy(folder: Path) -> Path:
 def build(folder: Path) -> dict[str, Path]:
     """The three distributions, from a copy of the tree in this folder."""
     tree, dist = copy(folder / "tree"), folder / "dist"
-    run(sys.executable, "-m", "build", "-o", dist, tree, SOURCE_DATE_EPOCH=EPOCH)
+    run(sys.executable, "-m", "build", "-o", dist, tree, env=DATED)
     wheel = only(dist, "*.whl")
-    run(sys.executable, CI / "repair.py", wheel, folder / "repaired", SOURCE_DATE_EPOCH=EPOCH)
+    run(sys.executable, CI / "repair.py", wheel, folder / "repaired", env=DATED)
     return {"sdist": only(dist, "*.tar.gz"), "wheel": wheel, "repaired": only(folder / "repaired", "*.whl")}
 
 
@@ -169,7 +172,9 @@ def check_installed(dists: dict[str, Path], work: Path, all_tests: bool) -> Path
     said = run(python.with_name("stubtest"), "--allowlist", CI / "stubtest-allowlist", "fastelbo", cwd=work)
     figure("stubtest", said.strip().splitlines()[-1])
     said = run(python, "-P", "-c", "import fastelbo; fastelbo.show_config()", cwd=work)
-    figure("OpenMP", next(line for line in said.splitlines() if line.startswith("OpenMP")).split("  ", 1)[1])
+    figure(
+        "OpenMP", next(line for line in said.splitlines() if line.startswith("OpenMP")).split(maxsplit=1)[1]
+    )
     return python
 
 
@@ -191,8 +196,8 @@ def check_import_errors(python: Path, work: Path) -> None:
     said = run(python, "-c", EXHAUST + "import fastelbo", cwd=folder, fails=True)
     figure("no static TLS left", sentence(said, "ImportError: "))
     run(python, "-c", "import fastelbo" + EXHAUST, cwd=folder)
-    tunables = "glibc.rtld.optional_static_tls=32768"
-    run(python, "-c", LOAD + "import fastelbo", cwd=folder, GLIBC_TUNABLES=tunables)
+    tunables = {"GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=32768"}
+    run(python, "-c", LOAD + "import fastelbo", cwd=folder, env=tunables)
     figure("  imported first, or with GLIBC_TUNABLES", "works")
 
     libraries = only(python.parents[1], "lib/python3*/site-packages/fastelbo.libs")
@@ -212,8 +217,8 @@ def check_build_messages(tree: Path, work: Path) -> None:
         (work / name).chmod(0o755)
 
     def wheel(fails: bool, **env: str) -> str:
-        command = ["pip", "wheel", "-v", "--no-deps", "--no-build-isolation", "-w", work / "built", tree]
-        return run(sys.executable, "-m", *command, fails=fails, **env)
+        options = ("-v", "--no-deps", "--no-build-isolation", "-w", work / "built", tree)
+        return run(sys.executable, "-m", "pip", "wheel", *options, fails=fails, env=env)
 
     for name, cc in (
         ("a build without a compiler", "/nonexistent/cc"),
