@@ -95,7 +95,7 @@ class BuildKernels(build_ext):
             return ["-fopenmp"]
         else:
             reason = "this compiler has no OpenMP (-fopenmp)"
-        self.announce(f"fastelbo: {reason}: building without it, calls will use one thread", level=3)
+        self.warn(f"{reason}: fastelbo is built without OpenMP, its calls will use one thread")
         return []
 
     def builds(self, program: str, *flags: str) -> bool:
