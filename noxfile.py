@@ -47,7 +47,7 @@ TASKS = {
     "tests": Task("CI's share of the tests, on the package installed", TEST, "pytest"),
     "large": Task("the tests with all their cases: hours", TEST, "pytest", env=LARGE),
     "forks": Task("fork, spawn and threads, all cases", TEST, "pytest", "tests/test_fork.py", LARGE),
-    "lint": Task("style, types, workflows", ".[test,lint,bench] zizmor check-jsonschema", LINT),
+    "lint": Task("style, types, workflows", ".[test,bench,docs,lint] zizmor check-jsonschema", LINT),
     "docs": Task("the pages, and all examples in them, in README.md and in docstrings", ".[test,docs]", DOCS),
     "asan": Task("the tests under AddressSanitizer and UBSan", TEST, "python tests/sanitize.py asan"),
     "memcheck": Task("the kernels under valgrind", TEST, "python tests/sanitize.py memcheck"),
