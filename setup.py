@@ -2,13 +2,16 @@
 has it.
 
 Environment: FASTELBO_OPENMP=0 builds without OpenMP; FASTELBO_SANITIZE=address,undefined (any -fsanitize=
-list) builds for that sanitizer; CC and CFLAGS as usual.
+list) builds for that sanitizer; CC and CFLAGS as usual. Under SOURCE_DATE_EPOCH the same source makes the
+same files, byte for byte.
 """
 
+import gzip
 import os
 import platform
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import CompileError
 
 SRC = Path("fastelbo", "src")
@@ -91,7 +95,7 @@ class BuildKernels(build_ext):
             return ["-fopenmp"]
         else:
             reason = "this compiler has no OpenMP (-fopenmp)"
-        self.announce(f"fastelbo: {reason}: building without it, calls will use one thread", level=3)
+        self.warn(f"{reason}: fastelbo is built without OpenMP, its calls will use one thread")
         return []
 
     def builds(self, program: str, *flags: str) -> bool:
@@ -105,6 +109,31 @@ class BuildKernels(build_ext):
             except Exception:  # each compiler class has errors of its own
                 return False
         return True
+
+
+class ReproducibleSdist(sdist):
+    """setuptools would write the time, the user and the modes of the files (pypa/setuptools#2133)."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None) -> str:
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or format != "gztar" or root_dir:
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+
+        def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+            info.mtime = int(epoch)
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            info.mode = 0o755 if info.mode & 0o100 else 0o644
+            return info
+
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            archive.add(base_dir, filter=anonymous)  # in alphabetical order
+        return path
 
 
 extension = Extension(
@@ -122,6 +151,6 @@ extension = Extension(
 
 setup(
     ext_modules=[extension],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "sdist": ReproducibleSdist},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
 )

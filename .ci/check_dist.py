@@ -1,5 +1,5 @@
 """What the distributions hold: check_dist.py SDIST WHEEL TREE. The wheel has what users run and no more; the
-sdist is the tree.
+sdist is the tree. A wheel that .ci/repair.py has made holds the OpenMP runtime too, and its licence.
 """
 
 import email
@@ -17,6 +17,13 @@ WHEEL = [  # regular expressions: each file matches one, each matches a file
     r"fastelbo-[\d.]+\.dist-info/(METADATA|RECORD|WHEEL|top_level\.txt)",
     r"fastelbo-[\d.]+\.dist-info/licenses/LICENSE",
 ]
+RUNTIME = [
+    r"fastelbo\.libs/libgomp-[0-9a-f]{8}\.so[\d.]*",
+    r"fastelbo-[\d.]+\.dist-info/licenses/libgomp\.txt",
+]
+# where auditwheel knows the package that the runtime comes from
+SBOM = r"fastelbo-[\d.]+\.dist-info/sboms/auditwheel\.cdx\.json"
+LICENSE, RUNTIME_LICENSE = "BSD-3-Clause", "GPL-3.0-or-later WITH GCC-exception-3.1"
 MADE = {"PKG-INFO", "setup.cfg"}  # by setuptools, in the sdist
 
 
@@ -24,18 +31,30 @@ def check_wheel(path: Path) -> list[str]:
     """Files, tag and metadata."""
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
-        metadata = email.message_from_bytes(wheel.read(next(n for n in names if n.endswith("/METADATA"))))
+        metadata, tags = (
+            email.message_from_bytes(wheel.read(next(n for n in names if n.endswith(f".dist-info/{name}"))))
+            for name in ("METADATA", "WHEEL")
+        )
+    bundled = any(name.startswith("fastelbo.libs/") for name in names)
+    needed = WHEEL + RUNTIME * bundled
+    allowed = [*needed, SBOM] if bundled else needed
+    license = f"{LICENSE} AND {RUNTIME_LICENSE}" if bundled else LICENSE
     faults = [
-        f"{name} does not belong there" for name in names if not any(re.fullmatch(p, name) for p in WHEEL)
+        f"{name} does not belong there" for name in names if not any(re.fullmatch(p, name) for p in allowed)
     ]
-    faults += [f"nothing matches {p}" for p in WHEEL if not any(re.fullmatch(p, name) for name in names)]
-    if not re.search(r"-(cp311-abi3|cp\d+-cp\d+t)-\w+\.whl$", path.name):
+    faults += [f"nothing matches {p}" for p in needed if not any(re.fullmatch(p, name) for name in names)]
+    _, _, python, abi, platforms = path.stem.split("-")
+    if not re.fullmatch(r"cp311-abi3|cp\d+-cp\d+t", f"{python}-{abi}"):
         faults.append("the tag is neither cp311-abi3 nor that of a free-threaded build")
-    needed = [r for r in metadata.get_all("Requires-Dist", []) if "extra" not in r]
-    if needed != ["numpy>=2.0"]:
-        faults.append(f"it requires {needed}, not NumPy alone")
-    if metadata["License-Expression"] != "BSD-3-Clause":
-        faults.append("License-Expression is not BSD-3-Clause")
+    if sorted(tags.get_all("Tag", [])) != sorted(f"{python}-{abi}-{name}" for name in platforms.split(".")):
+        faults.append(f"its name and its tags {tags.get_all('Tag')} differ")
+    if bundled != (re.match("manylinux|musllinux", platforms) is not None):
+        faults.append(f"a wheel for {platforms} {'holds' if bundled else 'lacks'} the OpenMP runtime")
+    requires = [r for r in metadata.get_all("Requires-Dist", []) if "extra" not in r]
+    if requires != ["numpy>=2.0"]:
+        faults.append(f"it requires {requires}, not NumPy alone")
+    if metadata["License-Expression"] != license:
+        faults.append(f"License-Expression is {metadata['License-Expression']!r}, not {license!r}")
     return faults
 
 

@@ -19,6 +19,20 @@ except ModuleNotFoundError as _error:
         "Run `pip install .` in the source tree and import from another directory, "
         "or `pip install -e .` to work on the tree in place."
     ) from _error
+except ImportError as _error:
+    if "static TLS" in str(_error):
+        _way_out = (
+            "libraries loaded before have used up the room for thread-local variables. Import fastelbo "
+            "before them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4096"
+        )
+    elif "omp" in str(_error).partition(":")[0]:
+        _way_out = (
+            "the OpenMP runtime does not load. Install it (on Debian, apt install libgomp1), or build "
+            "without: FASTELBO_OPENMP=0 pip install --force-reinstall --no-binary fastelbo fastelbo"
+        )
+    else:
+        raise
+    raise ImportError(f"{_error}: {_way_out}") from _error
 
 from fastelbo import elbo, reference
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
