@@ -6,11 +6,13 @@ all this runs in processes of its own: an alarm kills a child that hangs, and fa
 
 import ctypes
 import os
+import platform
 
 import pytest
 
 import processes
 from effort import effort
+from fastelbo import _core
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -95,6 +97,34 @@ multiprocessing.set_forkserver_preload(["fastelbo"])
 by_process("forkserver", child, want)
 parent_is_parallel()
 """)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_import_after_the_fork(shared):
+    """The runtime that another package used before the fork is dead in the child; one of its own is not."""
+    if not _core.openmp_runtime().startswith("libgomp"):
+        pytest.skip("needs libgomp: starts threads by its GOMP_parallel")
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc's list of libraries tells which was there first")
+    out = processes.run(
+        f"""
+import ctypes, os, signal
+body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
+if {shared}:
+    ctypes.CDLL("{_core.openmp_runtime()}").GOMP_parallel(body, None, 2, 0)
+pid = os.fork()
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+else:
+    signal.alarm(60)
+    import forks
+    forks.right(forks.wanted(), {1 if shared else 2})
+    print("right", flush=True)
+    os._exit(0)
+""",
+        FASTELBO_NUM_THREADS="2",
+    )
+    assert out.split() == ["right"]
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
