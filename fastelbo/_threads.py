@@ -92,11 +92,10 @@ def _quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
     """The cgroup's CPU quota, rounded up: the least along the path to the root. Read once: it takes files."""
     quotas = [math.inf]
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(errors="surrogateescape").split("\n")  # a group's name is any bytes
     except OSError:
         return 1 << 30
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
         base = root / "cpu" if "cpu" in controllers.split(",") else root
         if controllers and "cpu" not in controllers.split(","):
             continue

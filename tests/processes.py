@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-OWN = ("FASTELBO_NUM_THREADS", "OMP_NUM_THREADS", "OMP_THREAD_LIMIT")  # not those of whoever runs the tests
+OWN = ("FASTELBO_NUM_THREADS", "OMP_", "GOMP_", "KMP_")  # not those of whoever runs the tests
 
 
 def start(code: str, **environment: str) -> subprocess.Popen:
@@ -14,7 +14,7 @@ def start(code: str, **environment: str) -> subprocess.Popen:
 
     It may import the modules of this folder, and a crash leaves a trace.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in OWN}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     path = os.pathsep.join([str(TESTS), *filter(None, [kept.get("PYTHONPATH")])])
     command = [sys.executable, "-P", "-X", "faulthandler", "-W", "error", "-c", code]
     return subprocess.Popen(

@@ -11,6 +11,7 @@ import pytest
 
 import fastelbo as fe
 import processes
+from effort import effort
 from fastelbo import _threads
 
 RNG = np.random.default_rng(6)
@@ -96,7 +97,7 @@ def test_fastelbo_num_threads(text):
     assert processes.run(LARGE_CALL, FASTELBO_NUM_THREADS=text).split() == [str(want)]
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "4,3", "0x2"])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "4,3", "0x2", "\udcff", "9" * 5000])
 def test_rubbish_in_fastelbo_num_threads_is_ignored_with_a_warning(text):
     n, category, message = processes.run(LARGE_CALL, FASTELBO_NUM_THREADS=text).split(maxsplit=2)
     assert int(n) == default()
@@ -126,19 +127,49 @@ def test_omp_num_threads_is_a_limit(text, limit):
 
 
 @pytest.mark.parametrize(
-    "environment", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_DYNAMIC": "true"}, {"OMP_PROC_BIND": "true"}]
+    "setting",
+    [
+        *("OMP_THREAD_LIMIT=1", "OMP_THREAD_LIMIT=2", "OMP_THREAD_LIMIT=0", "OMP_THREAD_LIMIT=few"),
+        *("OMP_DYNAMIC=true", "OMP_DYNAMIC=maybe", "OMP_MAX_ACTIVE_LEVELS=0", "OMP_STACKSIZE=huge"),
+        *("OMP_PROC_BIND=true", "OMP_PROC_BIND=spread", "OMP_PROC_BIND=rubbish", "OMP_PLACES=cores"),
+        *("OMP_WAIT_POLICY=active", "OMP_WAIT_POLICY=passive", "OMP_SCHEDULE=static", "OMP_NESTED=true"),
+    ],
 )
-def test_fewer_threads_than_asked_for_are_no_harm(environment):
-    processes.run(LARGE_CALL, FASTELBO_NUM_THREADS="4", **environment)
+def test_what_openmp_is_told_is_no_harm(setting):
+    """Fewer threads than asked for, or others; a runtime says itself what is rubbish."""
+    name, value = setting.split("=")
+    out = processes.run(LARGE_CALL, FASTELBO_NUM_THREADS="4", **{name: value})
+    assert out.split() == ["4" if PARALLEL else "1"]
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="the limit on this system's memory may count differently")
+def test_one_thread_where_none_can_be_started():
+    """OpenMP ends the process where it is refused a thread; FASTELBO_NUM_THREADS=1 does not ask for any."""
+    code = """
+import resource
+import numpy as np
+import fastelbo as fe
+x = np.ones((300, 700), np.float32)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**20,) * 2)  # a stack takes 8 MiB
+assert (fe.gaussian_nll(x, x, var=1.0, full=False) == 0).all()
+"""
+    processes.run(code, FASTELBO_NUM_THREADS="1")
+    if PARALLEL:
+        with pytest.raises(AssertionError, match=r"Thread creation failed|thread"):
+            processes.run(code, FASTELBO_NUM_THREADS="2")
 
 
 # --- the machine --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
-def test_affinity_is_read_at_each_call():
-    code = """
-import os
+@pytest.mark.parametrize("pinned", ["", "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"])
+def test_affinity_is_read_at_each_call(pinned):
+    """Whether or not the process started on one CPU, as by taskset."""
+    code = (
+        f"import os\n{pinned}"
+        + """
 import fastelbo as fe
 before, cpus = fe.get_num_threads(), os.sched_getaffinity(0)
 os.sched_setaffinity(0, {min(cpus)})
@@ -149,6 +180,7 @@ fe.set_num_threads(None)
 os.sched_setaffinity(0, cpus)
 assert fe.get_num_threads() == before <= len(cpus)
 """
+    )
     processes.run(code)
 
 
@@ -165,6 +197,8 @@ CGROUPS = {
     "namespace": ("0::/\n", {"cpu.max": "50000 20000\n"}, 3),
     "outside": ("0::/../sibling\n", {"cpu.max": "200000 100000\n"}, 2),
     "rubbish": ("0::/a\n", {"a/cpu.max": "lots\n", "cpu.max": "100000 0\n"}, NO_LIMIT),
+    "no cgroup's line": ("\n7\n0::/a\n", {"a/cpu.max": "200000 100000\n"}, 2),
+    "a name that is no text": ("0::/\udcff\n", {"\udcff/cpu.max": "200000 100000\n"}, 2),
     "not ours": ("0::/a\n", {"b/cpu.max": "100000 100000\n"}, NO_LIMIT),
     "version 1": (
         V1,
@@ -192,7 +226,7 @@ CGROUPS = {
 @pytest.mark.parametrize("kind", CGROUPS)
 def test_cgroup_quota(kind, tmp_path):
     own, files, want = CGROUPS[kind]
-    (tmp_path / "own").write_text(own)
+    (tmp_path / "own").write_text(own, errors="surrogateescape")
     for name, text in files.items():
         path = tmp_path / "fs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +251,31 @@ def test_threadpoolctl_limits_are_honoured():
     with threadpoolctl.threadpool_limits(1, user_api="openmp"):
         assert fe.get_num_threads() == 1
     assert fe.get_num_threads() == before
+
+
+NESTED = """
+import ctypes
+import numpy as np
+import fastelbo as fe
+
+runtime = ctypes.CDLL(fe._core.openmp_runtime())
+x, mean = np.random.default_rng(7).normal(size=(2, 300, 700)).astype(np.float32)
+want, seen = fe.gaussian_nll(x, mean, var=2.0), []
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def body(_):
+    seen.append((fe.get_num_threads(), np.array_equal(fe.gaussian_nll(x, mean, var=2.0), want)))
+
+runtime.GOMP_parallel(body, None, 2, 0)
+assert seen == [(1, True)] * 2, seen
+assert fe.get_num_threads() == 4
+"""
+
+
+@pytest.mark.skipif(not PARALLEL, reason="a serial build has no parallel regions")
+@pytest.mark.parametrize("environment", [{}, {"OMP_MAX_ACTIVE_LEVELS": "3"}])
+def test_a_call_inside_a_parallel_region_is_serial(environment):
+    processes.run(NESTED, FASTELBO_NUM_THREADS="4", **environment)
 
 
 # --- many threads -------------------------------------------------------------------------------------------
@@ -268,6 +327,46 @@ assert count() - before == (3 if fe._core.openmp_version() else 0)
     processes.run(code, FASTELBO_NUM_THREADS="4")
 
 
+@pytest.mark.skipif(not TASKS.exists(), reason="this system does not list a process's threads in /proc")
+def test_a_thousand_callers_leave_nothing_behind():
+    """Each thread that calls has OpenMP threads of its own: they and their memory end with it."""
+    code = """
+import os, threading, time
+import numpy as np
+import fastelbo as fe
+
+x = np.ones((1024, 128), np.float32)
+
+def count():
+    return len(os.listdir("/proc/self/task"))
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+def make(n, at_once=10):
+    for _ in range(n // at_once):
+        threads = [threading.Thread(target=fe.gaussian_nll, args=(x, x), kwargs={"var": 1.0})
+                   for _ in range(at_once)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+before = count()
+make(100)  # the memory allocator takes what it needs for so many at once
+memory = resident()
+make(1000)
+for _ in range(1000):  # threads end in their own time
+    if count() == before:
+        break
+    time.sleep(0.01)
+assert count() == before
+growth = resident() - memory
+assert growth < 2**20, growth
+"""
+    processes.run(code, FASTELBO_NUM_THREADS="2")
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_calls_from_many_threads_give_one_result(threads):
     fe.set_num_threads(threads)
@@ -276,7 +375,7 @@ def test_calls_from_many_threads_give_one_result(threads):
 
     def calls():
         barrier.wait()
-        return [same(call(), want) for _ in range(20)]
+        return [same(call(), want) for _ in range(effort(20, 10_000 if threads == 2 else 100))]
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         results = [pool.submit(calls) for _ in range(8)]
