@@ -468,7 +468,8 @@ def neg_elbo(
 
 def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None, *, x_scale: float = 1.0) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
-    return np.mean((x_scale * _array(x) - _array(mean)) ** 2, axis=axis)
+    squares = (x_scale * _array(x) - _array(mean)) ** 2
+    return np.mean(squares, axis=_event(squares.ndim, axis))
 
 
 # --- the σ-VAE, and samples ---------------------------------------------------------------------------------

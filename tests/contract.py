@@ -170,6 +170,8 @@ class Checks:
         self.given = DEFAULTS[name] | dict(arguments)
         self.axis_given = "axis" in arguments
         self.found: set[type[BaseException]] = set()
+        self.data: Shape = ()
+        self.z_data: Shape | None = ()
         self.results: dict[str, Shape] | None = None
         self.domain = False  # whether a scale, or an optimal variance, is not positive
         self.run()
@@ -235,7 +237,7 @@ class Checks:
         return tuple(names)
 
     def shape_of_gradient(self, name: str) -> Shape:
-        return np.shape(argument_of(name, self.given))
+        return np.asarray(argument_of(name, self.given)).shape
 
     # --- shapes of the values, one rule for each loss
 
@@ -370,7 +372,7 @@ class Checks:
         if self.row.loss == "optimal" and self.row.out and asked:
             plain = Plain(self)
             mse = np.mean(plain.r**2, axis=events(self.given["axis"], plain.r.ndim)) if plain.r.size else 1.0
-            return bool(np.any(np.maximum(mse, float(self.given["min_var"])) == 0))
+            return bool(np.any(np.maximum(mse, float(np.asarray(self.given["min_var"]))) == 0))
         for prefix, name in self.scale.items():
             form = name.removeprefix(prefix)
             if form in oracles.LOG or (self.row.loss in ("nll", "elbo") and self.floored(prefix, form)):
@@ -453,6 +455,8 @@ def truth(name: str, checks: Checks) -> dict[str, Answer]:
         warnings.simplefilter("ignore")  # the reference's, of the mean of nothing
         if row.loss in ("iwae", "bits"):
             return OTHERS[row.loss](**arguments)
+        if 0 in (*checks.data, *(checks.z_data or ())):  # no scale counts
+            arguments |= {name: np.ones_like(arguments[name]) for name in checks.scale.values()}
         if row.loss == "sample" and arguments["eps"] is None:
             noise = copy.deepcopy(arguments["rng"]).standard_normal(checks.results["z"], checks.dtype)
             arguments |= {"eps": noise.astype(float), "rng": None}
@@ -494,7 +498,8 @@ def nll_sizes(x: Any, mean: Any, x_scale: float, full: bool, min_var: float, **g
 
 def kl_sizes(mean: Any, prior_mean: Any, **given: Any) -> dict[str, Any]:
     """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: so much comes to the terms of expm1(d)."""
-    (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given), _scale("prior_", given)
+    where = given["where"]
+    (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given, where), _scale("prior_", given, where)
     r, precision = abs(mean) + abs(prior_mean), np.exp(-s_p)
     h = (np.exp(s_q - s_p) + 1) * (1 + abs(s_q) + abs(s_p)) / 2
     shapes = mean.shape, prior_mean.shape, raw.shape if mean.ndim == 0 else ()
