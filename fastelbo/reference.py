@@ -197,7 +197,7 @@ def gaussian_nll_grad(
             "value": lambda: rows.value((HALF_LOG_2PI if full else 0.0) + 0.5 * s + 0.5 * z * z),
             "x": lambda: rows.grad(x_scale * z * inv_std, x),
             "mean": lambda: rows.grad(-z * inv_std, mean),
-            "scale": lambda: rows.grad(0.5 * (1 - z * z) * slope, raw),
+            "scale": lambda: rows.grad(0.5 * np.where(slope == 0, 0.0, 1 - z * z) * slope, raw),
         }
         return NLLGrad(*_results(members, wrt, out))
 

@@ -166,9 +166,8 @@ OBJECTS: dict[str, Callable[[Array], Any]] = {
     "number": lambda a: 1.0,
     "int": lambda a: 1,
     "bool": lambda a: True,
-    "large int": lambda a: 10**30,
+    "large int": lambda a: 10**15,
     "larger int": lambda a: 10**400,
-    "NaN": lambda a: NAN,
     "None": lambda a: None,
     "str": lambda a: "1.0",
     "bytes": lambda a: b"1.0",
@@ -213,6 +212,7 @@ class Calls:
         self.options(name)
         for fault in self.faults:
             getattr(self, fault)(name)
+        self.poison()
         self.outputs(name)
         return name, self.arguments
 
@@ -348,7 +348,7 @@ class Calls:
         self.events = tuple([i + len(lead) for i in events])
         self.rows = tuple([n for i, n in enumerate(shape) if i not in events])
         latents, z_axis = list(self.rows), []
-        for size in [self.pick(SIDES[:6]) for _ in range(self.pick((0, 1, 1, 1, 2)))]:
+        for size in [self.pick(SIDES[: 6 if math.prod(self.rows) < 1000 else 1]) for _ in range(self.pick((0, 1, 1, 1, 2)))]:
             at = len(latents) if self.chance() < 0.7 else self.random.randrange(len(latents) + 1)
             latents.insert(at, size)
             z_axis = [i + (i >= at) for i in z_axis] + [at]
@@ -421,13 +421,17 @@ class Calls:
         return field in given if prefix is None else any(prefix + form in given for form in FORMS)
 
     def mask(self) -> None:
-        """`where`; and NaN, or what is no scale, in elements that it removes."""
         shape = self.part(self.frame)
         start = self.random.randrange(NOISE.size - math.prod(shape))
         mask = NOISE[start : start + math.prod(shape)].reshape(shape)
         self.arguments["where"] = self.put(mask)
-        if shape != self.frame or 0 in self.arguments["where"].strides or self.chance() < 0.5:
+
+    def poison(self) -> None:
+        """NaN, or what is no scale, in elements that `where` removes."""
+        mask = self.arguments.get("where")
+        if not isinstance(mask, Array) or mask.dtype != bool or mask.shape != self.frame or self.chance() < 0.5:
             return
+        shape = mask.shape
         for key, array in self.arguments.items():
             fit = isinstance(array, Array) and array.shape == shape and array.dtype.kind == "f"
             if fit and array.flags.writeable and 0 not in array.strides and not key.startswith(("z_", "prior_")):

@@ -171,7 +171,7 @@ class Checks:
         self.axis_given = "axis" in arguments
         self.found: set[type[BaseException]] = set()
         self.data: Shape = ()
-        self.z_data: Shape | None = ()
+        self.z_data: Shape = ()
         self.results: dict[str, Shape] | None = None
         self.domain = False  # whether a scale, or an optimal variance, is not positive
         self.run()
@@ -286,14 +286,15 @@ class Checks:
     def shapes_elbo(self) -> dict[str, Shape]:
         x, recon = self.shapes["x"], self.shapes["recon"]
         self.one_event(len(x))
-        self.z_data = self.rule(self.frame, "z_mean", "prior_mean", "z_axis")
+        z_data = self.rule(self.frame, "z_mean", "prior_mean", "z_axis")
         extra = len(recon) - len(x)
         need(extra in (0, 1) and recon[extra:] == x and 0 not in recon[:extra])
         rows = rows_of(x, self.given["axis"])
         need(not extra or from_the_end(self.given["axis"]))
         self.data = recon
-        if self.z_data is None:
+        if z_data is None:
             return {}
+        self.z_data = z_data
         need(rows == rows_of(self.z_data, self.given["z_axis"]))
         for prefix in ("z_", "prior_"):
             if prefix in self.scale:
@@ -350,6 +351,8 @@ class Checks:
         if fields == ("value",):
             out = (out,)
         need(isinstance(out, tuple), TypeError)
+        if self.row.loss == "sample" and "eps" in self.arrays and len(out) == 2:
+            self.rule(need, out[1] is None)
         need(len(out) == len(fields))
         arrays = {name: array for name, array in zip(fields, out, strict=True) if array is not None}
         for name, array in arrays.items():
@@ -365,7 +368,9 @@ class Checks:
             for two in list(arrays.values())[:i]:
                 need(not (one.size and np.shares_memory(one, two)))
         if self.row.loss == "sample" and "z" in arrays and "eps" in self.arrays:
-            need(not np.shares_memory(arrays["z"], self.arrays["eps"]))
+            eps = self.arrays["eps"]
+            copied = not eps.ndim and eps.dtype != self.dtype
+            need(copied or not np.shares_memory(arrays["z"], eps))
 
     def not_positive(self, asked: bool) -> bool:
         """Whether a linear scale is not positive where it counts."""
@@ -455,8 +460,9 @@ def truth(name: str, checks: Checks) -> dict[str, Answer]:
         warnings.simplefilter("ignore")  # the reference's, of the mean of nothing
         if row.loss in ("iwae", "bits"):
             return OTHERS[row.loss](**arguments)
-        if 0 in (*checks.data, *(checks.z_data or ())):  # no scale counts
-            arguments |= {name: np.ones_like(arguments[name]) for name in checks.scale.values()}
+        for prefix, scale in checks.scale.items():
+            if 0 in (checks.z_data if row.loss == "elbo" and prefix else checks.data):  # no element counts
+                arguments[scale] = np.ones_like(arguments[scale])
         if row.loss == "sample" and arguments["eps"] is None:
             noise = copy.deepcopy(arguments["rng"]).standard_normal(checks.results["z"], checks.dtype)
             arguments |= {"eps": noise.astype(float), "rng": None}
@@ -587,11 +593,11 @@ SIZES = {
 
 
 def iwae(log_w: Any, axis: Any) -> dict[str, Answer]:
-    """By the definition: |log w| ≤ 8 neither over- nor underflows."""
     axes = events(axis, log_w.ndim)
-    w = np.exp(log_w)
+    most = log_w.max(initial=-1e300)
+    w = np.exp(log_w - most)  # none underflows, of |log w| ≤ 8
     total = w.sum(axis=axes, keepdims=True)
-    value = np.log(np.mean(w, axis=axes)) if w.size else np.full(total.squeeze(axes).shape, np.nan)
+    value = most + np.log(total.squeeze(axes) / np.float64(math.prod([w.shape[i] for i in axes])))
     ess = (total**2 / np.sum(w * w, axis=axes, keepdims=True)).squeeze(axes)
     return {"value": Answer(value, 8 + abs(value)), "weights": Answer(w / total, 8 * w / total),
             "ess": Answer(ess, 8 * ess)}  # fmt: skip
