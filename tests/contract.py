@@ -429,8 +429,9 @@ class Plain:
             self.arguments["x_scale"] = float(checks.dtype.type(float(np.asarray(given["x_scale"]))))
         if given.get("weight") is not None:
             self.arguments["weight"] = np.asarray(np.asarray(given["weight"]).astype(checks.dtype), float)
-        if "axis" in given and not isinstance(given["axis"], tuple) and given["axis"] is not None:
-            self.arguments["axis"] = int(given["axis"])
+        for option in ("axis", "z_axis"):
+            if option in given and not isinstance(given[option], tuple) and given[option] is not None:
+                self.arguments[option] = int(given[option])
         if given.get("where") is not None:
             self.arguments["where"] = np.array(given["where"])
 
