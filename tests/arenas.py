@@ -143,5 +143,3 @@ def filled(array: Array, values: Array) -> Array:
     repeated = tuple([slice(0, 1) if step == 0 else slice(None) for step in array.strides])
     array[repeated] = values[repeated]
     return array
-
-

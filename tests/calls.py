@@ -1,7 +1,7 @@
-"""Random calls of the public functions, many of them wrong somewhere, each from its number alone; and their judge.
+"""Random calls of the public functions, many of them wrong somewhere, each from its number; and their judge.
 
-Arrays lie in arenas, in any layout, at any place, over one another. What is right or wrong about a call is not
-known here: contract.py tells.
+Arrays lie in arenas, in any layout, at any place, over one another. What is right or wrong about a call is
+not known here: contract.py tells.
 """
 
 from __future__ import annotations
@@ -49,14 +49,17 @@ def judge(name: str, arguments: Mapping[str, Any], memory: arenas.Arenas) -> str
     if not checks.found:
         expected, copies = contract.truth(name, checks), plain(arguments)
     memory.watch()
+    got, raised = None, None
     try:
         got = function(**arguments)
     except Exception as error:
-        assert type(error) in checks.found, f"{error!r}, not one of {checks.found or 'none'}"
+        raised = error
+    if raised is not None:
+        assert type(raised) in checks.found, f"{raised!r}, not one of {checks.found or 'none'}"
         inputs = [value for key, value in arguments.items() if key != "out" and isinstance(value, Array)]
         memory.assert_unchanged(outputs if checks.domain else (), never=inputs)
         assert state is None or rng.bit_generator.state == state, "an error, and yet numbers were drawn"
-        return type(error).__name__
+        return type(raised).__name__
     assert not checks.found, f"no error, but one of {checks.found} is right"
     memory.assert_unchanged(outputs)
     compare(name, checks, got, expected)
@@ -77,12 +80,20 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     copies = dict(arguments)
     for key, value in arguments.items():
         if isinstance(value, Array) and not isinstance(value, np.ma.MaskedArray):
-            native = value.dtype.newbyteorder("=")
-            copies[key] = np.array(value, native if native.kind != "V" else value.dtype, order="C", subok=False)
+            copies[key] = np.array(value, native(value.dtype), order="C", subok=False)
     if isinstance(arguments.get("rng"), np.random.Generator):
         copies["rng"] = np.random.default_rng(0)
     copies.pop("out", None)
     return copies
+
+
+def native(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "V" else dtype.newbyteorder("=")
+
+
+def form_of(key: str) -> str:
+    """The scale's form, whosever it is; another argument's name."""
+    return key.removeprefix("z_").removeprefix("prior_")
 
 
 def members_of(got: Any) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
             assert type(mine) is float, f"{key} is {type(mine)}"
         else:
             is_input = row.loss == "sample" and key == "eps" and given["eps"] is not None
-            assert type(mine) is Array or (isinstance(mine, np.generic) and not mine.ndim), f"{key}: {type(mine)}"
+            assert type(mine) is Array or isinstance(mine, np.generic), f"{key} is {type(mine)}"
             assert is_input or mine.dtype == checks.dtype, f"{key} has {mine.dtype}, not {checks.dtype}"
         assert np.shape(mine) == np.shape(value), f"{key} has shape {np.shape(mine)}, not {np.shape(value)}"
         bound = ULPS * oracles.eps(checks.dtype) * np.asarray(size, float)
@@ -119,9 +130,9 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
 def same_bits(got: Any, want: Any) -> None:
     for (key, one), two in zip(members_of(got).items(), members_of(want).values(), strict=True):
         if one is not None:
-            one, two = (np.asarray(member).astype(np.asarray(member).dtype.newbyteorder("=")) for member in (one, two))
+            one, two = (np.asarray(member) for member in (one, two))
             equal = np.array_equal(one, two, equal_nan=one.dtype.kind == "f")
-            assert equal and one.dtype == two.dtype, f"{key}: other bits in plain arrays\n{one!r}\n{two!r}"
+            assert equal, f"{key}: other bits in plain arrays\n{one!r}\n{two!r}"
 
 
 # --- random arrays ------------------------------------------------------------------------------------------
@@ -191,7 +202,7 @@ OBJECTS: dict[str, Callable[[Array], Any]] = {
 
 def objects_for(key: str) -> dict[str, Callable[[Array], Any]]:
     """Of a log scale e to any of them can be represented: infinite answers are test_special's."""
-    log = key.removeprefix("z_").removeprefix("prior_") in oracles.LOG
+    log = form_of(key) in oracles.LOG
     return {what: make for what, make in OBJECTS.items() if not (log and what == "large int")}
 
 
@@ -249,7 +260,7 @@ class Calls:
         start = self.random.randrange(POOL.size - count)
         eighths = POOL[start : start + count].reshape(shape)
         if scale is not None:
-            form = scale.removeprefix("z_").removeprefix("prior_")
+            form = form_of(scale)
             if dtype.kind not in "fV":
                 return np.asarray(abs(eighths) // 16 + (form in oracles.LINEAR), dtype)
             return np.asarray(oracles.raw_of(form, eighths / 16), dtype)
@@ -356,7 +367,8 @@ class Calls:
         self.events = tuple([i + len(lead) for i in events])
         self.rows = tuple([n for i, n in enumerate(shape) if i not in events])
         latents, z_axis = list(self.rows), []
-        for size in [self.pick(SIDES[: 6 if math.prod(self.rows) < 1000 else 1]) for _ in range(self.pick((0, 1, 1, 1, 2)))]:
+        sides = SIDES[: 6 if math.prod(self.rows) < 1000 else 1]
+        for size in [self.pick(sides) for _ in range(self.pick((0, 1, 1, 1, 2)))]:
             at = len(latents) if self.chance() < 0.7 else self.random.randrange(len(latents) + 1)
             latents.insert(at, size)
             z_axis = [i + (i >= at) for i in z_axis] + [at]
@@ -437,14 +449,20 @@ class Calls:
     def poison(self) -> None:
         """NaN, or what is no scale, in elements that `where` removes."""
         mask = self.arguments.get("where")
-        if not isinstance(mask, Array) or mask.dtype != bool or mask.shape != self.frame or self.chance() < 0.5:
+        if (
+            not isinstance(mask, Array)
+            or (mask.dtype, mask.shape) != (bool, self.frame)
+            or self.chance() < 0.5
+        ):
             return
-        shape = mask.shape
-        for key, array in self.arguments.items():
-            fit = isinstance(array, Array) and array.shape == shape and array.dtype.kind == "f"
-            if fit and array.flags.writeable and 0 not in array.strides and not key.startswith(("z_", "prior_")):
-                if "z_mean" not in self.arguments or key in ("recon", *FORMS):
-                    array[~mask] = self.pick((NAN, np.inf, -1.0))
+        removed = ~np.asarray(mask)
+        for key in self.arrays():
+            array, of_data = self.arguments[key], not key.startswith(("z_", "prior_"))
+            fit = array.shape == self.frame and array.dtype.kind == "f" and 0 not in array.strides
+            if "z_mean" in self.arguments:
+                of_data = key in ("recon", *FORMS)
+            if fit and of_data and array.flags.writeable:
+                array[removed] = self.pick((NAN, np.inf, -1.0))
 
     # --- outputs, fresh or over inputs
 
@@ -516,8 +534,10 @@ class Calls:
         return self.pick(ways)()
 
     def unaligned(self, array: Array) -> Array:
-        steps = arenas.strides_of(array.shape, array.itemsize, list(reversed(range(array.ndim))), [1] * array.ndim)
-        return self.memory.array(array.shape, array.dtype, steps, misaligned=self.random.randrange(1, array.itemsize))
+        order, steps = list(reversed(range(array.ndim))), [1] * array.ndim
+        strides = arenas.strides_of(array.shape, array.itemsize, order, steps)
+        off = self.random.randrange(1, array.itemsize)
+        return self.memory.array(array.shape, array.dtype, strides, misaligned=off)
 
     # --- faults
 
@@ -545,9 +565,9 @@ class Calls:
         if keys:
             key = self.pick(keys)
             old = self.arguments[key]
-            scale = key.removeprefix("z_").removeprefix("prior_") in FORMS
-            shape, dtype = self.altered(old.shape), old.dtype.newbyteorder("=") if old.dtype.kind != "V" else old.dtype
-            self.arguments[key] = self.put(self.values(shape, dtype, key if scale else None))
+            scale = form_of(key) in FORMS
+            values = self.values(self.altered(old.shape), native(old.dtype), key if scale else None)
+            self.arguments[key] = self.put(values)
 
     def wrong_dtype(self, name: str) -> None:
         keys = self.arrays()
@@ -556,12 +576,12 @@ class Calls:
             self.arguments[key] = np.zeros(self.arguments[key].shape, self.pick(NOT_REAL))
 
     def wrong_object(self, name: str) -> None:
-        keys = [key for key in self.arguments if key not in ("rng", "wrt", "per", "average", "n_samples", "mean_shape")]
-        keys = [key for key in keys if key not in ("axis", "z_axis", "reduction", "full")]
+        keys = [key for key in self.arguments if key not in NO_NUMBERS]
         if keys:
             key = self.pick(keys)
             value = self.arguments[key]
-            made_of = np.asarray(value) if key in self.arrays() or type(value) in (float, int) else np.zeros(2)
+            numbers = key in self.arrays() or type(value) in (float, int)
+            made_of = np.asarray(value) if numbers else np.zeros(2)
             self.arguments[key] = self.pick(tuple(objects_for(key).values()))(made_of)
 
     def wrong_scale(self, name: str) -> None:
@@ -582,10 +602,10 @@ class Calls:
 
     def wrong_number(self, name: str) -> None:
         """Elements of a scale that are not positive."""
-        keys = [key for key in self.arrays() if key.removeprefix("z_").removeprefix("prior_") in oracles.LINEAR]
-        for key in keys:
+        for key in self.arrays():
             array = self.arguments[key]
-            if array.size and array.flags.writeable and array.dtype.kind in "fi":
+            fit = array.size and array.flags.writeable and array.dtype.kind in "fi"
+            if fit and form_of(key) in oracles.LINEAR:
                 at = tuple([self.random.randrange(n) for n in array.shape])
                 array[at] = self.pick((0, -1, 0))
 
@@ -597,13 +617,19 @@ NAMES = tuple(contract.FUNCTIONS)
 FORMS = tuple(oracles.SCALES)
 SIDES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33)
 DEFAULT_MEANS = {"prior_mean": 0.0}
+NO_NUMBERS = (
+    "rng", "wrt", "per", "average", "n_samples", "mean_shape", "axis", "z_axis", "reduction", "full"
+)  # fmt: skip
 FAULTS = (
-    "wrong_shape", "wrong_shape", "wrong_dtype", "wrong_object", "wrong_scale", "wrong_option", "wrong_number",
-    "wrong_out",
+    "wrong_shape", "wrong_shape", "wrong_dtype", "wrong_object", "wrong_scale", "wrong_option",
+    "wrong_number", "wrong_out",
 )  # fmt: skip
 #: How often an option is given, and what it may be
 OPTIONS: dict[str, tuple[float, Sequence[Any]]] = {
-    "x_scale": (0.3, (1.0, 0.5, 2, -1.0, -0.125, float(np.float32(1 / 255)), np.float32(0.25), np.array(0.5), True)),
+    "x_scale": (
+        0.3,
+        (0.5, 2, -1.0, -0.125, float(np.float32(1 / 255)), np.float32(0.25), np.array(0.5), True),
+    ),
     "full": (0.2, (True, False, 0, 1)),
     "min_var": (0.25, (0.0, 0.5, 1.0, 1, np.float32(0.5), np.array(1.0))),
     "reduction": (0.5, ("none", "sum", "mean")),
@@ -618,7 +644,7 @@ WRONG: dict[str, Sequence[Any]] = {
     "x_scale": (0.0, NAN, math.inf, "1", None, [1.0, 2.0], 1j, 1e-300, 10**400),
     "beta": (-1.0, NAN, math.inf, "1", None, [1.0], 1j, -0.0),
     "min_kl": (-1.0, NAN, math.inf, "1", None, [1.0], 1j),
-    "wrt": ("value", "y", None, 3, ("x", "y"), (1,), ([],), "scale", "prior_scale", ["mean", "mean"], {"mean"}, ""),
+    "wrt": ("value", "y", None, 3, ("x", "y"), (1,), ([],), "scale", "prior_scale", ["mean"] * 2, {"mean"}),
     "out": ((), [], np.zeros(3), 3, "out", (None,), (np.zeros(2),) * 2),
     "per": ("rows", None, 1),
     "average": ("never", None, 1),

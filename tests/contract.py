@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 
 
 class Function(NamedTuple):
-    """A public function: its loss, its arrays but for scales, those scales' prefixes, the members of `out`."""
+    """A public function: its loss, its arrays but for scales, the scales' prefixes, the members of `out`."""
 
     loss: str
     operands: tuple[str, ...]
@@ -359,7 +359,8 @@ class Checks:
             good = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
             if self.rule(need, good, TypeError) or not good:
                 continue
-            self.rule(need, name in shapes and (name not in VALUES or given.get("reduction", "none") == "none"))
+            reduced = given.get("reduction", "none") != "none"
+            self.rule(need, name in shapes and not (reduced and name in VALUES))
             self.rule(need, array.dtype == self.dtype and array.shape == shapes.get(name, array.shape))
             self.rule(need, array.flags.writeable and array.flags.aligned and distinct(array))
         if self.found:
@@ -451,10 +452,10 @@ class Answer(NamedTuple):
 def truth(name: str, checks: Checks) -> dict[str, Answer]:
     """The members of the answer, or "value"; to be called before the arguments are overwritten.
 
-    A member that sums any part of its elements is within 11·eps·Σ|term| of the exact answer: 6 eps an element,
-    8 additions of u, the last rounding. The reference rounds in float64, by its textbook formula: with |log
-    σ²| ≤ 4, |d| ≤ 8, |x|, |l| ≤ 8 its terms, as `sizes` has them, are right to 2 + 8 of their eps before they
-    are summed. 32·eps·Σ|term| are ample for both, and a structural error is a share of a term.
+    A member that sums any part of its elements is within 11·eps·Σ|term| of the exact answer: 6 eps an
+    element, 8 additions of u, the last rounding. The reference rounds in float64, by its textbook formula:
+    with |log σ²| ≤ 4 and |d| ≤ 8 its terms, of the sizes in `SIZES`, are right to 10 eps before they are
+    summed. 32·eps·Σ|term| are ample for both, and an error of structure is a share of a term.
     """
     row, arguments = FUNCTIONS[name], Plain(checks).arguments
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -504,7 +505,7 @@ def nll_sizes(x: Any, mean: Any, x_scale: float, full: bool, min_var: float, **g
 
 
 def kl_sizes(mean: Any, prior_mean: Any, **given: Any) -> dict[str, Any]:
-    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: so much comes to the terms of expm1(d)."""
+    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: as much comes to the terms of expm1(d)."""
     where = given["where"]
     (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given, where), _scale("prior_", given, where)
     r, precision = abs(mean) + abs(prior_mean), np.exp(-s_p)

@@ -36,7 +36,8 @@ def run(seed: int, numbers: range, minutes: float) -> tuple[collections.Counter[
         except Exception:
             failed += 1
             shown = ", ".join(f"{key}={show(value)}" for key, value in arguments.items())
-            print(f"{traceback.format_exc()}\n{name}({shown})\n--seed {seed} --from {number}", file=sys.stderr)
+            traceback.print_exc()
+            print(f"\n{name}({shown})\n--seed {seed} --from {number}", file=sys.stderr)
             if failed == 5:
                 return ends, done, failed
         if time.monotonic() > stop:
@@ -52,7 +53,8 @@ def show(value: Any) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="N")
@@ -71,7 +73,7 @@ def main() -> int:
         own = {end: count for (function, end), count in sorted(ends.items()) if function == name}
         print(f"{name:22} " + ", ".join(f"{end} {count}" for end, count in own.items()))
     took = time.monotonic() - begin
-    print(f"seed {options.seed}, calls {options.first} to {options.first + made - 1}: {failed} failures in {took:.0f} s")
+    print(f"seed {options.seed}, from {options.first}: {made} calls, {failed} failures in {took:.0f} s")
     return int(failed > 0 or made == 0)
 
 

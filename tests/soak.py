@@ -44,7 +44,7 @@ class Soak:
     """Calls that repeat, and the counts that they must leave as they are."""
 
     def __init__(self, seed: int, different: int = DIFFERENT) -> None:
-        self.calls = [call for call in self.some(seed, different)]
+        self.calls = self.some(seed, different)
         self.calls += [(fe.implied_objective, {"error": "mean", "kl": "sum", "n_features": 5}),
                        (fe.implied_objective, {"error": "mean", "kl": "sum"}),
                        (fe.get_num_threads, {}), (fe.set_num_threads, {"n": 0}), (fe.set_num_threads, {"n": None})]  # fmt: skip
@@ -66,7 +66,7 @@ class Soak:
             if max(sizes, default=0) > 64:
                 continue
             own = {key: private(value) for key, value in arguments.items()}
-            if "generator" not in str(own.values()) and not any(hasattr(value, "send") for value in own.values()):
+            if not any(hasattr(value, "send") for value in own.values()):  # a generator ends
                 found.append((getattr(fe, name), own))
         return found
 
@@ -110,7 +110,8 @@ def private(value: Any) -> Any:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many")
     parser.add_argument("--seed", type=int, default=0)
@@ -126,8 +127,8 @@ def main() -> int:
     started = threads() - running
     print(*moved[:20], sep="\n")
     print(
-        f"{soak.made} calls of {len(contract.FUNCTIONS) + 3} functions, {soak.failed} of them errors, after {warm} to "
-        f"warm up, in {(time.monotonic() - begin) / 60:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
+        f"{soak.made} calls of {len(contract.FUNCTIONS) + 3} functions, {soak.failed} of them errors, after {warm} "
+        f"to warm up, in {(time.monotonic() - begin) / 60:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
         f"threads by {started}, and {len(moved)} of {len(counts)} reference counts differ"
     )
     return int(grown >= MOST or started != 0 or bool(moved))
