@@ -505,7 +505,7 @@ def nll_sizes(x: Any, mean: Any, x_scale: float, full: bool, min_var: float, **g
 
 
 def kl_sizes(mean: Any, prior_mean: Any, **given: Any) -> dict[str, Any]:
-    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: as much comes to the terms of expm1(d)."""
+    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: so much comes to expm1(d)."""
     where = given["where"]
     (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given, where), _scale("prior_", given, where)
     r, precision = abs(mean) + abs(prior_mean), np.exp(-s_p)

@@ -4,7 +4,7 @@
     python tests/soak.py --calls 1000000000 --minutes 30
 
 The calls are some thousand of fuzz.py's, made again and again. After a warm-up the resident memory may grow
-by less than 1 MiB, and no reference count of an argument, dtype or constant, nor the number of threads, at all.
+by less than 1 MiB, and no reference count of an argument or dtype, nor the number of threads, at all.
 """
 
 from __future__ import annotations
@@ -45,9 +45,13 @@ class Soak:
 
     def __init__(self, seed: int, different: int = DIFFERENT) -> None:
         self.calls = self.some(seed, different)
-        self.calls += [(fe.implied_objective, {"error": "mean", "kl": "sum", "n_features": 5}),
-                       (fe.implied_objective, {"error": "mean", "kl": "sum"}),
-                       (fe.get_num_threads, {}), (fe.set_num_threads, {"n": 0}), (fe.set_num_threads, {"n": None})]  # fmt: skip
+        self.calls += [
+            (fe.implied_objective, {"error": "mean", "kl": "sum", "n_features": 5}),
+            (fe.implied_objective, {"error": "mean", "kl": "sum"}),
+            (fe.get_num_threads, {}),
+            (fe.set_num_threads, {"n": 0}),
+            (fe.set_num_threads, {"n": None}),
+        ]
         random.Random(seed).shuffle(self.calls)
         arguments = [value for _, given in self.calls for value in given.values()]
         flat = [one for value in arguments for one in (value if isinstance(value, tuple) else (value,))]
@@ -126,9 +130,10 @@ def main() -> int:
     grown, moved = resident() - memory, soak.moved(counts)
     started = threads() - running
     print(*moved[:20], sep="\n")
+    took = (time.monotonic() - begin) / 60
     print(
-        f"{soak.made} calls of {len(contract.FUNCTIONS) + 3} functions, {soak.failed} of them errors, after {warm} "
-        f"to warm up, in {(time.monotonic() - begin) / 60:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
+        f"{soak.made} calls of {len(contract.FUNCTIONS) + 3} functions, {soak.failed} of them errors, "
+        f"after {warm} to warm up, in {took:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
         f"threads by {started}, and {len(moved)} of {len(counts)} reference counts differ"
     )
     return int(grown >= MOST or started != 0 or bool(moved))

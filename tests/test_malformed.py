@@ -29,7 +29,8 @@ LEAST = 300  # cases of each function
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "nll": {"x": (3, 4), "mean": (3, 4), "var": (3, 4), "weight": (3,), "where": (3, 4)},
     "kl": {
-        "mean": (3, 4), "prior_mean": (4,), "logvar": (3, 4), "prior_std": (3, 1), "weight": (3, 4), "where": (4,),
+        "mean": (3, 4), "prior_mean": (4,), "logvar": (3, 4), "prior_std": (3, 1),
+        "weight": (3, 4), "where": (4,),
     },
     "bernoulli": {"x": (3, 4), "logits": (2, 3, 4), "weight": (2, 3), "where": (3, 4)},
     "elbo": {
@@ -71,7 +72,7 @@ RESHAPED: list[Callable[[tuple[int, ...]], tuple[int, ...]]] = [
     lambda s: (*s[:-1], s[-1] + 1),
     lambda s: (*s[:-1], s[-1] - 1),
 ]
-#: Order of the axes, innermost first (1 or -1), elements between two, where in the arena, bytes off, writeable
+#: Order of the axes (innermost first: 1), steps along them, place in the arena, bytes off, writeable
 LAYOUTS: dict[str, tuple[int, tuple[int, ...], str, int, bool]] = {
     "C, at the end": (-1, (1,), "end", 0, True),
     "C, at the start": (-1, (1,), "start", 0, True),
@@ -250,7 +251,7 @@ def of_outputs(name: str) -> Iterator[Case]:
 
 
 OUT: dict[str, Callable[[np.ndarray], Any]] = {
-    **{f"of {code}": lambda a, code=code: laid_out(a.astype(code)) for code in ("f4", ">f8", ">f4", "f2", "i8", "?")},
+    **{f"of {code}": lambda a, c=code: laid_out(a.astype(c)) for code in ("f4", ">f8", ">f4", "f2", "i8", "?")},
     **{f"shape {i}": lambda a, f=f: laid_out(np.resize(a, f(a.shape or (1,)))) for i, f in enumerate(RESHAPED)},
     "None": lambda a: None,
     "list": lambda a: a.tolist(),
@@ -352,24 +353,15 @@ def test_every_function_with_arrays_is_covered():
 
 @NAMES
 def test_a_right_answer_or_the_error_of_the_contract(name):
-    wrong = []
+    wrong, ends = [], set()
     found = list(cases(name))
     for label, make in found[:: effort(len(found) // LEAST, 1)]:
         MEMORY.begin()
         try:
-            calls.judge(name, make(), MEMORY)
+            ends.add(calls.judge(name, make(), MEMORY))
         except AssertionError as error:
             wrong.append(f"{label}: {error}")
     assert not wrong, f"{len(wrong)} of {name}:\n" + "\n".join(wrong[:: len(wrong) // 12 + 1])
-
-
-@NAMES
-def test_both_ends_are_reached(name):
-    """Else the cases would show nothing."""
-    ends = set()
-    for _, make in itertools.islice(cases(name), 0, None, 19):
-        MEMORY.begin()
-        ends.add(calls.judge(name, make(), MEMORY))
     assert {"right", "TypeError", "ValueError"} <= ends
 
 

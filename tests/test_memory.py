@@ -1,4 +1,4 @@
-"""No full-size copies, and nothing left behind: the peak memory of a process hardly grows while 300 MB pass through a call.
+"""No full-size copies, and nothing left behind: 300 MB pass through a call, and the peak hardly grows.
 
 The peak is VmHWM, of the process's own memory map: ru_maxrss would begin with the parent's. What a call must
 allocate, rows or gradients, is left out by `out`, or counted.

@@ -361,8 +361,8 @@ def test_an_error_leaves_a_scalar_of_another_dtype_untouched(bad):
             x, x, x, var=1.0, z_var=var, reduction="none", out=(None, out, *[None] * 8)
         ),
         lambda var, out: fe.neg_elbo_grad(
-            x, x, x, var=var, z_var=1.0, reduction="none", out=(None, None, None, out[np.newaxis], *[None] * 6),
-            wrt="x",
+            x, x, x, var=var, z_var=1.0, reduction="none", wrt="x",
+            out=(None, None, None, out[np.newaxis], *[None] * 6),
         ),
     ):  # fmt: skip
         memory = np.zeros(4, np.uint8)
