@@ -251,8 +251,14 @@ def of_outputs(name: str) -> Iterator[Case]:
 
 
 OUT: dict[str, Callable[[np.ndarray], Any]] = {
-    **{f"of {code}": lambda a, c=code: laid_out(a.astype(c)) for code in ("f4", ">f8", ">f4", "f2", "i8", "?")},
-    **{f"shape {i}": lambda a, f=f: laid_out(np.resize(a, f(a.shape or (1,)))) for i, f in enumerate(RESHAPED)},
+    **{
+        f"of {code}": lambda a, code=code: laid_out(a.astype(code))
+        for code in ("f4", ">f8", ">f4", "f2", "i8", "?")
+    },
+    **{
+        f"shape {i}": lambda a, f=f: laid_out(np.resize(a, f(a.shape or (1,))))
+        for i, f in enumerate(RESHAPED)
+    },
     "None": lambda a: None,
     "list": lambda a: a.tolist(),
     "tuple": lambda a: (1.0,),
