@@ -222,8 +222,9 @@ class Calls:
         self.chance = self.random.random
         self.pick = self.random.choice
         name = self.pick(NAMES)
-        self.swaps = self.chance() < 0.3
-        self.floats = [self.pick(FLOATS[:8])] if self.chance() < 0.6 else FLOATS
+        self.usual = self.chance() < 0.45  # as the fast doors take it: plain arrays of one dtype, no options
+        self.swaps = not self.usual and self.chance() < 0.3
+        self.floats = [self.pick(FLOATS[:8])] if self.usual or self.chance() < 0.5 else FLOATS
         faults = self.random.choices((0, 1, 2), (60, 34, 6))[0]
         self.faults = [self.pick(FAULTS) for _ in range(faults)]
         self.arguments: dict[str, Any] = {}
@@ -268,7 +269,7 @@ class Calls:
 
     def put(self, values: Array, output: bool = False) -> Array:
         """The values in memory of any layout; an output's has no element twice."""
-        dtype, shape, kind = values.dtype, values.shape, self.chance()
+        dtype, shape, kind = values.dtype, values.shape, 0.0 if self.usual else self.chance()
         order, steps = list(reversed(range(len(shape)))), [1] * len(shape)
         if 0.45 < kind < 0.55:
             order.reverse()
@@ -293,7 +294,8 @@ class Calls:
 
     def add(self, key: str, shape: Sequence[int], scale: bool = False) -> None:
         """An argument of this shape; one without axes may be a number."""
-        dtype = self.pick(INTEGERS if self.chance() < 0.08 else self.floats)
+        integers = not self.usual and self.chance() < 0.08
+        dtype = self.pick(INTEGERS if integers else self.floats)
         values = self.values(shape, dtype, key if scale else None)
         if not shape and self.chance() < 0.7:
             self.arguments[key] = values.item() if self.chance() < 0.7 else values[()]
@@ -310,7 +312,7 @@ class Calls:
     def axes(self, ndim: int, counts: bool) -> tuple[int, ...]:
         """Event axes, which this adds as `axis`, or -1 by default; counted from the end if they must be."""
         kind = self.chance()
-        if kind < 0.4 or not ndim:
+        if self.usual or kind < 0.4 or not ndim:
             return (ndim - 1,) if ndim else ()
         events = tuple(self.random.sample(range(ndim), self.random.randrange(ndim + 1)))
         if kind < 0.5:
@@ -420,13 +422,14 @@ class Calls:
     def options(self, name: str) -> None:
         takes, given = contract.PARAMETERS[name], self.arguments
         for key, (chance, choices) in OPTIONS.items():
-            if key in takes and key not in given and self.chance() < chance:
+            wanted = key in ("reduction", "beta") or not self.usual
+            if key in takes and key not in given and wanted and self.chance() < chance:
                 given[key] = self.pick(choices)
-        if "weight" in takes and self.chance() < 0.25:
+        if "weight" in takes and not self.usual and self.chance() < 0.25:
             rows = tuple([n for i, n in enumerate(self.frame) if i not in self.events])
             shapes = [rows, [n if self.chance() < 0.6 else 1 for n in self.frame]]
             self.add("weight", self.rows if "z_mean" in given else self.pick(shapes))
-        if "where" in takes and self.chance() < 0.25:
+        if "where" in takes and not self.usual and self.chance() < 0.25:
             self.mask()
         if "wrt" in takes and self.chance() < 0.8:
             fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
