@@ -68,6 +68,11 @@ def scales_of(row: Function, given: Mapping[str, Any]) -> dict[str, list[str]]:
     }
 
 
+def form_of(key: str) -> str:
+    """The scale's form, whosever it is; another argument's name."""
+    return key.removeprefix("z_").removeprefix("prior_")
+
+
 def argument_of(member: str, given: Mapping[str, Any]) -> Any:
     """What a gradient is the gradient of; None for a prior that is not there."""
     if member not in SCALES:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import calls
+import judge
 
 
 def run(seed: int, numbers: range, minutes: float) -> tuple[collections.Counter[tuple[str, str]], int, int]:
@@ -32,7 +33,7 @@ def run(seed: int, numbers: range, minutes: float) -> tuple[collections.Counter[
         name, arguments = "?", {}
         try:
             name, arguments = source[number]
-            ends[name, calls.judge(name, arguments, source.memory)] += 1
+            ends[name, judge.judge(name, arguments, source.memory)] += 1
         except Exception:
             failed += 1
             shown = ", ".join(f"{key}={show(value)}" for key, value in arguments.items())

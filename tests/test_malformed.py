@@ -1,6 +1,6 @@
 """Every function against every kind of wrong or odd argument: a right answer, or the error of the contract.
 
-Tables of what can vary, crossed with the functions and their arguments. `calls.judge` makes each call in
+Tables of what can vary, crossed with the functions and their arguments. `judge.judge` makes each call in
 guarded memory: nothing but `out` is written, and nothing at all where an error comes before the results;
 contract.py says which error it must be, or which answer.
 """
@@ -16,6 +16,7 @@ import arenas
 import calls
 import contract
 import fastelbo as fe
+import judge
 import oracles
 import strategies
 from effort import effort
@@ -121,7 +122,7 @@ def laid_out(values: np.ndarray, layout: str = "C, at the end", slack: int = 0) 
 def numbers(key: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Data within ±4 and scales with |log σ²| ≤ 2, exact in every dtype."""
     dtype = np.dtype(dtype)
-    count, form = int(np.prod(shape)), calls.form_of(key)
+    count, form = int(np.prod(shape)), contract.form_of(key)
     eighths = np.resize(np.arange(-32, 32) * 7 % 65 - 32, count).reshape(shape)
     if key == "where":
         return np.asarray(eighths % 3 > 0, dtype)
@@ -364,7 +365,7 @@ def test_a_right_answer_or_the_error_of_the_contract(name):
     for label, make in found[:: effort(len(found) // LEAST, 1)]:
         MEMORY.begin()
         try:
-            ends.add(calls.judge(name, make(), MEMORY))
+            ends.add(judge.judge(name, make(), MEMORY))
         except AssertionError as error:
             wrong.append(f"{label}: {error}")
     assert not wrong, f"{len(wrong)} of {name}:\n" + "\n".join(wrong[:: len(wrong) // 12 + 1])
@@ -378,7 +379,7 @@ def test_random_calls(seed):
     for number in range(effort(1500, 10_000)):
         name, arguments = source[number]
         try:
-            calls.judge(name, arguments, source.memory)
+            judge.judge(name, arguments, source.memory)
         except AssertionError as error:
             error.add_note(f"python tests/fuzz.py --seed {1000 + seed} --from {number}")
             raise
@@ -407,10 +408,10 @@ def test_a_write_beside_an_output_is_seen(monkeypatch):
             fe, "gaussian_nll", lambda s=spoil, **a: careless(**a, spoil=s) if "out" in a else exact(**a)
         )
         if spoil == "nothing":
-            calls.judge("gaussian_nll", given, MEMORY)
+            judge.judge("gaussian_nll", given, MEMORY)
         else:
             with pytest.raises(AssertionError, match="was written"):
-                calls.judge("gaussian_nll", given, MEMORY)
+                judge.judge("gaussian_nll", given, MEMORY)
 
 
 def test_guard_bytes_are_nan():
