@@ -30,13 +30,13 @@ LEAST = 300  # cases of each function
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "nll": {"x": (3, 4), "mean": (3, 4), "var": (3, 4), "weight": (3,), "where": (3, 4)},
     "kl": {
-        "mean": (3, 4), "prior_mean": (4,), "logvar": (3, 4), "prior_std": (3, 1),
+        "mean": (3, 4), "prior_mean": (3, 4), "logvar": (3, 4), "prior_std": (3, 1),
         "weight": (3, 4), "where": (4,),
     },
     "bernoulli": {"x": (3, 4), "logits": (2, 3, 4), "weight": (2, 3), "where": (3, 4)},
     "elbo": {
         "x": (3, 4), "recon": (2, 3, 4), "precision": (2, 3, 4), "z_mean": (3, 5), "z_var": (3, 1),
-        "prior_mean": (5,), "prior_logstd": (5,), "weight": (3,), "where": (3, 4),
+        "prior_mean": (3, 5), "prior_logstd": (5,), "weight": (3,), "where": (3, 4),
     },
     "optimal": {"x": (3, 4), "mean": (3, 4)},
     "variance": {"x": (3, 4), "mean": (3, 4)},
@@ -101,6 +101,9 @@ FRAMES = (
     (0, 2**40),
 )
 HUGE = 2**31 + 9
+
+#: Without these the fast doors take what is usual
+BARE = {"weight": None, "where": None}
 
 Case = tuple[str, Callable[[], dict[str, Any]]]
 
@@ -181,6 +184,23 @@ def of_arguments(name: str) -> Iterator[Case]:
             )
 
 
+def bare(name: str) -> dict[str, None]:
+    return BARE if "where" in contract.PARAMETERS[name] else {}
+
+
+def of_usual_arguments(name: str) -> Iterator[Case]:
+    """Another shape of each argument, where a fast door may be open."""
+    for key, shape in SHAPES[contract.FUNCTIONS[name].loss].items():
+        for i, reshaped in enumerate(RESHAPED if key not in BARE else ()):
+            other = reshaped(shape)
+            yield (
+                f"{key} of shape {other} ({i}), no weight",
+                lambda key=key, other=other: right(
+                    name, **bare(name) | {key: laid_out(numbers(key, other, np.float64))}
+                ),
+            )
+
+
 def of_frames(name: str) -> Iterator[Case]:
     """All arguments of one shape, with every axis and reduction."""
     row, takes = contract.FUNCTIONS[name], contract.PARAMETERS[name]
@@ -236,7 +256,7 @@ def not_positive(name: str, prefix: str, key: str, bad: float, at: int) -> dict[
 def of_outputs(name: str) -> Iterator[Case]:
     """Each member of `out` in turn: of any layout, over any argument, or wrong."""
     fields, loss = contract.FUNCTIONS[name].out, contract.FUNCTIONS[name].loss
-    arrays = [key for key in SHAPES[loss] if key != "eps" or loss != "sample"]
+    arrays = [key for key in SHAPES[loss] if key not in BARE and (key, loss) != ("eps", "sample")]
     for i, field in enumerate(fields):
         for layout in LAYOUTS:
             yield (
@@ -285,7 +305,10 @@ SHIFTS: dict[str, Callable[[int], int]] = {
 
 def with_out(name: str, i: int, make: Callable[[np.ndarray], Any]) -> dict[str, Any]:
     """A right call with one member of `out`, made of an array as it should be."""
-    given = sampled_from(name)
+    given = right(name, **bare(name))
+    if name == "reparameterize":  # whose ε is drawn
+        del given["eps"]
+        given |= {"rng": np.random.default_rng(3), "n_samples": 2}
     fields = contract.FUNCTIONS[name].out
     checks = contract.Checks(name, given)
     assert checks.results is not None
@@ -293,15 +316,6 @@ def with_out(name: str, i: int, make: Callable[[np.ndarray], Any]) -> dict[str, 
     out = [None] * len(fields)
     out[i] = make(np.full(shape, -7.0, checks.dtype))
     return given | {"out": out[0] if fields == ("value",) else tuple(out)}
-
-
-def sampled_from(name: str) -> dict[str, Any]:
-    """A right call, in which a sample's ε is drawn."""
-    given = right(name)
-    if name == "reparameterize":
-        del given["eps"]
-        given |= {"rng": np.random.default_rng(3), "n_samples": 2}
-    return given
 
 
 def over(name: str, i: int, key: str, shift: Callable[[int], int]) -> dict[str, Any]:
@@ -344,7 +358,7 @@ def of_huge(name: str) -> Iterator[Case]:
 
 
 def cases(name: str) -> Iterator[Case]:
-    for source in (of_arguments, of_frames, of_options, of_outputs, of_huge):
+    for source in (of_arguments, of_usual_arguments, of_frames, of_options, of_outputs, of_huge):
         yield from source(name)
 
 
