@@ -685,6 +685,11 @@ def share_memory(some: Iterable[Array], others: Iterable[Array | None]) -> bool:
     return any(two is not None and _share_memory(one, two) for one, two in pairs)
 
 
+def scalars_of(call: Call) -> list[Array]:
+    """Arrays without axes, as passed: the core reads copies of them, and yet no error may change them."""
+    return [np.asarray(value) for value in call.passed if isinstance(value, np.ndarray) and not value.ndim]
+
+
 def _share_memory(one: Array, two: Array) -> bool:
     if one is two or not np.may_share_memory(one, two):
         return one is two and one.size > 0
@@ -703,7 +708,7 @@ def untangle(
     element before it writes it. Any other overlap goes by a fresh array in `results`, copied after success;
     and so does one with what is read `later`, after this call.
     """
-    check_first = False
+    check_first = share_memory(given.values(), scalars_of(call))
     copies: list[tuple[Array, Array]] = []
     frame, arrays = call.frame, call.inputs
     views = arrays if 0 in frame.shape else _views(call)

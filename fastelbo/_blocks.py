@@ -58,7 +58,7 @@ def fold(block: Array, axes: Sequence[int]) -> Array:
         halved[: len(rows) - half] += rows[half:]
         rows = halved
     if not len(rows):
-        rows = np.zeros((1, *kept))
+        rows = np.zeros((1, *kept), np.float64)
     return rows.reshape([1 if i in axes else n for i, n in enumerate(block.shape)])
 
 
@@ -75,7 +75,7 @@ class Sums:
         self.axes = (*range(lead), *[lead + i for i in stretched])
         self.spread = bool(stretched)
         if self.spread:
-            self.total, self.lost = np.zeros(result.shape), np.zeros(result.shape)
+            self.total, self.lost = (np.zeros(result.shape, np.float64) for _ in range(2))
 
     def add(self, index: Index, block: Array) -> None:
         """Add one block, of which `index` is the place without the leading axes."""

@@ -352,9 +352,10 @@ def _run(
 ) -> tuple[dict[str, Array], tuple[float, float]]:
     """Rows and gradients by name, those of the samples under "samples"; and the reduced values."""
     nlls, kls = (_arrays.allocate(call, reduction, asked, given) for call in (nll, kl))
-    nll_first, nll_copies = _arrays.untangle(nll, given, nlls, later=kl.inputs)
+    scalars = _arrays.scalars_of(nll), _arrays.scalars_of(kl)
+    nll_first, nll_copies = _arrays.untangle(nll, given, nlls, later=(*kl.inputs, *scalars[1]))
     kl_first, kl_copies = _arrays.untangle(kl, given, kls)
-    if _arrays.share_memory(given.values(), nll.inputs + kl.inputs):
+    if _arrays.share_memory(given.values(), [*nll.inputs, *kl.inputs, *scalars[0], *scalars[1]]):
         _arrays.check(kl)  # before the NLL is written over an input
     share = 1.0 if reduction == "mean" else 1.0 / samples  # the mean is over S·N rows by itself
     totals = (

@@ -197,7 +197,7 @@ def gaussian_nll_grad(
             "value": lambda: rows.value((HALF_LOG_2PI if full else 0.0) + 0.5 * s + 0.5 * z * z),
             "x": lambda: rows.grad(x_scale * z * inv_std, x),
             "mean": lambda: rows.grad(-z * inv_std, mean),
-            "scale": lambda: rows.grad(0.5 * (1 - z * z) * slope, raw),
+            "scale": lambda: rows.grad(0.5 * np.where(slope == 0, 0.0, 1 - z * z) * slope, raw),
         }
         return NLLGrad(*_results(members, wrt, out))
 
@@ -468,7 +468,8 @@ def neg_elbo(
 
 def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None, *, x_scale: float = 1.0) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
-    return np.mean((x_scale * _array(x) - _array(mean)) ** 2, axis=axis)
+    squares = (x_scale * _array(x) - _array(mean)) ** 2
+    return np.mean(squares, axis=_event(squares.ndim, axis))
 
 
 # --- the σ-VAE, and samples ---------------------------------------------------------------------------------

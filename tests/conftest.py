@@ -17,7 +17,8 @@ sys.path += [str(TESTS), str(TESTS / "native")]  # for `import oracles, driver`,
 
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # 60 digits are slow, and that is no failure
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)
-settings.register_profile("large", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
+# 10⁵ examples in all, of 38 tests
+settings.register_profile("large", max_examples=3_000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
 
 

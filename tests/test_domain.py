@@ -157,6 +157,36 @@ def test_where_removes_by_selection(rubbish):
         assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -1.0, 0.0])
+@pytest.mark.parametrize("form", POSITIVE + LOGS)
+@pytest.mark.parametrize("columns", [3, 9000])
+def test_a_removed_row_is_out_of_reach_of_its_scale(form, rubbish, columns):
+    """One scale for each row, and rubbish as that of a row without an element left: a row of padding, say."""
+    if form in LOGS and rubbish in (0.0, -1.0):
+        rubbish = -np.inf
+    rng = np.random.default_rng(4)
+    x, mean = rng.uniform(1, 2, size=(2, 4, columns))
+    scale = rng.uniform(1, 2, (4, 1))
+    where = np.arange(4)[:, np.newaxis] != 2
+    dirty = np.where(where, scale, rubbish)
+    for weight in (None, np.ones(4)):
+        options = {"where": where, "weight": weight}
+        want, got = (
+            fe.gaussian_nll_grad(x, mean, **{form: raw}, wrt=("x", "mean", "scale"), **options)
+            for raw in (scale, dirty)
+        )
+        kl_want, kl_got = (
+            fe.gaussian_kl_grad(
+                x, prior_mean=mean, **{form: raw, f"prior_{form}": raw}, **options,
+                wrt=("mean", "scale", "prior_mean", "prior_scale"),
+            )
+            for raw in (scale, dirty)
+        )  # fmt: skip
+        for mine, clean in zip((*got, *kl_got), (*want, *kl_want), strict=True):
+            assert_array_equal(mine, clean)
+            assert_array_equal(mine[2], 0)
+
+
 def test_a_broadcast_scale_is_checked_where_any_of_its_elements_counts():
     var = scale_with(0.0, 1, (3,))
     where = np.ones((4, 3), bool)

@@ -1,4 +1,4 @@
-"""No full-size copies: the peak memory of a process hardly grows while 300 MB pass through a call.
+"""No full-size copies, and nothing left behind: 300 MB pass through a call, and the peak hardly grows.
 
 The peak is VmHWM, of the process's own memory map: ru_maxrss would begin with the parent's. What a call must
 allocate, rows or gradients, is left out by `out`, or counted.
@@ -91,6 +91,24 @@ CALLS = {
 def measure(*calls: str) -> list[int]:
     code = SETUP + "".join(f"print(growth(lambda x, mean, scale, rows: {call}))\n" for call in calls)
     return [int(line) for line in processes.run(code, FASTELBO_NUM_THREADS="2").split()]
+
+
+def test_small_calls_leave_nothing_behind():
+    """CI's share of soak.py: right and wrong calls, again and again."""
+    code = """
+from soak import Soak, resident, threads
+some = Soak(1, 400)
+some.run(lambda: some.made >= 8_000)
+counts, memory, running = some.counts(), resident(), threads()
+some.made = 0
+some.run(lambda: some.made >= 60_000)
+print(resident() - memory, threads() - running, some.failed, some.moved(counts))
+"""
+    grown, started, failed, moved = processes.run(code, FASTELBO_NUM_THREADS="2").split(maxsplit=3)
+    assert int(grown) < 1 << 20
+    assert int(started) == 0
+    assert int(failed) > 1000
+    assert moved.strip() == "[]"
 
 
 def test_the_measurement_sees_a_copy():

@@ -349,6 +349,31 @@ def test_an_error_leaves_partly_overlapped_inputs_untouched(cut):
     assert_array_equal(args["mean"], before)
 
 
+@pytest.mark.parametrize("bad", [">f4", "f2", "i2"])
+def test_an_error_leaves_a_scalar_of_another_dtype_untouched(bad):
+    """The core reads a copy of it, in the computing dtype, and so does not know the memory."""
+    x = np.ones(1, np.float32)
+    for call in (
+        lambda var, out: fe.gaussian_nll(x, x, var=var, out=out),
+        lambda var, out: fe.gaussian_nll_grad(x, x, var=var, out=(out, None, None, None)),
+        lambda var, out: fe.gaussian_kl(x, std=var, out=out),
+        lambda var, out: fe.neg_elbo_grad(
+            x, x, x, var=1.0, z_var=var, reduction="none", out=(None, out, *[None] * 8)
+        ),
+        lambda var, out: fe.neg_elbo_grad(
+            x, x, x, var=var, z_var=1.0, reduction="none", wrt="x",
+            out=(None, None, None, out[np.newaxis], *[None] * 6),
+        ),
+    ):  # fmt: skip
+        memory = np.zeros(4, np.uint8)
+        var = memory[: np.dtype(bad).itemsize].view(bad)[0:1].reshape(())
+        var[()] = -1
+        before = memory.copy()
+        with pytest.raises(ValueError, match="must be > 0"):
+            call(var, memory.view(np.float32).reshape(()))
+        assert_array_equal(memory, before)
+
+
 @pytest.mark.parametrize("options", [{"weight": np.ones(3)}, {"axis": 9}, {"wrt": "y"}, {"reduction": "all"}])
 def test_a_misuse_leaves_everything_untouched(options):
     args = inputs()

@@ -13,6 +13,7 @@ import pytest
 import fastelbo as fe
 import oracles
 import strategies
+from test_reference import LOSSES
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 NAMES = pytest.mark.parametrize("name", oracles.SCALES)
@@ -49,6 +50,8 @@ def classes(array) -> np.ndarray:
 
 def with_infinite_r(arguments: dict) -> dict:
     """Return the arguments with an infinite r in the place of one that overflows."""
+    if "logits" in arguments:
+        return arguments
     one, two = [name for name in arguments if name in ("x", "mean", "prior_mean")]
     a, b = arguments[one], arguments[two]
     beyond = np.isinf(a - b) & np.isfinite(a) & np.isfinite(b)
@@ -78,8 +81,8 @@ def check(loss: str, dtype, **arguments) -> None:
     arguments = {name: np.array(array, dtype) for name, array in arrays.items()}
     before = {name: argument.copy() for name, argument in arguments.items()}
     has_prior = any(name.removeprefix("prior_") in oracles.SCALES and "_" in name for name in arguments)
-    members = oracles.NLL_MEMBERS if loss == "nll" else oracles.KL_MEMBERS[: 5 if has_prior else 4]
-    got = getattr(fe, f"gaussian_{loss}_grad")(**arguments, axis=(), wrt=members[1:])
+    members = LOSSES[loss][1][: 5 if has_prior else 4]
+    got = getattr(fe, f"{LOSSES[loss][0]}_grad")(**arguments, axis=(), wrt=members[1:])
     oracle = getattr(oracles, loss)
     kind = np.frompyfunc(lambda y, size: oracles.kind(y, size, dtype), 2, 1)
     exact = oracle(members=members, **arguments)
@@ -104,6 +107,12 @@ def check(loss: str, dtype, **arguments) -> None:
     assert not wrong, f"{loss}, {len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])
     for name, argument in arguments.items():
         np.testing.assert_array_equal(argument, before[name])
+
+
+@DTYPES
+def test_bernoulli(dtype):
+    x, logits = pairs(dtype)
+    check("bernoulli", dtype, x=x, logits=logits)
 
 
 def test_there_are_forty():

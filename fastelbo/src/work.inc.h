@@ -74,9 +74,11 @@ static inline void RE(finish_row)(plan *p, ptrdiff_t region, ptrdiff_t row, ptrd
     double w = value_of(x->weight);
     pair loss = x->sum;
     if (p->constant) {
+        static const row_scale unit = {.factor = 1};
+        if (!x->counted) s = &unit; /* where removed the whole row, and its scale with it */
         double squares = value_of(x->sum), base = w != 0 ? w * s->base : 0;
         loss = squares == INFINITE ? (pair){squares, 0} : RE(add_up)(base, squares); /* log v = -inf: the squares win */
-        if (s->bad && x->counted) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+        if (s->bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, region, row, slab, s, w, squares);
     }
     pair total = RE(add_up)(loss.hi, p->full ? HALF_LOG_2PI * w : 0);
@@ -109,7 +111,7 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
 /* Elements removed by where become r = 0 with a unit scale and no weight: whatever they held, they touch nothing */
 static void RE(select)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
-    T *mask = w->buffer[G_SCALE]; /* free until the loop runs */
+    T *mask = w->buffer[G_SCALE]; /* free until the loop runs, and after it where scales are constant */
     RE(copy_in)(p, &p->argument[WHERE], &w->tile, mask);
     static const T neutral[N_SCALES] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1};
     T counted = 0;
@@ -201,6 +203,10 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= (T)p->x_scale;
     if (weight)
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= weight[i];
+    if (p->constant && p->argument[WHERE].data) { /* a row's scale, NaN say, must not reach what is removed */
+        const T *mask = w->buffer[G_SCALE];
+        for (ptrdiff_t i = 0; i < n; i++) g[i] = mask[i] != 0 ? g[i] : (T)0;
+    }
     if (w->raw_scale && a == SCALE)
         for (ptrdiff_t i = 0; i < n; i++) g[i] = w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i];
     if (p->collect[a].mode != DIRECT) {

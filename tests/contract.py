@@ -1,0 +1,625 @@
+"""What the contract makes of a call, written a second time: which errors are right, or which answer.
+
+`faults` has the exception types that a call of any public function with array arguments may raise, told from
+its arguments alone; `truth` the answer of a call without faults, by `fastelbo.reference` where that has the
+function, and how far from it a result may be.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import operator
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastelbo as fe
+import oracles
+from fastelbo import reference
+
+AxisError = np.exceptions.AxisError
+VALUES = ("value", "nll", "kl")
+SCALES = {"scale": "", "z_scale": "z_", "prior_scale": "prior_"}
+REAL = "?bBhHiIlLqQefd"
+Shape = tuple[int, ...]
+
+
+class Function(NamedTuple):
+    """A public function: its loss, its arrays but for scales, the scales' prefixes, the members of `out`."""
+
+    loss: str
+    operands: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
+    out: tuple[str, ...] = ()
+
+
+_ELBO = ("x", "recon", "z_mean", "prior_mean")
+FUNCTIONS = {
+    "gaussian_nll": Function("nll", ("x", "mean"), ("",), ("value",)),
+    "gaussian_nll_grad": Function("nll", ("x", "mean"), ("",), fe.NLLGrad._fields),
+    "gaussian_kl": Function("kl", ("mean", "prior_mean"), ("", "prior_"), ("value",)),
+    "gaussian_kl_grad": Function("kl", ("mean", "prior_mean"), ("", "prior_"), fe.KLGrad._fields),
+    "bernoulli_nll": Function("bernoulli", ("x", "logits"), (), ("value",)),
+    "bernoulli_nll_grad": Function("bernoulli", ("x", "logits"), (), fe.BernoulliNLLGrad._fields),
+    "neg_elbo": Function("elbo", _ELBO, ("", "z_", "prior_")),
+    "neg_elbo_grad": Function("elbo", _ELBO, ("", "z_", "prior_"), fe.NegELBOGrad._fields),
+    "optimal_var": Function("variance", ("x", "mean")),
+    "optimal_nll": Function("optimal", ("x", "mean")),
+    "optimal_nll_grad": Function("optimal", ("x", "mean"), (), fe.OptimalNLLGrad._fields),
+    "reparameterize": Function("sample", ("mean", "eps"), ("",), fe.Reparameterized._fields),
+    "reparameterize_grad": Function("slope", ("grad_z", "eps"), ("",), fe.ReparameterizeGrad._fields),
+    "iwae_bound": Function("iwae", ("log_w",)),
+    "free_bits": Function("bits", ("kl",)),
+}
+PARAMETERS = {name: inspect.signature(getattr(fe, name)).parameters for name in FUNCTIONS}
+DEFAULTS = {name: {key: p.default for key, p in found.items()} for name, found in PARAMETERS.items()}
+
+
+def scales_of(row: Function, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The scales that are given, by prefix."""
+    return {
+        prefix: [prefix + form for form in oracles.SCALES if given[prefix + form] is not None]
+        for prefix in row.prefixes
+    }
+
+
+def form_of(key: str) -> str:
+    """The scale's form, whosever it is; another argument's name."""
+    return key.removeprefix("z_").removeprefix("prior_")
+
+
+def argument_of(member: str, given: Mapping[str, Any]) -> Any:
+    """What a gradient is the gradient of; None for a prior that is not there."""
+    if member not in SCALES:
+        return given[member]
+    forms = [SCALES[member] + form for form in oracles.SCALES]
+    return next((given[form] for form in forms if given[form] is not None), None)
+
+
+# --- which errors -------------------------------------------------------------------------------------------
+
+
+class Wrong(Exception):
+    """Carries the exception type that the contract asks for."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+
+def real(value: Any) -> np.ndarray:
+    """`value` as a real array, by np.asarray."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise Wrong(TypeError)
+    if type(value) is int and abs(value) > sys.float_info.max:
+        raise Wrong(ValueError)
+    if type(value) is int:
+        return np.asarray(float(value))
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise Wrong(type(error)) from None
+    if array.dtype.name != "bfloat16" and array.dtype.char not in REAL:
+        raise Wrong(TypeError)
+    return array
+
+
+def computing_dtype(values: Iterable[Any]) -> np.dtype:
+    """NumPy's promotion with weak Python scalars, at least float32, and float64 for integers alone."""
+    weak = [value if type(value) in (bool, int, float) else np.asarray(value).dtype for value in values]
+    dtype = np.result_type(*[np.float16 if str(one) == "bfloat16" else one for one in weak])
+    return np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def fits(own: Shape, shape: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(own, shape) == shape
+    except ValueError:
+        return False
+
+
+def joint(one: Shape, two: Shape) -> Shape:
+    """Equal shapes, or one lacks leading axes of the other."""
+    long, short = (one, two) if len(one) >= len(two) else (two, one)
+    if long[len(long) - len(short) :] != short:
+        raise Wrong(ValueError)
+    return long
+
+
+def need(condition: Any, kind: type[Exception] = ValueError) -> None:
+    if not condition:
+        raise Wrong(kind)
+
+
+def events(axis: Any, ndim: int) -> Shape:
+    if axis is None:
+        return tuple(range(ndim))
+    try:
+        axes = [operator.index(i) for i in (axis if type(axis) is tuple else (axis,))]
+    except TypeError:
+        raise Wrong(TypeError) from None
+    need(all(-max(ndim, 1) <= i < max(ndim, 1) for i in axes), AxisError)
+    found = {i % max(ndim, 1) for i in axes}
+    need(len(found) == len(axes))
+    return tuple(sorted(found)) if ndim else ()
+
+
+def from_the_end(axis: Any) -> bool:
+    return axis is None or all(i < 0 for i in (axis if type(axis) is tuple else (axis,)))
+
+
+def rows_of(shape: Shape, axis: Any) -> Shape:
+    summed = events(axis, len(shape))
+    return tuple([n for i, n in enumerate(shape) if i not in summed])
+
+
+def number(value: Any, allowed: Any) -> None:
+    array = real(value)
+    need(array.ndim == 0)
+    need(allowed(float(array)))
+
+
+def not_negative(value: float) -> bool:
+    return 0 <= value < math.inf
+
+
+class Checks:
+    """Each rule that is broken adds its exception type; what rests on a broken rule is left out."""
+
+    def __init__(self, name: str, arguments: Mapping[str, Any]) -> None:
+        self.row = FUNCTIONS[name]
+        self.given = DEFAULTS[name] | dict(arguments)
+        self.axis_given = "axis" in arguments
+        self.found: set[type[BaseException]] = set()
+        self.data: Shape = ()
+        self.z_data: Shape = ()
+        self.results: dict[str, Shape] | None = None
+        self.domain = False  # whether a scale, or an optimal variance, is not positive
+        self.run()
+
+    def rule(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Wrong as wrong:
+            self.found.add(wrong.kind)
+            return None
+
+    def run(self) -> None:
+        row, given = self.row, self.given
+        self.names = list(row.operands)
+        for prefix, forms in scales_of(row, given).items():
+            self.rule(need, len(forms) == 1 or (not forms and prefix == "prior_"), TypeError)
+            self.names += forms
+        if row.loss == "sample":
+            self.rule(need, (given["eps"] is None) != (given["rng"] is None), TypeError)
+            self.rule(need, given["rng"] is None or isinstance(given["rng"], np.random.Generator), TypeError)
+            if given["eps"] is None:
+                self.names.remove("eps")
+        self.arrays = {key: self.rule(real, given[key]) for key in self.names}
+        if self.found:
+            return
+        self.dtype = computing_dtype([given[key] for key in self.names])
+        self.shapes = {key: array.shape for key, array in self.arrays.items()}
+        self.scale = {prefix: forms[0] for prefix, forms in scales_of(row, given).items() if forms}
+        for option in ("min_var", "min_kl", "beta"):
+            if option in given:
+                self.rule(number, given[option], not_negative)
+        if "x_scale" in given:
+            self.rule(number, given["x_scale"], self.usable_factor)
+        if "reduction" in given:
+            self.rule(need, given["reduction"] in ("none", "sum", "mean"))
+        for option, choices in (("per", ("dim", "row")), ("average", ("first", "last"))):
+            if option in given:
+                self.rule(need, given[option] in choices)
+        asked = self.rule(self.asked) if "wrt" in given else ()
+        self.results = self.rule(getattr(self, "shapes_" + row.loss))
+        if self.results is not None and asked is not None:
+            self.results |= {name: self.shape_of_gradient(name) for name in asked}
+            if given.get("out") is not None:
+                self.rule(self.check_out, self.results)
+        if not self.found and self.not_positive(bool(asked)):
+            self.domain = True
+            self.found.add(ValueError)
+
+    def usable_factor(self, value: float) -> bool:
+        with np.errstate(all="ignore"):
+            factor = float(self.dtype.type(value))
+        return math.isfinite(factor) and factor != 0
+
+    def asked(self) -> tuple[str, ...]:
+        wrt = self.given["wrt"]
+        try:
+            names = [wrt] if isinstance(wrt, str) else list(dict.fromkeys(wrt))
+        except TypeError:
+            raise Wrong(TypeError) from None
+        for name in names:
+            need(name in self.row.out and name not in VALUES)
+            need(argument_of(name, self.given) is not None)
+        return tuple(names)
+
+    def shape_of_gradient(self, name: str) -> Shape:
+        return np.asarray(argument_of(name, self.given)).shape
+
+    # --- shapes of the values, one rule for each loss
+
+    def frame(self, one: str, two: str, axis: str = "axis") -> Shape:
+        """The joint shape of two operands; `axis` must not count from the wrong end."""
+        a, b = self.shapes[one], self.shapes[two]
+        scalar = False
+        if self.row.loss in ("kl", "elbo") and two == "prior_mean":
+            own = self.shapes[self.scale["z_" if one == "z_mean" else ""]]
+            scalar = not (a and b)
+            if not a and not fits(own, b):
+                a = own
+        shape = joint(a, b)
+        events(self.given[axis], len(shape))
+        need(len(a) == len(b) or scalar or from_the_end(self.given[axis]))
+        return shape
+
+    def rest(self, shape: Shape, scales: Sequence[str], rows: Shape | None = None) -> Shape:
+        """Scales, weight, where and reduction of a call on `shape`."""
+        given = self.given
+        own_rows = rows_of(shape, given["axis"])
+        for prefix in scales:
+            if prefix in self.scale:
+                self.rule(need, fits(self.shapes[self.scale[prefix]], shape))
+        if given["where"] is not None:
+            mask = self.rule(real, given["where"])
+            if mask is not None:
+                self.rule(need, mask.dtype == bool, TypeError)
+                self.rule(need, fits(mask.shape, shape))
+        weight = None if given["weight"] is None else self.rule(real, given["weight"])
+        if weight is not None:
+            whole = rows is None and weight.ndim == len(shape) and fits(weight.shape, shape)
+            self.rule(need, whole or weight.shape == (own_rows if rows is None else rows))
+        return own_rows
+
+    def one_event(self, ndim: int) -> None:
+        self.rule(need, self.given["reduction"] == "none" or self.axis_given or ndim != 1)
+
+    def shapes_nll(self) -> dict[str, Shape]:
+        self.data = self.frame(*self.row.operands[:2])
+        self.one_event(len(self.data))
+        return {"value": self.rest(self.data, ("", "prior_"))}
+
+    shapes_kl = shapes_bernoulli = shapes_nll
+
+    def shapes_elbo(self) -> dict[str, Shape]:
+        x, recon = self.shapes["x"], self.shapes["recon"]
+        self.one_event(len(x))
+        z_data = self.rule(self.frame, "z_mean", "prior_mean", "z_axis")
+        extra = len(recon) - len(x)
+        need(extra in (0, 1) and recon[extra:] == x and 0 not in recon[:extra])
+        rows = rows_of(x, self.given["axis"])
+        need(not extra or from_the_end(self.given["axis"]))
+        self.data = recon
+        if z_data is None:
+            return {}
+        self.z_data = z_data
+        need(rows == rows_of(self.z_data, self.given["z_axis"]))
+        for prefix in ("z_", "prior_"):
+            if prefix in self.scale:
+                need(fits(self.shapes[self.scale[prefix]], self.z_data))
+        self.rest(recon, ("",), rows)
+        return dict.fromkeys(VALUES, rows)
+
+    def shapes_optimal(self) -> dict[str, Shape]:
+        self.data = self.frame("x", "mean")
+        return {"value": rows_of(self.data, self.given["axis"])}
+
+    shapes_variance = shapes_optimal
+
+    def shapes_iwae(self) -> dict[str, Shape]:
+        self.data = self.shapes[self.row.operands[0]]
+        return {"value": rows_of(self.data, self.given["axis"])}
+
+    shapes_bits = shapes_iwae
+
+    def shapes_sample(self) -> dict[str, Shape]:
+        scale, count = self.shapes[self.scale[""]], self.given["n_samples"]
+        latents = self.shapes["mean"] or scale
+        need(fits(scale, latents))
+        if count is not None:
+            need(hasattr(count, "__index__"), TypeError)
+            need(operator.index(count) >= 1)
+        if "eps" not in self.arrays:
+            shape = latents if count is None else (operator.index(count), *latents)
+            return {"z": shape, "eps": shape}
+        eps = self.shapes["eps"]
+        need((eps == latents and count is None) or (eps[1:] == latents and count in (None, *eps[:1])))
+        return {"z": eps}
+
+    def shapes_slope(self) -> dict[str, Shape]:
+        scale, z, passed = self.shapes[self.scale[""]], self.shapes["grad_z"], self.given["mean_shape"]
+        need(self.shapes["eps"] == z)
+        own = scale
+        if passed is not None:
+            try:
+                own = tuple([operator.index(n) for n in (passed if type(passed) is tuple else (passed,))])
+            except TypeError:
+                raise Wrong(TypeError) from None
+            need(fits(scale, own or scale))
+        else:
+            need(z == scale or len(scale) > 1)
+        latents = own or scale
+        need(z == latents or (len(z) == len(latents) + 1 and z[1:] == latents))
+        return {"mean": own, "scale": scale}
+
+    # --- out, and the domain
+
+    def check_out(self, shapes: dict[str, Shape]) -> None:
+        out, fields, given = self.given["out"], self.row.out, self.given
+        if fields == ("value",):
+            out = (out,)
+        need(isinstance(out, tuple), TypeError)
+        if self.row.loss == "sample" and "eps" in self.arrays and len(out) == 2:
+            self.rule(need, out[1] is None)
+        need(len(out) == len(fields))
+        arrays = {name: array for name, array in zip(fields, out, strict=True) if array is not None}
+        for name, array in arrays.items():
+            good = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+            if self.rule(need, good, TypeError) or not good:
+                continue
+            reduced = given.get("reduction", "none") != "none"
+            self.rule(need, name in shapes and not (reduced and name in VALUES))
+            self.rule(need, array.dtype == self.dtype and array.shape == shapes.get(name, array.shape))
+            self.rule(need, array.flags.writeable and array.flags.aligned and distinct(array))
+        if self.found:
+            return
+        for i, one in enumerate(arrays.values()):
+            for two in list(arrays.values())[:i]:
+                need(not (one.size and np.shares_memory(one, two)))
+        if self.row.loss == "sample" and "z" in arrays and "eps" in self.arrays:
+            eps = self.arrays["eps"]
+            copied = not eps.ndim and eps.dtype != self.dtype
+            need(copied or not np.shares_memory(arrays["z"], eps))
+
+    def not_positive(self, asked: bool) -> bool:
+        """Whether a linear scale is not positive where it counts."""
+        if self.row.loss == "optimal" and self.row.out and asked:
+            plain = Plain(self)
+            mse = np.mean(plain.r**2, axis=events(self.given["axis"], plain.r.ndim)) if plain.r.size else 1.0
+            return bool(np.any(np.maximum(mse, float(np.asarray(self.given["min_var"]))) == 0))
+        for prefix, name in self.scale.items():
+            form = name.removeprefix(prefix)
+            if form in oracles.LOG or (self.row.loss in ("nll", "elbo") and self.floored(prefix, form)):
+                continue
+            raw = rounded(self.given[name], self.dtype)
+            bad = raw <= 0
+            if self.row.loss not in ("sample", "slope"):
+                latent = self.row.loss == "elbo" and prefix
+                where = None if latent else self.given["where"]
+                bad = np.broadcast_to(bad, self.z_data if latent else self.data)
+                bad = bad & (True if where is None else np.asarray(where))
+            if bad.any():
+                return True
+        return False
+
+    def floored(self, prefix: str, form: str) -> bool:
+        return prefix == "" and form != "precision" and float(np.asarray(self.given["min_var"])) > 0
+
+
+def distinct(array: np.ndarray) -> bool:
+    """Whether no two elements share a byte."""
+    if array.size < 2 or array.flags.forc:
+        return True
+    steps = [step * np.arange(n) for step, n in zip(array.strides, array.shape, strict=True)]
+    at = np.sort(sum(np.ix_(*steps), start=np.zeros((), np.intp)).ravel())
+    return bool((np.diff(at) >= array.itemsize).all())
+
+
+def rounded(value: Any, dtype: np.dtype) -> np.ndarray:
+    """In float64, but with the value that takes part: what has no axes is in the computing dtype."""
+    array = np.asarray(value)
+    with np.errstate(all="ignore"):
+        return np.asarray(array if array.ndim else array.astype(dtype), np.float64)
+
+
+# --- which answer -------------------------------------------------------------------------------------------
+
+
+class Plain:
+    """The numbers of a call in float64."""
+
+    def __init__(self, checks: Checks) -> None:
+        given = checks.given
+        self.arguments = given | {key: rounded(given[key], checks.dtype) for key in checks.names}
+        for option in ("min_var", "min_kl", "beta"):
+            if option in given:
+                self.arguments[option] = float(np.asarray(given[option]))
+        if "x_scale" in given:
+            self.arguments["x_scale"] = float(checks.dtype.type(float(np.asarray(given["x_scale"]))))
+        if given.get("weight") is not None:
+            self.arguments["weight"] = np.asarray(np.asarray(given["weight"]).astype(checks.dtype), float)
+        for option in ("axis", "z_axis"):
+            if option in given and not isinstance(given[option], tuple) and given[option] is not None:
+                self.arguments[option] = int(given[option])
+        if given.get("where") is not None:
+            self.arguments["where"] = np.array(given["where"])
+
+    @property
+    def r(self) -> np.ndarray:
+        a = self.arguments
+        return a["x_scale"] * a["x"] - a["mean"]
+
+
+class Answer(NamedTuple):
+    """A result in float64, and the sum of the absolute terms it is made of."""
+
+    value: Any
+    size: Any
+
+
+def truth(name: str, checks: Checks) -> dict[str, Answer]:
+    """The members of the answer, or "value"; to be called before the arguments are overwritten.
+
+    A member that sums any part of its elements is within 11·eps·Σ|term| of the exact answer: 6 eps an
+    element, 8 additions of u, the last rounding. The reference rounds in float64, by its textbook formula:
+    with |log σ²| ≤ 4 and |d| ≤ 8 its terms, of the sizes in `SIZES`, are right to 10 eps before they are
+    summed. 32·eps·Σ|term| are ample for both, and an error of structure is a share of a term.
+    """
+    row, arguments = FUNCTIONS[name], Plain(checks).arguments
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the reference's, of the mean of nothing
+        if row.loss in ("iwae", "bits"):
+            return OTHERS[row.loss](**arguments)
+        for prefix, scale in checks.scale.items():
+            if 0 in (checks.z_data if row.loss == "elbo" and prefix else checks.data):  # no element counts
+                arguments[scale] = np.ones_like(arguments[scale])
+        if row.loss == "sample" and arguments["eps"] is None:
+            noise = copy.deepcopy(arguments["rng"]).standard_normal(checks.results["z"], checks.dtype)
+            arguments |= {"eps": noise.astype(float), "rng": None}
+        arguments |= {"out": None} if "out" in arguments else {}
+        found = getattr(reference, name)(**arguments)
+        found = found._asdict() if hasattr(found, "_asdict") else {"value": found}
+        size = SIZES[row.loss](**arguments)
+        return {key: Answer(value, size[key]) for key, value in found.items() if value is not None}
+
+
+def _scale(prefix: str, given: Mapping[str, Any], where: Any = None, min_var: float = 0.0) -> Any:
+    """s, ds/d(raw) and raw."""
+    for form in oracles.SCALES:
+        raw = given.get(prefix + form)
+        if raw is not None:
+            return (*reference._logvar(form, raw, where, min_var), raw)
+    return np.zeros(()), np.zeros(()), np.zeros(())
+
+
+def _rows(shape: Shape, given: Mapping[str, Any]) -> reference._Rows:
+    weight = given.get("weight")
+    return reference._Rows(
+        shape, given["axis"], None if weight is None else abs(weight), given.get("where"),
+        given.get("reduction", "none"),
+    )  # fmt: skip
+
+
+def nll_sizes(x: Any, mean: Any, x_scale: float, full: bool, min_var: float, **given: Any) -> dict[str, Any]:
+    s, slope, raw = _scale("", given, given["where"], min_var)
+    r, precision = abs(x_scale * x) + abs(mean), np.exp(-s)
+    rows = _rows(np.broadcast_shapes(x.shape, mean.shape), given)
+    return {
+        "value": rows.value(full + abs(s) / 2 + r * r * precision / 2),
+        "x": rows.grad(abs(x_scale) * r * precision, x),
+        "mean": rows.grad(r * precision, mean),
+        "scale": rows.grad((1 + r * r * precision) * abs(slope) / 2, raw),
+    }
+
+
+def kl_sizes(mean: Any, prior_mean: Any, **given: Any) -> dict[str, Any]:
+    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: so much comes to expm1(d)."""
+    where = given["where"]
+    (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given, where), _scale("prior_", given, where)
+    r, precision = abs(mean) + abs(prior_mean), np.exp(-s_p)
+    h = (np.exp(s_q - s_p) + 1) * (1 + abs(s_q) + abs(s_p)) / 2
+    shapes = mean.shape, prior_mean.shape, raw.shape if mean.ndim == 0 else ()
+    rows = _rows(np.broadcast_shapes(*shapes), given)
+    return {
+        "value": rows.value(h + r * r * precision / 2),
+        "mean": rows.grad(r * precision, mean),
+        "scale": rows.grad(h * abs(slope_q), raw),
+        "prior_mean": rows.grad(r * precision, prior_mean),
+        "prior_scale": rows.grad((h + r * r * precision / 2) * abs(slope_p), prior_raw),
+    }
+
+
+def bernoulli_sizes(x: Any, logits: Any, x_scale: float, **given: Any) -> dict[str, Any]:
+    rows = _rows(np.broadcast_shapes(x.shape, logits.shape), given)
+    return {
+        "value": rows.value(np.logaddexp(0.0, abs(logits)) + abs(x_scale * x * logits)),
+        "x": rows.grad(abs(x_scale * logits), x),
+        "logits": rows.grad(1 + abs(x_scale * x), logits),
+    }
+
+
+def elbo_sizes(x: Any, recon: Any, z_mean: Any, prior_mean: Any, beta: float, **given: Any) -> dict[str, Any]:
+    sampled, reduction = recon.ndim > x.ndim, given["reduction"]
+    samples = len(recon) if sampled else 1
+    event = tuple([i - x.ndim for i in reference._event(x.ndim, given["axis"])])
+    weight, shared = given.pop("weight"), {"reduction": reduction}
+    spread = None if weight is None else np.expand_dims(weight, event)
+    if spread is not None and sampled:
+        spread = spread[np.newaxis]
+    nll = nll_sizes(x, recon, **given | {"axis": event, "weight": spread})
+    scales = {key.removeprefix("z_"): raw for key, raw in given.items() if key.startswith(("z_", "prior_"))}
+    kl = kl_sizes(z_mean, prior_mean, **scales | shared | {"weight": weight, "where": None})
+    value = nll["value"].mean(axis=0) if sampled and reduction == "none" else nll["value"]
+    value = value / samples if reduction == "sum" else value
+    share = 1 if reduction == "mean" else samples
+    return (
+        {"value": value + beta * kl["value"], "nll": value, "kl": kl["value"]}
+        | {"x": nll["x"] / share, "recon": nll["mean"] / share, "scale": nll["scale"] / share}
+        | {"z_mean": beta * kl["mean"], "z_scale": beta * kl["scale"]}
+        | {name: beta * kl[name] for name in ("prior_mean", "prior_scale")}
+    )
+
+
+def optimal_sizes(
+    x: Any, mean: Any, x_scale: float, axis: Any, full: bool = True, min_var: float = 0.0, **_: Any
+) -> dict[str, Any]:
+    """What rounding makes of the MSE is a share of the squares of |x| + |mean|, not of r²."""
+    r = abs(x_scale * x) + abs(mean)
+    rows = reference._Rows(r.shape, axis, None, None, "none")
+    most = np.mean(r**2, axis=rows.event, keepdims=True)
+    var = np.maximum(np.mean((x_scale * x - mean) ** 2, axis=rows.event, keepdims=True), min_var)
+    return {
+        "value": rows.value(full + abs(np.log(var)) / 2 + np.broadcast_to(most / var, r.shape)),
+        "x": rows.grad(abs(x_scale) * r / var * (1 + most / var), x),
+        "mean": rows.grad(r / var * (1 + most / var), mean),
+        "variance": np.squeeze(most, rows.event),
+    }
+
+
+def sample_sizes(mean: Any, eps: Any, **given: Any) -> dict[str, Any]:
+    s, _, _ = _scale("", given)
+    return {"z": abs(mean) + np.exp(s / 2) * abs(eps), "eps": np.zeros(())}
+
+
+def slope_sizes(grad_z: Any, eps: Any, mean_shape: Any, **given: Any) -> dict[str, Any]:
+    s, slope, raw = _scale("", given)
+    rows = reference._Rows(grad_z.shape, (), None, None, "none")
+    return {
+        "mean": rows.grad(abs(grad_z), np.empty(raw.shape if mean_shape is None else mean_shape)),
+        "scale": rows.grad(abs(grad_z * eps * np.exp(s / 2) * slope) / 2, raw),
+    }
+
+
+SIZES = {
+    "nll": nll_sizes,
+    "kl": kl_sizes,
+    "bernoulli": bernoulli_sizes,
+    "elbo": elbo_sizes,
+    "optimal": optimal_sizes,
+    "variance": lambda **given: {"value": optimal_sizes(**given)["variance"]},
+    "sample": sample_sizes,
+    "slope": slope_sizes,
+}
+
+
+def iwae(log_w: Any, axis: Any) -> dict[str, Answer]:
+    axes = events(axis, log_w.ndim)
+    most = log_w.max(initial=-1e300)
+    w = np.exp(log_w - most)  # none underflows, of |log w| ≤ 8
+    total = w.sum(axis=axes, keepdims=True)
+    value = most + np.log(total.squeeze(axes) / np.float64(math.prod([w.shape[i] for i in axes])))
+    ess = (total**2 / np.sum(w * w, axis=axes, keepdims=True)).squeeze(axes)
+    return {"value": Answer(value, 8 + abs(value)), "weights": Answer(w / total, 8 * w / total),
+            "ess": Answer(ess, 8 * ess)}  # fmt: skip
+
+
+def bits(kl: Any, min_kl: float, per: str, average: str, axis: Any) -> dict[str, Answer]:
+    dims = events(axis, kl.ndim)
+    rows = tuple([i for i in range(kl.ndim) if i not in dims])
+    floored = kl.sum(axis=dims, keepdims=True) if per == "row" else kl
+    count = np.float64(np.prod([kl.shape[i] for i in rows]))
+    if average == "first":
+        floored, count = floored.sum(axis=rows, keepdims=True) / count, np.float64(1)
+    value = np.maximum(floored, min_kl).sum() / count
+    factor = np.where(np.isnan(floored), np.nan, floored >= min_kl)
+    return {"value": Answer(value, abs(kl).sum() / count + abs(value)), "factor": Answer(factor, 0.0)}
+
+
+OTHERS = {"iwae": iwae, "bits": bits}
