@@ -55,7 +55,8 @@ def run(code: str, **environment: str) -> str:
 def test_other_runtimes(before, after):
     """Each computes in parallel in turn, before fastelbo is imported or after it; then children are forked.
 
-    They compute with fastelbo alone: the other packages do not promise to.
+    They compute with fastelbo alone: the other packages do not promise to. PyTorch's wheel brings a
+    libgomp.so.1, which is fastelbo's too where it was there first.
     """
     packages = before + after
     need(*packages)
@@ -85,7 +86,7 @@ parent_is_parallel()
 import threadpoolctl
 loaded = [os.path.basename(pool["filepath"]) for pool in threadpoolctl.threadpool_info()
           if pool["user_api"] == "openmp"]
-assert not OPENMP or fe._core.openmp_runtime() in loaded
+assert not OPENMP or any(name.startswith(fe._core.openmp_runtime()) for name in loaded), loaded
 print("OpenMP runtimes:", *sorted(loaded))
 """,
         FASTELBO_NUM_THREADS="2",
