@@ -158,8 +158,8 @@ class Calls:
     def values(self, shape: Sequence[int], dtype: np.dtype, scale: str | None = None) -> Array:
         """Data within ±4, exact in every dtype; a scale with log σ² within ±2; or a mask."""
         count = math.prod(shape)
-        start = self.random.randrange(POOL.size - count)
-        eighths = POOL[start : start + count].reshape(shape)
+        start = self.random.randrange(POOL.size)
+        eighths = POOL.take(np.arange(start, start + count), mode="wrap").reshape(shape)
         if scale is not None:
             form = contract.form_of(scale)
             if dtype.kind not in "fV":
