@@ -77,7 +77,8 @@ SANITIZED = {"FASTELBO_SANITIZE": "address,undefined", "CFLAGS": "-fno-sanitize-
 def memory_sanitizers(tree: Path) -> dict[str, str]:
     """The environment in which such a build runs.
 
-    Each report goes to a file of its own, whatever becomes of the output of the process.
+    Each report of AddressSanitizer goes to a file of its own, whatever becomes of the output of the process.
+    (That of UBSan goes to standard error: its log_path is without effect beside the other.)
     """
 
     def library(name: str) -> str:
@@ -86,12 +87,11 @@ def memory_sanitizers(tree: Path) -> dict[str, str]:
 
     reports = tree / "reports"
     reports.mkdir(exist_ok=True)
-    options = f"log_path={reports}/report"
     return {
         "LD_PRELOAD": f"{library('asan')} {library('ubsan')}",
         # Python's own leaks; and it asks for more memory than there is, to test for that
-        "ASAN_OPTIONS": f"{options}:detect_leaks=0:allocator_may_return_null=1",
-        "UBSAN_OPTIONS": f"{options}:print_stacktrace=1",
+        "ASAN_OPTIONS": f"log_path={reports}/report:detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",
     }
 

@@ -37,7 +37,7 @@ class Check(NamedTuple):
     says: str = ""
 
     def __str__(self) -> str:
-        words = [word for word in self.command if word not in PYTEST]
+        words = [word for word in self.command if word not in (*PYTEST, "--capture=sys")]
         return ("sanitizers: " if self.sanitized else "") + " ".join(words)
 
 
@@ -51,7 +51,11 @@ class Mutant(NamedTuple):
 
 def suite(*arguments: str, sanitized: bool = False) -> Check:
     return Check(
-        (*PYTEST, *arguments),
+        (
+            *PYTEST,
+            *(["--capture=sys"] if sanitized else []),
+            *arguments,
+        ),  # UBSan writes to the channel itself
         sanitized,
         says="ERROR: AddressSanitizer|runtime error:" if sanitized else " failed|Fatal Python error",
     )
@@ -108,7 +112,7 @@ MUTANTS = [
     ),
     Mutant(
         "no check of the dtype at the fast door",
-        suite("tests/test_shapes.py", sanitized=True),
+        suite("tests/test_malformed.py"),
         (
             (
                 CORE,

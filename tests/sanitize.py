@@ -33,7 +33,16 @@ SECTIONS = ([], ["--ways"])  # of the driver's cases
 def run_tests(name: str, tree: Path) -> int:
     """Number of reports while this test file runs in a sanitized copy; 1 if it fails without any."""
     sanitizers = instrumented.memory_sanitizers(tree)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{name}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--capture=sys",
+        f"tests/{name}",
+    ]
     begin, earlier = time.monotonic(), instrumented.reports(tree)
     done = instrumented.run(command, tree, sanitizers)
     found = [report for file, report in instrumented.reports(tree).items() if file not in earlier]
