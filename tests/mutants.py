@@ -296,7 +296,7 @@ MUTANTS = [
     ),
     Mutant(
         "a partial overlap with an input goes unnoticed, at the fast door",
-        suite("tests/test_out.py"),
+        suite("tests/test_malformed.py"),
         (
             (
                 CORE,
