@@ -51,6 +51,7 @@ TASKS = {
     "lint": Task("style, types, workflows", ".[test,bench,docs,lint] zizmor check-jsonschema", LINT),
     "docs": Task("the pages, and all examples in them, in README.md and in docstrings", ".[test,docs]", DOCS),
     "asan": Task("the tests under AddressSanitizer and UBSan", REBUILD, "python tests/sanitize.py memory"),
+    "asan_fuzz": Task("random calls, likewise", REBUILD, "python tests/sanitize.py fuzz", "1000000"),
     "memcheck": Task("the kernels under valgrind", TEST, "python tests/sanitize.py valgrind"),
     "tsan": Task("the kernels under clang's ThreadSanitizer", TEST, "python tests/sanitize.py threads"),
     "mutants": Task("seeded faults, all of which must be caught", REBUILD, "python tests/mutants.py"),

@@ -3,8 +3,7 @@
     python tests/fuzz.py --calls 1000000 --seed 0
 
 Call number n of a seed is the same in every run: `--seed S --from N` begins with the one that failed. With
-`--processes` the numbers are shared out. For a run under AddressSanitizer and UBSan, of a build with
-FASTELBO_SANITIZE=address,undefined, set LD_PRELOAD to gcc's libasan.so, and ASAN_OPTIONS=detect_leaks=0.
+`--processes` the numbers are shared out. Under AddressSanitizer and UBSan: `python tests/sanitize.py fuzz`.
 """
 
 from __future__ import annotations

@@ -100,6 +100,11 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "the last elements of a streamed tile not written",
+        suite("tests/test_streams.py")._replace(as_shipped=True),
+        ((f"{SRC}streams.inc.h", "if (edge) { EACH_OUTPUT", "if (part == 0) { EACH_OUTPUT"),),
+    ),
+    Mutant(
         "no check of the lengths at the fast door",
         suite("tests/test_errors.py", "tests/test_shapes.py", sanitized=True),
         (
@@ -139,7 +144,7 @@ MUTANTS = [
     ),
     Mutant(
         "a reference leaked to each `out`",
-        suite("tests/test_references.py"),
+        suite("tests/test_memory.py", "-k", "small_calls"),
         (
             (
                 CORE,
@@ -155,7 +160,7 @@ MUTANTS = [
     ),
     Mutant(
         "scratch memory never freed",
-        suite("tests/test_references.py"),
+        suite("tests/test_memory.py", "-k", "small_calls"),
         ((f"{SRC}plan.c", "    free(p->scratch);\n", ""),),
     ),
     # --- threads
@@ -181,8 +186,8 @@ MUTANTS = [
         (
             (
                 f"{SRC}rows.inc.h",
-                "bad = loop[ANY](&w->o);\n    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);",
-                "bad = loop[ANY](&w->o);\n    if (bad) p->bad = 1;",
+                "    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);\n    RE(sum_rows)(w);",
+                "    if (bad) p->bad = 1;\n    RE(sum_rows)(w);",
             ),
         ),
     ),

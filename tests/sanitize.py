@@ -1,14 +1,15 @@
 """The compiled code under sanitizers: exit status 1 if one reports anything.
 
     python tests/sanitize.py memory [FILE ...]   AddressSanitizer and UndefinedBehaviorSanitizer, the tests
+    python tests/sanitize.py fuzz [CALLS]        the same, random calls (fuzz.py)
     python tests/sanitize.py valgrind [PART ...] memcheck, the kernels without Python (native/driver.c)
     python tests/sanitize.py threads [PART ...]  ThreadSanitizer, the same with two to four threads
 
-`memory` takes some of the test files, or all, which takes 20 minutes, and needs setuptools and cython as in
-pyproject.toml; the others take the cases with one of the PARTs in their names, or all, which takes a minute
-or two. All build in a copy. They need, on Debian: gcc and python3-dev; gcc and valgrind, which knows no
-AVX-512; clang and libomp-dev, whose libarcher tells the sanitizer of OpenMP's barriers. (gcc's
-ThreadSanitizer takes those of libgomp for races.)
+`memory` takes some of the test files, or all, which takes 20 minutes, `fuzz` a million calls unless told;
+both need setuptools and cython as in pyproject.toml. The others take the cases with one of the PARTs in their
+names, or all, which takes minutes. All build in a copy. They need, on Debian: gcc and python3-dev; gcc
+and valgrind, which knows no AVX-512; clang and libomp-dev, whose libarcher tells the sanitizer of OpenMP's
+barriers. (gcc's ThreadSanitizer takes those of libgomp for races.)
 """
 
 import argparse
@@ -27,12 +28,9 @@ import driver
 
 #: These measure a process's memory, which a sanitizer multiplies
 NOT_FOR_MEMORY = ("test_memory.py",)
-DESELECTED = (
-    "tests/test_references.py::test_scratch_memory_is_freed",
-    "tests/test_threads.py::test_a_thousand_callers_leave_nothing_behind",
-)
+DESELECTED = ("tests/test_threads.py::test_a_thousand_callers_leave_nothing_behind",)
 NOTHING_RUN = 5  # pytest's exit status where what a file needs is not installed
-SECTIONS = ([], ["--ways"])  # of the driver's cases
+SECTIONS = ([], ["--ways"], ["--without-first"])  # of the driver's cases
 
 
 def run_tests(name: str, tree: Path) -> int:
@@ -57,15 +55,34 @@ def run_tests(name: str, tree: Path) -> int:
     return len(found) or int(failed)
 
 
+@contextmanager
+def sanitized_copy() -> Iterator[Path]:
+    """Of the tree, built."""
+    with instrumented.copy_of_tree() as tree:
+        built = instrumented.build(tree, instrumented.SANITIZED)
+        if built.status:
+            sys.exit(built.output)
+        yield tree
+
+
+def fuzz(calls: list[str]) -> int:
+    """Number of reports while random calls are made; 1 if a result is wrong without any."""
+    number = calls[0] if calls else "1000000"
+    command = [sys.executable, "tests/fuzz.py", "--calls", number, "--processes", str(os.cpu_count())]
+    with sanitized_copy() as tree:
+        done = instrumented.run(command, tree, instrumented.memory_sanitizers(tree))
+        found = instrumented.reports(tree)
+    print(done.output[-4000:], *[report[:4000] for report in found.values()], sep="\n")
+    print(f"AddressSanitizer, UndefinedBehaviorSanitizer: {len(found)} reports")
+    return len(found) or int(done.status != 0)
+
+
 def memory(files: list[str]) -> int:
     """Number of reports while these test files run, or all, and of files that fail."""
     tests = Path(__file__).parent
     names = [Path(file).name for file in files or sorted(tests.glob("test_*.py"))]
     chosen = [name for name in names if name not in NOT_FOR_MEMORY]
-    with instrumented.copy_of_tree() as tree:
-        built = instrumented.build(tree, instrumented.SANITIZED)
-        if built.status:
-            sys.exit(built.output)
+    with sanitized_copy() as tree:
         faults = sum([run_tests(name, tree) for name in chosen])
     print(f"AddressSanitizer, UndefinedBehaviorSanitizer: {len(chosen)} files, {faults} reports or failures")
     return faults
@@ -75,7 +92,7 @@ def memory(files: list[str]) -> int:
 def native(cc: str = driver.DEFAULT_CC, sanitize: str = "", openmp: bool = False) -> Iterator[Path]:
     """The driver, with line numbers."""
     with TemporaryDirectory() as folder:
-        yield driver.build(Path(folder), cc, sanitize, openmp, debug=True)
+        yield driver.build(Path(folder), f"{cc} {instrumented.STREAMED}", sanitize, openmp, debug=True)
 
 
 def valgrind(parts: list[str]) -> int:
@@ -115,15 +132,18 @@ def threads(parts: list[str]) -> int:
     return faults
 
 
+TOOLS = {"memory": memory, "fuzz": fuzz, "valgrind": valgrind, "threads": threads}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tool", choices=("memory", "valgrind", "threads"))
-    parser.add_argument("some", nargs="*", metavar="FILE or PART")
+    parser.add_argument("tool", choices=sorted(TOOLS))
+    parser.add_argument("some", nargs="*", metavar="FILE, CALLS or PART")
     given = parser.parse_args()
     try:
-        faults = {"memory": memory, "valgrind": valgrind, "threads": threads}[given.tool](given.some)
+        faults = TOOLS[given.tool](given.some)
     except driver.Failed as failure:
         sys.exit(str(failure))
     return int(faults > 0)

@@ -76,6 +76,7 @@ typedef struct plan {
     int uniform;                  /* ... and the same for all rows */
     int plain;                    /* ... of an NLL without weights: all that counts is sum r^2 */
     int in_double;                /* constant, of floats without weights: r^2 is summed in double, where it has to be */
+    int streams;                  /* gradients for which a cache is too small, and nothing but the loop to write them */
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
     ptrdiff_t accumulators;       /* per task */

@@ -11,69 +11,91 @@ typedef struct {
 
 #if REAL == 64 /* once */
 enum { WANT_FIRST = 1, WANT_SCALE = 2 }; /* the scale's and the prior scale's come together */
-enum { ANY, ORDINARY };                  /* scales (terms.h); NULL: there is no such loop */
+enum { ANY, ORDINARY, STREAMED, N_WAYS }; /* for any scales; for ordinary ones (terms.h); the same, streamed. NULL: there is no such loop */
 #endif
 typedef I (*RE(loop))(const RE(operands) *);
 
-/* ...: what is done for element j */
-#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) { __VA_ARGS__ }
+/* ...: what is done for element j; it writes to line_first[k] and so on: here the outputs themselves, in streams.inc.h a line of each */
+#define ELEMENT(...) { const ptrdiff_t k = j; (void)k; __VA_ARGS__ }
+#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) ELEMENT(__VA_ARGS__)
 
 /* Elements from x to the next cache line; a line holds LANES */
 static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_t)x / sizeof *x) % LANES); }
 
+/* By a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
+static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
+    const volatile T hidden = -1;
+    const T minus = hidden;
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = minus * x[i];
+}
+
 /* The same in vectors alone: from where `a` meets a cache line, as the others then mostly do too (a vector across two lines costs two
  * misses, 40 % of the time out of cache); before that one vector from 0, and after it one that ends at n. These may overlap with the
  * rest, to the same results; where an output may be an input there is no such luxury. */
-#define IN_VECTORS(...)                                                                                                         \
-    do {                                                                                                                        \
-        const ptrdiff_t n = o->n, lead = o->in_place ? 0 : RE(to_line)(o->a);                                                   \
-        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = o->in_place ? whole : n < LANES ? 0 : n;  \
-        for (int part = lead ? 0 : 1; part < 3 && n >= LANES; part++) {                                                         \
-            ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                      \
-            ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                 \
-            count &= -(ptrdiff_t)LANES; /* compilers see: no remainder */                                                       \
-            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) { __VA_ARGS__ }                \
-        }                                                                                                                       \
-        for (ptrdiff_t j = rest; j < n; j++) { __VA_ARGS__ }                                                                    \
-    } while (0)
+#define IN_VECTORS(...)                                                                                                        \
+    do {                                                                                                                       \
+        const ptrdiff_t n = o->n, lead = o->in_place ? 0 : RE(to_line)(o->a);                                                  \
+        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = o->in_place ? whole : n < LANES ? 0 : n; \
+        for (int part = lead ? 0 : 1; part < 3 && n >= LANES; part++) {                                                        \
+            ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                     \
+            ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                \
+            count &= -(ptrdiff_t)LANES; /* compilers see: no remainder */                                                      \
+            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) ELEMENT(__VA_ARGS__)          \
+        }                                                                                                                      \
+        for (ptrdiff_t j = rest; j < n; j++) ELEMENT(__VA_ARGS__)                                                              \
+} while (0)
 
 /* Returns nonzero if some scale was <= 0, or not what this loop is for */
-#define LOOP(order, name, want, term_of_r, unfit)                                                       \
-    static I RE(name)(const RE(operands) * o) {                                                       \
-        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                   \
-        T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient; \
-        T sign = o->sign, factor = o->factor;                                                                             \
-        I bad = 0;                                                                                    \
-        (void)sign, (void)factor, (void)q, (void)p, (void)first, (void)scale, (void)prior;                          \
-        order(T r = a[j] - b[j];                                                                      \
-              RE(point) x = term_of_r;                                                                \
-              bad |= unfit; /* before q[j] might be overwritten */                                    \
-              term[j] = x.term;                                                                       \
-              if ((want) & WANT_FIRST) first[j] = sign * x.first;                                     \
-              if ((want) & WANT_SCALE) scale[j] = factor * x.scale;                                            \
-              if (((want) & WANT_SCALE) && PAIRED) prior[j] = factor * x.prior;);                              \
-        return bad;                                                                                   \
+#define LOOP(order, name, want, term_of_r, unfit)                                                         \
+    static I RE(name)(const RE(operands) * o) {                                                           \
+        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                       \
+        T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
+        T *line_first = first, *line_scale = scale, *line_prior = prior;                                  \
+        T sign = o->sign, factor = o->factor;                                                             \
+        I bad = 0;                                                                                        \
+        enum { wanted = want };                                                                           \
+        (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
+        order(T r = a[j] - b[j];                                                                          \
+              RE(point) x = term_of_r;                                                                    \
+              bad |= unfit; /* before q[j] might be overwritten */                                        \
+              term[j] = x.term;                                                                           \
+              if (wanted & WANT_FIRST) line_first[k] = sign * x.first;                                    \
+              if (wanted & WANT_SCALE) line_scale[k] = factor * x.scale;                                  \
+              if ((wanted & WANT_SCALE) && PAIRED) line_prior[k] = factor * x.prior;);                    \
+        return bad;                                                                                       \
     }
+#if STREAMS
+#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit)
+#define IF_STREAMED(name) RE(name##_streamed)
+#else
+#define STREAMED_LOOP(name, want, term_of_r, unfit)
+#define IF_STREAMED(name) NULL
+#endif
 
 #define EACH_SCALE(X) X(VAR, var) X(STD, std) X(LOGVAR, logvar) X(LOGSTD, logstd) X(PRECISION, precision)
 
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-#define ONE_LOSS(loss, s, want)                                                       \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad)   \
+#define ONE_LOSS(loss, s, want)                                                               \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad) \
     LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]))
-#define ONE_SCALE(SCALE_, s)                                                          \
-    ONE_LOSS(nll, s, 0) ONE_LOSS(nll, s, 1) ONE_LOSS(nll, s, 2) ONE_LOSS(nll, s, 3)   \
-    ONE_LOSS(kl, s, 0) ONE_LOSS(kl, s, 1) ONE_LOSS(kl, s, 2) ONE_LOSS(kl, s, 3)
+#define ONE_GRADIENT(loss, s, want) \
+    ONE_LOSS(loss, s, want)         \
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]))
+#define ONE_SCALE(SCALE_, s)                                                                    \
+    ONE_LOSS(nll, s, 0) ONE_GRADIENT(nll, s, 1) ONE_GRADIENT(nll, s, 2) ONE_GRADIENT(nll, s, 3) \
+    ONE_LOSS(kl, s, 0) ONE_GRADIENT(kl, s, 1) ONE_GRADIENT(kl, s, 2) ONE_GRADIENT(kl, s, 3)
 #define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
 EACH_SCALE(ONE_SCALE)
 BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
 #undef PAIRED
 
-static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][2] = {
-#define BOTH(name) {RE(name##_any), RE(name##_ordinary)}
-#define ROW(loss, s) {BOTH(loop_##loss##_##s##_0), BOTH(loop_##loss##_##s##_1), BOTH(loop_##loss##_##s##_2), BOTH(loop_##loss##_##s##_3)}
+static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
+#define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
+#define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
+#define ROW(loss, s) \
+    {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)}
 #define NLL_ROW(SCALE_, s) [SCALE_] = ROW(nll, s),
 #define KL_ROW(SCALE_, s) [SCALE_] = ROW(kl, s),
     [NLL] = {EACH_SCALE(NLL_ROW)},
@@ -81,11 +103,11 @@ static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][2] = {
     [BERNOULLI] = {[LOGVAR] = {{RE(loop_bernoulli_0)}, {RE(loop_bernoulli_1)}, {RE(loop_bernoulli_2)}, {RE(loop_bernoulli_3)}}},
 };
 
-#define ALL_ORDINARY(SCALE_, s)                                                             \
-    static int RE(all_ordinary_##s)(const T *raw, ptrdiff_t n) {                        \
-        I all = 1;                                                                      \
-        for (ptrdiff_t i = 0; i < n; i++) all &= RE(ordinary_##s)(raw[i]);              \
-        return all != 0;                                                                \
+#define ALL_ORDINARY(SCALE_, s)                                            \
+    static int RE(all_ordinary_##s)(const T *raw, ptrdiff_t n) {           \
+        I all = 1;                                                         \
+        for (ptrdiff_t i = 0; i < n; i++) all &= RE(ordinary_##s)(raw[i]); \
+        return all != 0;                                                   \
     }
 EACH_SCALE(ALL_ORDINARY)
 
@@ -97,31 +119,31 @@ static int (*const RE(all_ordinary)[N_SCALES])(const T *, ptrdiff_t) = {
 
 /* ---- two scales --------------------------------------------------------------------------------------------------- */
 
-#define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                             \
-    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
+#define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                                       \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                                  \
         RE(point) x = RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope_q, RE(fraction_##p_)(raw_p, 0), slope_p); \
-        x.bad = (raw_q <= 0) | (raw_p <= 0);                                                              \
-        return x;                                                                                         \
+        x.bad = (raw_q <= 0) | (raw_p <= 0);                                                                        \
+        return x;                                                                                                   \
     }
-#define MIXED_PAIR(q_, p_, check_q, check_p)                                                              \
-    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
-        RE(point) x = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));                        \
-        x.bad = ((check_q) & (raw_q <= 0)) | ((check_p) & (raw_p <= 0));                                  \
-        return x;                                                                                         \
+#define MIXED_PAIR(q_, p_, check_q, check_p)                                       \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
+        RE(point) x = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p)); \
+        x.bad = ((check_q) & (raw_q <= 0)) | ((check_p) & (raw_p <= 0));           \
+        return x;                                                                  \
     }
-#define LOG_PAIR(Q_, q_, slope_q, P_, p_, slope_p)                                                               \
-    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                        \
-        RE(point) x = RE(kl_logs)(r, raw_q, slope_q, raw_p, slope_p);                                     \
-        RE(point) y = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));                        \
-        return RE(either)(!x.bad, x, y);                                                                  \
+#define LOG_PAIR(Q_, q_, slope_q, P_, p_, slope_p)                                 \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
+        RE(point) x = RE(kl_logs)(r, raw_q, slope_q, raw_p, slope_p);              \
+        RE(point) y = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p)); \
+        return RE(either)(!x.bad, x, y);                                           \
     }
 /* X(q, p) for all pairs; slope = raw d log v/d raw of the linear forms */
 #define LINEAR_WITH(X, q_, slope_q) X(q_, var, slope_q, 1) X(q_, std, slope_q, 2) X(q_, precision, slope_q, -1)
 #define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var, 0, 1) MIXED_PAIR(q_, std, 0, 1) MIXED_PAIR(q_, precision, 0, 1)
 #define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_, 1, 0) MIXED_PAIR(std, p_, 1, 0) MIXED_PAIR(precision, p_, 1, 0)
 /* X(Q, q, d logvar/d raw of q, P, p, the same of p) */
-#define EACH_LOG_PAIR(X)                                                                  \
-    X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2)       \
+#define EACH_LOG_PAIR(X)                                                            \
+    X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2) \
     X(LOGSTD, logstd, 2, LOGVAR, logvar, 1) X(LOGSTD, logstd, 2, LOGSTD, logstd, 2)
 LINEAR_WITH(LINEAR_PAIR, var, 1) LINEAR_WITH(LINEAR_PAIR, std, 2) LINEAR_WITH(LINEAR_PAIR, precision, -1)
 LOG_WITH_LINEAR(logvar) LOG_WITH_LINEAR(logstd)
@@ -129,32 +151,38 @@ LINEAR_WITH_LOG(logvar) LINEAR_WITH_LOG(logstd)
 EACH_LOG_PAIR(LOG_PAIR)
 
 #define PAIRED 1
-#define TWO_SCALES(q_, p_)                                                  \
+#define TWO_SCALES(q_, p_)                                                                   \
     LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad) \
     LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad)
 #define WITH_EACH_PRIOR(Q_, q_) TWO_SCALES(q_, var) TWO_SCALES(q_, std) TWO_SCALES(q_, logvar) TWO_SCALES(q_, logstd) TWO_SCALES(q_, precision)
 EACH_SCALE(WITH_EACH_PRIOR)
-#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                                \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)            \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)
+#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                               \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad) \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad) \
+    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)
 EACH_LOG_PAIR(TWO_LOGS)
 #undef PAIRED
 
-static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][2] = {
+static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #define CELL(q_, P_, p_) [P_] = {{RE(loop_pair_##q_##_##p_##_0)}, {RE(loop_pair_##q_##_##p_##_3)}},
 #define PRIOR_ROW(Q_, q_) [Q_] = {CELL(q_, VAR, var) CELL(q_, STD, std) CELL(q_, LOGVAR, logvar) CELL(q_, LOGSTD, logstd) CELL(q_, PRECISION, precision)},
     EACH_SCALE(PRIOR_ROW)
-#define ORDINARY_CELL(Q_, q_, slope_q, P_, p_, slope_p)                          \
-    [Q_][P_][0][ORDINARY] = RE(loop_pair_##q_##_##p_##_0_ordinary),             \
-    [Q_][P_][1][ORDINARY] = RE(loop_pair_##q_##_##p_##_3_ordinary),
+#define ORDINARY_CELL(Q_, q_, slope_q, P_, p_, slope_p)             \
+    [Q_][P_][0][ORDINARY] = RE(loop_pair_##q_##_##p_##_0_ordinary), \
+    [Q_][P_][1][ORDINARY] = RE(loop_pair_##q_##_##p_##_3_ordinary), \
+    [Q_][P_][1][STREAMED] = IF_STREAMED(loop_pair_##q_##_##p_##_3),
     EACH_LOG_PAIR(ORDINARY_CELL)
 };
 
 #undef LOOP
+#undef STREAMED_LOOP
+#undef IF_STREAMED
 #undef ONE_SCALE
 #undef ONE_LOSS
+#undef ONE_GRADIENT
 #undef BERNOULLI_LOOP
-#undef BOTH
+#undef WAYS
+#undef GRADIENT_WAYS
 #undef ALL_ORDINARY
 #undef ROW
 #undef NLL_ROW
@@ -177,16 +205,16 @@ typedef struct { const T *a, *b, *slope; } RE(factors);
 #if REAL == 64 /* once */
 enum { ONLY_TERM, TERM_AND_FIRST, ONLY_FIRST };
 #endif
-#define SQUARES(name, at, what)                                                                       \
-    static void RE(name)(const RE(operands) * o, RE(factors) f) {                                     \
-        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;                            \
-        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];                        \
-        I bad = 0;                                                                                    \
-        (void)term, (void)first, (void)s, (void)bad;                                                  \
-        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s;                   \
-                   T z = ((x[j] - y[j]) * a_) * b_;                                                   \
-                   if ((what) != ONLY_FIRST) term[j] = ((T)0.5 * z) * z;                              \
-                   if ((what) != ONLY_TERM) first[j] = ((z * s_) * a_) * b_;);                        \
+#define SQUARES(name, at, what)                                                     \
+    static void RE(name)(const RE(operands) * o, RE(factors) f) {                   \
+        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;          \
+        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];      \
+        I bad = 0;                                                                  \
+        (void)term, (void)first, (void)s, (void)bad;                                \
+        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s; \
+                   T z = ((x[j] - y[j]) * a_) * b_;                                 \
+                   if ((what) != ONLY_FIRST) term[j] = ((T)0.5 * z) * z;            \
+                   if ((what) != ONLY_TERM) first[j] = ((z * s_) * a_) * b_;);      \
     }
 #define EACH_SQUARES(X) X(squares_0, 0, ONLY_TERM) X(squares_1, 0, TERM_AND_FIRST) X(squares_2, 0, ONLY_FIRST) \
     X(squares_rows_0, 1, ONLY_TERM) X(squares_rows_1, 1, TERM_AND_FIRST) X(squares_rows_2, 1, ONLY_FIRST)
@@ -201,10 +229,22 @@ static void (*const RE(squares)[2][3])(const RE(operands) *, RE(factors)) = {
 #undef EACH_SQUARES
 
 /* first = (a - b) c */
-static void RE(differences_times)(const RE(operands) * o, T c) {
-    const T *x = o->a, *y = o->b;
-    T *first = o->first;
-    I bad = 0;
-    (void)bad;
-    IN_VECTORS(first[j] = (x[j] - y[j]) * c;);
-}
+#define PAIRED 0
+#define DIFFERENCES(order, name)                                                \
+    static void RE(name)(const RE(operands) * o, T c) {                         \
+        const T *x = o->a, *y = o->b;                                           \
+        T *first = o->first, *line_first = first, *scale = NULL, *prior = NULL; \
+        I bad = 0;                                                              \
+        enum { wanted = WANT_FIRST };                                           \
+        (void)bad, (void)line_first, (void)scale, (void)prior;                  \
+        order(line_first[k] = (x[j] - y[j]) * c;);                              \
+    }
+DIFFERENCES(IN_VECTORS, differences_times)
+#if STREAMS
+DIFFERENCES(IN_LINES, differences_streamed)
+#else
+#define differences_streamed_f32 differences_times_f32
+#define differences_streamed_f64 differences_times_f64
+#endif
+#undef DIFFERENCES
+#undef PAIRED

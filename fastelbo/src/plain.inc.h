@@ -15,7 +15,7 @@ static void RE(first_of_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n
     RE(operands) o = w->o;
     o.a += at, o.b += at, o.first += at, o.n = n;
     if (c != 0)
-        RE(differences_times)(&o, c);
+        (w->streamed && n >= LANES ? RE(differences_streamed) : RE(differences_times))(&o, c);
     else
         RE(squares)[0][ONLY_FIRST](&o, (RE(factors)){&a, &b, &slope});
 }
@@ -55,7 +55,8 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
     const plan *p = w->p;
     const T *x = w->o.a + at, *y = w->o.b + at;
     const int first = w->want & WANT_FIRST;
-    const T c = first && p->uniform && !p->aliased ? RE(plain_slope)(w, w->scale) : (T)0; /* an input is needed if a sum is not trusted */
+    /* an input is needed if a sum is not trusted */
+    const T c = first && p->uniform && !p->aliased && !w->streamed ? RE(plain_slope)(w, w->scale) : (T)0;
     int trusted = p->uniform && w->scale[0].plain != 0;
     if (c != 0)
         RE(sum_squares_and_scale)(x, y, w->o.first + at, c, rows, cols, squares);
@@ -164,6 +165,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
     partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
+    w->streamed = w->want & WANT_FIRST && !w->stored && RE(streams)(w);
     const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
         if (cols > TILE || cols < end - begin) {

@@ -11,6 +11,9 @@
 #define LARGEST_GROUP 512
 #define BLOCKS_BESIDE_GROUPS 16              /* at least, if there are rows for them: threads have to share them */
 #define ELEMENTS_PER_BLOCK ((ptrdiff_t)1 << 14)
+#ifndef STREAMED_BYTES                        /* tests, sanitizers: fewer */
+#define STREAMED_BYTES ((ptrdiff_t)1 << 25) /* of gradients: a third-level cache, or what one call may take of a shared one */
+#endif
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 
@@ -172,6 +175,15 @@ static int is_same(const plan *p, int a, int to) {
     return 1;
 }
 
+/* Where gradients are complete as the loop forms them: nothing has to read them again */
+static int may_stream(const plan *p) {
+    const int both = p->gradient[FIRST].data && p->gradient[SECOND].data, last = p->constant ? SECOND : PRIOR;
+    const int more = both || p->argument[WEIGHT].data || p->argument[WHERE].data || p->min_var > 0 || p->x_scale != 1;
+    ptrdiff_t outputs = 0;
+    for (int a = FIRST; a <= last; a++) outputs += p->gradient[a].data && p->collect[a].mode == DIRECT;
+    return !p->aliased && !more && outputs * p->rows * p->columns * (p->is_double ? 8 : 4) >= STREAMED_BYTES;
+}
+
 static int allocate(plan *p) {
     size_t tasks = (size_t)fe_plan_tasks(p) + 1;
     size_t doubles = tasks * (size_t)p->accumulators * (p->is_double ? 2 : 1);
@@ -229,6 +241,7 @@ int fe_plan_prepare(plan *p) {
     collector_strides(p, p->outer_dims);
     collapse(p);
     p->uniform = is_same(p, SCALE, p->row_dims) && is_same(p, PRIOR, p->row_dims);
+    p->streams = may_stream(p);
     p->single = 0;
     for (int a = 0; a < N_ARGUMENTS; a++) p->single |= is_same(p, a, p->dims) << a;
     p->bad = 0;

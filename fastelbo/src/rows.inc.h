@@ -40,17 +40,16 @@ static void RE(sum_rows)(RE(work) *w) {
 /* The tile's terms and gradients, and its rows' sums */
 static void RE(evaluate)(RE(work) *w) {
     plan *p = w->p;
-    I bad;
     const RE(loop) *loop = p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
                                               : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
     w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary; where inputs might be overwritten that must be known */
     int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
-    if (hope && !loop[ORDINARY](&w->o))
-        bad = 0;
-    else
-        bad = loop[ANY](&w->o);
+    int way = !hope ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
+    I bad = loop[way](&w->o);
+    if (bad && way != ANY) way = ANY, bad = loop[ANY](&w->o);
+    w->streamed = way == STREAMED;
     if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
     RE(sum_rows)(w);
 }
@@ -166,6 +165,7 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task) {
     w.stored = RE(sum_of_stored)(p);
     w.fused = 0;
     w.spread = 0;
+    w.streamed = 0;
     T first_factor = RE(factor_in_loop)(p, FIRST, SECOND);
     w.o.factor = RE(factor_in_loop)(p, SCALE, PRIOR);
     w.o.sign = p->gradient[FIRST].data ? first_factor : -first_factor; /* d/d second = -d/d first */
@@ -196,6 +196,7 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task) {
         w.chunk = task % p->chunks;
         RE(run_task)(&w, task / p->chunks, at_once, most, run, slabs);
     }
+    if (p->streams) end_streams();
 }
 
 /* Rows that were cut into chunks: their partial sums, in order */

@@ -1,6 +1,6 @@
 /* The sums of squares.inc.h, to the bit, of x and mean as they are stored: elements of 8 or 16 bits are converted in registers. (Were
- * they copied to a tile first, memory would idle while the tile is summed.) By intrinsics, as
- * compilers have no vectors for the machine's conversion of binary16. Included once per type (real.h). */
+ * they copied to a tile first, memory would idle while the tile is summed.) By intrinsics, as compilers have no vectors for the
+ * machine's conversion of binary16. Included once per type (real.h). */
 
 /* sum[r]: of (x factor - y)^2 in row r; first: (x factor - y) c, unless NULL. Rows follow one another, of LANES elements or more. */
 typedef void (*RE(stored_sum))(const char *x, const char *y, T factor, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum);

@@ -24,6 +24,7 @@ typedef struct {
     T lowest, highest;  /* what min_var leaves of the scale */
     T late[2];          /* what the loop leaves of the factor of `first`, of the scales' gradients */
     int want, counted, spread;
+    int streamed; /* the tile's gradients are where they belong */
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
     RE(stored_sum) stored; /* of x and mean where they are; NULL: they are o.a and o.b */
@@ -216,15 +217,29 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     if (g >= w->buffer[0] && g < w->buffer[N_BUFFERS - 1] + TILE) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
 }
 
+/* Whether the loop may write the tile's gradients past the caches */
+static int RE(streams)(const RE(work) *w) {
+    const plan *p = w->p;
+    if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || w->late[1] != 1) return 0;
+    uintptr_t line = 0, apart = 0;
+    for (int a = FIRST; a <= (p->constant ? SECOND : PRIOR); a++) {
+        if (!RE(wants)(w, a)) continue;
+        const T *there = p->collect[a].mode == DIRECT ? RE(in_place)(p, &p->gradient[a], &w->tile) : NULL;
+        if (!there) return 0;
+        apart |= line ? ((uintptr_t)there ^ line) % (LANES * sizeof(T)) : 0;
+        line = (uintptr_t)there;
+    }
+    return line && !apart;
+}
+
 static void RE(give_all)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
+    if (w->streamed) return;
     if (w->want & WANT_FIRST) {
         int both = RE(wants)(w, FIRST) && RE(wants)(w, SECOND);
         if (both) {
             T *g = RE(target)(w, SECOND, G_SECOND);
-            const volatile T hidden = -1; /* a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
-            const T minus = hidden;
-            for (ptrdiff_t i = 0; i < n; i++) g[i] = minus * w->o.first[i];
+            RE(negate)(g, w->o.first, n);
             RE(give)(w, SECOND, g, n);
         }
         RE(give)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, w->o.first, n);

@@ -53,16 +53,25 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return driver.build(tmp_path_factory.mktemp("native"), openmp=True)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_levels(native: Path, level: str) -> None:
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return driver.build(tmp_path_factory.mktemp("streams"), f"{driver.DEFAULT_CC} -DSTREAMED_BYTES=1")
+
+
+def at_level(program: Path, level: str, *arguments: str) -> driver.Results:
     try:
-        found = everything(native, "--isa", level)
+        found = everything(program, "--isa", level, *arguments)
     except driver.Failed as failure:
         if "does not have the level" not in str(failure):
             raise
         pytest.skip(f"this machine does not have {level}")
     assert found.level == level
-    check(found)
+    return found
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels(native: Path, level: str) -> None:
+    check(at_level(native, level))
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4, 7, 16])
@@ -90,6 +99,14 @@ def test_clang(tmp_path: Path) -> None:
     found = everything(driver.build(tmp_path, cc=cc))
     assert found.compiler.startswith("clang")
     check(found)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_streams(native: Path, streams: Path, level: str) -> None:
+    """Gradients go past the caches, however small; where none of `x` is wanted, those of NLLs too."""
+    check(at_level(streams, level))
+    usual, streamed = [at_level(program, level, "--without-first").hashes for program in (native, streams)]
+    assert streamed == usual
 
 
 def accept() -> None:

@@ -1,0 +1,64 @@
+"""Gradients too large for the caches go past them (streams.inc.h): to the same bits, and nowhere else.
+
+The kernels' test_golden.py has all losses and scales; here are the outputs of a call, wherever they lie.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+import fastelbo as fe
+
+STREAMED = 1 << 25  # bytes of gradients, and more (plan.c)
+COLUMNS = 1031
+MARGIN = 64  # elements about an output
+
+
+def of_nll(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    fe.gaussian_nll_grad(x, mean, logvar=scale, out=(out[0], None, out[1], out[2]))
+
+
+def of_mean(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    fe.gaussian_nll_grad(x, mean, logvar=scale, wrt="mean", out=(out[0], None, out[1], None))
+
+
+def of_shared_variance(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    fe.gaussian_nll_grad(x, mean, var=0.7, wrt="mean", out=(out[0], None, out[1], None))
+
+
+def of_kl(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    fe.gaussian_kl_grad(mean, logvar=scale, out=(out[0], out[1], out[2], None, None))
+
+
+def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """All of some memory, and an array within: so many elements from a cache line on, rows so far apart."""
+    rows, columns = shape
+    memory = np.full(rows * (columns + gap) + 2 * MARGIN, 7, dtype)
+    begin = MARGIN // 2 - memory.ctypes.data // memory.itemsize % (64 // memory.itemsize) + shift
+    array = memory[begin : begin + rows * (columns + gap)].reshape(rows, columns + gap)[:, :columns]
+    return memory, array
+
+
+@pytest.mark.parametrize("call", [of_nll, of_mean, of_shared_variance, of_kl])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("shifts", "gap"), [((0, 0), 0), ((5, 5), 0), ((3, 3), 2), ((0, 3), 0)])
+def test_bits_and_margins(call: Callable[..., None], dtype: type, shifts: tuple[int, int], gap: int) -> None:
+    rows = STREAMED // (COLUMNS * np.dtype(dtype).itemsize) + 1
+    bits = np.dtype(f"i{np.dtype(dtype).itemsize}")
+    rng = np.random.default_rng(3)
+    inputs = [rng.standard_normal((rows, COLUMNS), dtype) for _ in range(3)]
+    inputs[2][rows // 2, 7] = 300  # no ordinary scale
+    value, few = np.empty(rows, dtype), rows // 16
+    memories, grads = zip(*[placed((rows, COLUMNS), dtype, shift, gap) for shift in shifts], strict=True)
+    call(*inputs, (value, *grads))
+    for row in range(0, rows, few):
+        part = [x[row : row + few] for x in inputs]
+        expected = [np.empty(len(part[0]), dtype), *[np.full_like(part[0], 7) for _ in grads]]
+        call(*part, expected)
+        for found, each in zip((value, *grads), expected, strict=True):
+            np.testing.assert_array_equal(found[row : row + few].view(bits), each.view(bits))
+    for grad in grads:
+        grad[...] = 7
+    for memory in memories:
+        assert (memory == 7).all(), "something was written beside an output"
