@@ -152,14 +152,14 @@ def _bandwidth(axes: Axes, results: list[Result]) -> None:
         key = (r.cell.dtype, r.cell.threads)
         marker, face = styles.get(key, ("^", BLUE if r.cell.dtype == "float32" else "white"))
         axes.scatter(
-            min(share, 125), rows.index((r.cell.op, r.cell.grad)), s=28, marker=marker, facecolors=face,
+            share, rows.index((r.cell.op, r.cell.grad)), s=28, marker=marker, facecolors=face,
             edgecolors=BLUE, linewidths=1, zorder=3, clip_on=False,
             label=None if key in seen else f"{key[0]}, {_threads(key[1])}",
         )  # fmt: skip
         seen.add(key)
     axes.axvspan(report.SHARE, 100, color="#e3eef6", lw=0, zorder=0)
     axes.axvline(100, color=INK, lw=1.2, zorder=1)
-    axes.set_xlim(0, 125)
+    axes.set_xlim(0, max([125, *[share + 5 for r in results if (share := report.memory_share(r))]]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0f} %"))
     axes.set_title(
         "Out of cache: bytes per second, share of what a plain loop\n"
