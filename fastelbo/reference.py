@@ -105,6 +105,12 @@ def _rows(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     return tuple(n for i, n in enumerate(shape) if i not in _event(len(shape), axis))
 
 
+def _sum(terms: Array, axes: tuple[int, ...], add: Callable[..., Any] = np.sum) -> Any:
+    """The sum (or mean) over these axes: of contiguous memory, where NumPy adds pairwise, not one by one."""
+    kept = tuple(i for i in range(terms.ndim) if i not in axes)
+    return add(np.array(terms.transpose(kept + axes), order="C"), axis=tuple(range(len(kept), terms.ndim)))
+
+
 class _Rows:
     """What ``axis``, ``weight``, ``where`` and ``reduction`` make of terms and of their derivatives."""
 
@@ -132,7 +138,7 @@ class _Rows:
 
     def value(self, term: Array) -> Any:
         """Sum over the event axes, then reduce the rows."""
-        rows = self._select(term).sum(axis=self.event)
+        rows = _sum(self._select(term), self.event)
         if self.reduction == "none":
             return rows
         return float(rows.sum() / np.float64(self.n_rows if self.reduction == "mean" else 1))
@@ -141,9 +147,8 @@ class _Rows:
         """Sum the elementwise derivative over everything that `argument` was broadcast over."""
         full = self._select(derivative) / (self.n_rows if self.reduction == "mean" else 1)
         leading = full.ndim - argument.ndim
-        full = full.sum(axis=tuple(range(leading)))
-        stretched = tuple(i for i, n in enumerate(argument.shape) if n == 1)
-        return np.asarray(full.sum(axis=stretched, keepdims=True))
+        stretched = tuple(i + leading for i, n in enumerate(argument.shape) if n == 1)
+        return np.reshape(_sum(full, (*range(leading), *stretched)), argument.shape)
 
 
 def _results(
@@ -469,7 +474,7 @@ def neg_elbo(
 def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None, *, x_scale: float = 1.0) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
     squares = (x_scale * _array(x) - _array(mean)) ** 2
-    return np.mean(squares, axis=_event(squares.ndim, axis))
+    return _sum(squares, _event(squares.ndim, axis), np.mean)
 
 
 # --- the σ-VAE, and samples ---------------------------------------------------------------------------------
@@ -491,7 +496,7 @@ def optimal_nll_grad(
     with np.errstate(all="ignore"):
         r = x_scale * x - mean
         rows = _Rows(r.shape, axis, None, None, "none")
-        mse = np.mean(r**2, axis=rows.event, keepdims=True)
+        mse = np.expand_dims(_sum(r**2, rows.event, np.mean), rows.event)
         var = np.maximum(mse, min_var)
         if wrt and np.any(var == 0):
             raise ValueError("the optimal variance is 0: pass min_var")

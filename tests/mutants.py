@@ -105,6 +105,11 @@ MUTANTS = [
         ((f"{SRC}streams.inc.h", "if (edge) { EACH_OUTPUT", "if (part == 0) { EACH_OUTPUT"),),
     ),
     Mutant(
+        "outputs streamed that lie otherwise in their lines",
+        suite("tests/test_streams.py")._replace(as_shipped=True),
+        ((f"{SRC}work.inc.h", "return line && !apart;", "return line != 0;"),),
+    ),
+    Mutant(
         "no check of the lengths at the fast door",
         suite("tests/test_errors.py", "tests/test_shapes.py", sanitized=True),
         (

@@ -31,6 +31,27 @@ def of_kl(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.n
     fe.gaussian_kl_grad(mean, logvar=scale, out=(out[0], out[1], out[2], None, None))
 
 
+def of_kl_pair(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    """Nobody asks for the gradient of the prior's scale, which the loop of a pair forms with the other's."""
+    fe.gaussian_kl_grad(
+        mean, logvar=scale, prior_mean=x, prior_logvar=x, out=(out[0], out[1], out[2], None, None)
+    )
+
+
+def of_both_scales(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    third = np.empty_like(x)
+    wrt = ("mean", "scale", "prior_scale")
+    fe.gaussian_kl_grad(
+        mean, logvar=scale, prior_logvar=x, wrt=wrt, out=(out[0], third, out[1], None, out[2])
+    )
+
+
+def of_prior_scale(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    fe.gaussian_kl_grad(
+        mean, logvar=scale, prior_logvar=x, wrt="prior_scale", out=(out[0], None, None, None, out[1])
+    )
+
+
 def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[np.ndarray, np.ndarray]:
     """All of some memory, and an array within: so many elements from a cache line on, rows so far apart."""
     rows, columns = shape
@@ -40,14 +61,16 @@ def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[n
     return memory, array
 
 
-@pytest.mark.parametrize("call", [of_nll, of_mean, of_shared_variance, of_kl])
+@pytest.mark.parametrize(
+    "call", [of_nll, of_mean, of_shared_variance, of_kl, of_kl_pair, of_both_scales, of_prior_scale]
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("shifts", "gap"), [((0, 0), 0), ((5, 5), 0), ((3, 3), 2), ((0, 3), 0)])
 def test_bits_and_margins(call: Callable[..., None], dtype: type, shifts: tuple[int, int], gap: int) -> None:
     rows = STREAMED // (COLUMNS * np.dtype(dtype).itemsize) + 1
     bits = np.dtype(f"i{np.dtype(dtype).itemsize}")
     rng = np.random.default_rng(3)
-    inputs = [rng.standard_normal((rows, COLUMNS), dtype) for _ in range(3)]
+    inputs = [np.resize(rng.standard_normal((64, COLUMNS), dtype), (rows, COLUMNS)) for _ in range(3)]
     inputs[2][rows // 2, 7] = 300  # no ordinary scale
     value, few = np.empty(rows, dtype), rows // 16
     memories, grads = zip(*[placed((rows, COLUMNS), dtype, shift, gap) for shift in shifts], strict=True)

@@ -16,8 +16,8 @@ enum { ANY, ORDINARY, STREAMED, N_WAYS }; /* for any scales; for ordinary ones (
 typedef I (*RE(loop))(const RE(operands) *);
 
 /* ...: what is done for element j; it writes to line_first[k] and so on: here the outputs themselves, in streams.inc.h a line of each */
-#define ELEMENT(...) { const ptrdiff_t k = j; (void)k; __VA_ARGS__ }
-#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) ELEMENT(__VA_ARGS__)
+#define BODY(...) { const ptrdiff_t k = j; (void)k; __VA_ARGS__ }
+#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) BODY(__VA_ARGS__)
 
 /* Elements from x to the next cache line; a line holds LANES */
 static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_t)x / sizeof *x) % LANES); }
@@ -40,9 +40,9 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
             ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                     \
             ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                \
             count &= -(ptrdiff_t)LANES; /* compilers see: no remainder */                                                      \
-            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) ELEMENT(__VA_ARGS__)          \
+            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) BODY(__VA_ARGS__)          \
         }                                                                                                                      \
-        for (ptrdiff_t j = rest; j < n; j++) ELEMENT(__VA_ARGS__)                                                              \
+        for (ptrdiff_t j = rest; j < n; j++) BODY(__VA_ARGS__)                                                              \
 } while (0)
 
 /* Returns nonzero if some scale was <= 0, or not what this loop is for */

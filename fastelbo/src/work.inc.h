@@ -195,6 +195,8 @@ static T *RE(target)(RE(work) *w, int a, int buffer) {
     return there ? there : w->buffer[buffer];
 }
 
+static int RE(in_buffer)(const RE(work) *w, const T *x) { return x >= w->buffer[0] && x < w->buffer[N_BUFFERS - 1] + TILE; }
+
 static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const plan *p = w->p;
     const T *weight = w->weight, late = w->late[a >= SCALE];
@@ -214,20 +216,21 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
         RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
         return;
     }
-    if (g >= w->buffer[0] && g < w->buffer[N_BUFFERS - 1] + TILE) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
+    if (RE(in_buffer)(w, g)) RE(copy_out)(p, &p->gradient[a], &w->tile, g);
 }
 
-/* Whether the loop may write the tile's gradients past the caches */
+/* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
 static int RE(streams)(const RE(work) *w) {
     const plan *p = w->p;
     if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || w->late[1] != 1) return 0;
+    const T *const written[] = {w->want & WANT_FIRST ? w->o.first : NULL, w->want & WANT_SCALE ? w->o.scale_gradient : NULL,
+                                (w->want & WANT_SCALE) && p->kind[1] != UNIT ? w->o.prior_gradient : NULL};
     uintptr_t line = 0, apart = 0;
-    for (int a = FIRST; a <= (p->constant ? SECOND : PRIOR); a++) {
-        if (!RE(wants)(w, a)) continue;
-        const T *there = p->collect[a].mode == DIRECT ? RE(in_place)(p, &p->gradient[a], &w->tile) : NULL;
-        if (!there) return 0;
-        apart |= line ? ((uintptr_t)there ^ line) % (LANES * sizeof(T)) : 0;
-        line = (uintptr_t)there;
+    for (int k = 0; k < 3; k++) {
+        if (!written[k]) continue;
+        if (RE(in_buffer)(w, written[k])) return 0;
+        apart |= line ? ((uintptr_t)written[k] ^ line) % (LANES * sizeof(T)) : 0;
+        line = (uintptr_t)written[k];
     }
     return line && !apart;
 }

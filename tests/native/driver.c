@@ -146,6 +146,7 @@ static void put(const view *v, char *to, double x) {
 
 /* ---- arrays ------------------------------------------------------------------------------------------------------ */
 
+enum { AS_NUMPY = 16 }; /* bytes: so far from a cache line NumPy's large arrays lie, by the C library's doing */
 static void *held[2 * N_ARGUMENTS + 1];
 static int n_held;
 
@@ -162,9 +163,10 @@ static void place(const plan *p, view *v, int type, enum part part, enum layout 
         step *= p->shape[axis];
     }
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)(bytes + odd))) abort();
+    int shift = AS_NUMPY + odd;
+    if (posix_memalign(&memory, 64, (size_t)(bytes + shift))) abort();
     held[n_held++] = memory;
-    v->data = (char *)memory + (step < 0 ? bytes - item : odd);
+    v->data = (char *)memory + shift + (step < 0 ? bytes - item : 0);
     v->type = type + (odd && item > 1 ? SWAPPED : 0);
 }
 
