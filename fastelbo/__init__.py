@@ -20,15 +20,17 @@ except ModuleNotFoundError as _error:
         "or `pip install -e .` to work on the tree in place."
     ) from _error
 except ImportError as _error:
+    import re
+
     if "static TLS" in str(_error):
         _way_out = (
             "libraries loaded before have used up the room for thread-local variables. Import fastelbo "
             "before them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4096"
         )
-    elif "omp" in str(_error).partition(":")[0]:
+    elif re.search(r"lib\w*omp[\w.-]*$", str(_error).partition(":")[0]):
         _way_out = (
             "the OpenMP runtime does not load. Install it (on Debian, apt install libgomp1), or build "
-            "without: FASTELBO_OPENMP=0 pip install --force-reinstall --no-binary fastelbo fastelbo"
+            "without, in a clone: FASTELBO_OPENMP=0 pip install --force-reinstall ."
         )
     else:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 import numpy as np
@@ -20,8 +21,16 @@ def config() -> dict[str, str]:
         "threads": str(_threads.get_num_threads()),
         "NumPy": np.__version__,
         "Python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}{_libc()}",
     }
+
+
+def _libc() -> str:
+    """Of glibc alone; `platform` would read files and start a process to tell more."""
+    try:
+        return f", {os.confstr('CS_GNU_LIBC_VERSION')}"
+    except (AttributeError, OSError, ValueError):
+        return ""
 
 
 def _version() -> str:

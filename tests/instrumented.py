@@ -70,8 +70,8 @@ def build(tree: Path, environment: Mapping[str, str] = {}) -> Done:
     return run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], tree, environment)
 
 
-#: Tests' arrays are small: so that the loops for large ones run too, beside the others
-STREAMED = "-DSTREAMED_BYTES=4096"
+#: Tests' arrays are small: so that gradients take the way of large ones, by stores that a sanitizer sees
+STREAMED = "-DSTREAMED_BYTES=1 -DPLAIN_STREAMS"
 #: To build for gcc's AddressSanitizer and UndefinedBehaviorSanitizer
 SANITIZED = {
     "FASTELBO_SANITIZE": "address,undefined",

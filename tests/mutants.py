@@ -404,10 +404,11 @@ def judge(mutant: Mutant, unchanged: Unchanged) -> bool:
     begin = time.monotonic()
     with instrumented.copy_of_tree() as tree:
         apply(mutant.edits, tree)
-        done = build(mutant.check, tree)
+        done = done_building = build(mutant.check, tree)
         if not done.status:
             done = run(mutant.check, tree)
-    caught = catches(mutant.check, done) and unchanged.passes(mutant.check)
+    ran = not done_building.status or mutant.check is COMPILES
+    caught = ran and catches(mutant.check, done) and unchanged.passes(mutant.check)
     seconds = time.monotonic() - begin
     print(
         f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}  →  {mutant.check}  [{seconds:.0f} s]",

@@ -30,7 +30,11 @@ import driver
 NOT_FOR_MEMORY = ("test_memory.py",)
 DESELECTED = ("tests/test_threads.py::test_a_thousand_callers_leave_nothing_behind",)
 NOTHING_RUN = 5  # pytest's exit status where what a file needs is not installed
-SECTIONS = ([], ["--ways"], ["--without-first"])  # of the driver's cases
+SECTIONS = (
+    [],
+    ["--ways"],
+    ["--ways", "--gradients", "6"],
+)  # of the driver's cases; and of pairs, not all gradients
 
 
 def run_tests(name: str, tree: Path) -> int:

@@ -148,7 +148,7 @@ def report(offset: int = 0) -> dict:
 @functools.cache
 def of_process(offset: int = 0, **environment: str) -> dict:
     code = f"import json, test_bits; print(json.dumps(test_bits.report({offset})))"
-    return json.loads(processes.run(code, timeout=effort(120, 600), **environment))
+    return json.loads(processes.run(code, timeout=effort(120, 1200), **environment))
 
 
 def differing(one: dict[str, str], two: dict[str, str]) -> list[str]:
@@ -233,7 +233,7 @@ def test_the_baseline_keeps_the_bounds():
     chosen = "elements or far_scales or constant_rows or (standard_normal and (1e-06 or 0.01))"
     arguments = ["-q", "-p", "no:cacheprovider", "-k", chosen, str(processes.TESTS / "test_accuracy.py")]
     code = f"import sys, pytest; sys.exit(pytest.main({arguments}))"
-    out = processes.run(code, FASTELBO_ISA="baseline")
+    out = processes.run(code, timeout=effort(120, 1200), FASTELBO_ISA="baseline")
     assert " passed" in out
 
 

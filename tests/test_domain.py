@@ -187,6 +187,21 @@ def test_a_removed_row_is_out_of_reach_of_its_scale(form, rubbish, columns):
             assert_array_equal(mine[2], 0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("columns", "kept"), [(2000, slice(0, 1024)), (40_000, slice(16_384, None))])
+@pytest.mark.parametrize("scale", [4.0, np.array([[4.0], [0.5]])])
+def test_a_whole_stretch_of_a_row_may_be_removed(dtype, columns, kept, scale):
+    """The last that a task takes at once, or the first that threads share: the scale counts all the same."""
+    x = np.random.default_rng(2).standard_normal((2, columns)).astype(dtype)
+    where = np.zeros(x.shape, bool)
+    where[:, kept] = True
+    found = fe.gaussian_nll_grad(x, 0 * x, var=dtype(scale), where=where)
+    alone = fe.gaussian_nll_grad(x[:, kept], 0 * x[:, kept], var=dtype(scale))
+    few = 64 * np.finfo(dtype).eps  # their sums are in another order
+    assert_allclose(found.value, alone.value, rtol=few)
+    assert_allclose(found.scale, alone.scale, rtol=few, atol=few * columns)
+
+
 def test_a_broadcast_scale_is_checked_where_any_of_its_elements_counts():
     var = scale_with(0.0, 1, (3,))
     where = np.ones((4, 3), bool)

@@ -109,6 +109,7 @@ def test_an_import_after_the_fork(shared):
     out = processes.run(
         f"""
 import ctypes, os, signal
+ctypes.CDLL(None).prctl(15, b"a) name")  # PR_SET_NAME: what the kernel tells of a process has it in brackets
 body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
 if {shared}:
     ctypes.CDLL("{_core.openmp_runtime()}").GOMP_parallel(body, None, 2, 0)

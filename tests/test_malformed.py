@@ -6,6 +6,7 @@ contract.py says which error it must be, or which answer.
 """
 
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -360,7 +361,8 @@ def of_huge(name: str) -> Iterator[Case]:
 def cases(name: str, share: int = 1) -> Iterator[Case]:
     """All; or a share of the most numerous, one in so many but at least 300."""
     first = list(of_arguments(name))
-    yield from first[:: max(1, min(share, len(first) // LEAST))]
+    step = max(1, min(share, len(first) // LEAST))
+    yield from random.Random(name).sample(first, len(first) // step)
     for source in (of_usual_arguments, of_frames, of_options, of_outputs, of_huge):
         yield from source(name)
 

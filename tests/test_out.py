@@ -305,6 +305,10 @@ def test_outputs_over_weight_and_where_are_right():
         got = nll_grad(args, (None, None, place, None), weight=used, where=mask)
         assert_array_equal(got.mean, want.mean)
         assert_array_equal(got.scale, want.scale)
+    want = nll_grad(args, weight=weight)
+    got = nll_grad(args, (None, weight, None, None), weight=weight)
+    for found, expected in zip(got, want, strict=True):
+        assert_array_equal(found, expected)
 
 
 def test_one_array_may_be_several_inputs_and_an_output():

@@ -92,6 +92,26 @@ assert set(map(frozenset, state()["affinity"].values())) == set(map(frozenset, a
     )
 
 
+def test_calls_open_no_file_and_start_no_process():
+    """But for the quota of CPUs; those of the import come from Python itself."""
+    processes.run(f"""{SETUP}
+import fastelbo as fe
+np.random.default_rng  # is imported when it is asked for
+quota, others = ("/proc/self/cgroup", "/sys/fs/cgroup"), []
+
+def hear(event, arguments):
+    opens = event == "open" and not str(arguments[0]).startswith(quota)
+    starts = ("subprocess", "socket", "os.fork", "os.exec", "os.posix_spawn", "os.system")
+    if opens or event.startswith(starts):
+        others.append((event, arguments))
+
+sys.addaudithook(hear)
+fe.show_config()
+{CALLS}
+assert not others, others
+""")
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_subnormals_survive(threads):
     """In the arithmetic of this process and of its threads, and in the kernels."""

@@ -3,14 +3,19 @@
 The kernels' test_golden.py has all losses and scales; here are the outputs of a call, wherever they lie.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastelbo as fe
 
-STREAMED = 1 << 25  # bytes of gradients, and more (plan.c)
+PLAN = Path(__file__).parents[1] / "fastelbo" / "src" / "plan.c"
+STREAMED = 1 << int(
+    re.search(r"STREAMED_BYTES \(\(ptrdiff_t\)1 << (\d+)\)", PLAN.read_text())[1]
+)  # bytes, or more
 COLUMNS = 1031
 MARGIN = 64  # elements about an output
 
@@ -25,6 +30,18 @@ def of_mean(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np
 
 def of_shared_variance(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
     fe.gaussian_nll_grad(x, mean, var=0.7, wrt="mean", out=(out[0], None, out[1], None))
+
+
+def of_scaled_x(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    """Not the loop's last word: so it is not streamed."""
+    fe.gaussian_nll_grad(x, mean, logvar=scale, x_scale=0.1, wrt="x", out=(out[0], out[1], None, None))
+
+
+def of_a_sum(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
+    """The scale's gradient is one number."""
+    options = {"reduction": "sum", "wrt": ("mean", "scale")}
+    fe.gaussian_nll_grad(x, mean, var=0.7, out=(None, None, out[1], None), **options)
+    out[0][...] = 0
 
 
 def of_kl(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
@@ -62,7 +79,18 @@ def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[n
 
 
 @pytest.mark.parametrize(
-    "call", [of_nll, of_mean, of_shared_variance, of_kl, of_kl_pair, of_both_scales, of_prior_scale]
+    "call",
+    [
+        of_nll,
+        of_mean,
+        of_scaled_x,
+        of_shared_variance,
+        of_a_sum,
+        of_kl,
+        of_kl_pair,
+        of_both_scales,
+        of_prior_scale,
+    ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("shifts", "gap"), [((0, 0), 0), ((5, 5), 0), ((3, 3), 2), ((0, 3), 0)])

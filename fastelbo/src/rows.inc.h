@@ -48,7 +48,10 @@ static void RE(evaluate)(RE(work) *w) {
     int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
     int way = !hope ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
     I bad = loop[way](&w->o);
-    if (bad && way != ANY) way = ANY, bad = loop[ANY](&w->o);
+    if (bad && way != ANY) {
+        if (way == STREAMED) end_streams();
+        way = ANY, bad = loop[ANY](&w->o);
+    }
     w->streamed = way == STREAMED;
     if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
     RE(sum_rows)(w);

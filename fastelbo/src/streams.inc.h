@@ -9,7 +9,10 @@
 #define STREAMS 1
 /* 64 bytes, both aligned to as many */
 INLINE void stream_line(void *dst, const void *src) {
-#ifdef __AVX512F__
+#ifdef PLAIN_STREAMS /* for sanitizers: they do not see the stores below */
+    if ((uintptr_t)dst % 64) __builtin_trap();
+    memcpy(dst, src, 64);
+#elif defined(__AVX512F__)
     _mm512_stream_si512(dst, _mm512_load_si512(src));
 #else
     for (int half = 0; half < 2; half++) _mm256_stream_si256((__m256i *)dst + half, _mm256_load_si256((const __m256i *)src + half));
@@ -45,7 +48,7 @@ static inline void end_streams(void) {}
         const ptrdiff_t whole = (n - lead) & -(ptrdiff_t)LANES;                                                        \
         T edge_first[LANES], edge_scale[LANES], edge_prior[LANES];                                                     \
         (void)edge_first, (void)edge_scale, (void)edge_prior;                                                          \
-        EACH_OUTPUT(ASK_FOR_LAST)                                                                                      \
+        if (lead + whole < n) { EACH_OUTPUT(ASK_FOR_LAST) }                                                                                      \
         for (int part = lead ? 0 : 1; part < (lead + whole < n ? 3 : 2); part++) {                                     \
             const ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES, count = part == 1 ? whole : LANES;    \
             const int edge = part != 1;                                                                                \

@@ -50,7 +50,7 @@ static int runtime_was_loaded_before(void) {
 
 int fe_watch_fork(void) {
 #ifdef CAN_TELL_WHO_LOADED_OPENMP
-    forked = runtime_was_loaded_before() && is_fork_without_exec();
+    forked |= runtime_was_loaded_before() && is_fork_without_exec();
 #endif
 #ifndef _WIN32
     return pthread_atfork(NULL, NULL, in_child);

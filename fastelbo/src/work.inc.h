@@ -222,7 +222,7 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
 /* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
 static int RE(streams)(const RE(work) *w) {
     const plan *p = w->p;
-    if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || w->late[1] != 1) return 0;
+    if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || ((w->want & WANT_SCALE) && w->late[1] != 1)) return 0;
     const T *const written[] = {w->want & WANT_FIRST ? w->o.first : NULL, w->want & WANT_SCALE ? w->o.scale_gradient : NULL,
                                 (w->want & WANT_SCALE) && p->kind[1] != UNIT ? w->o.prior_gradient : NULL};
     uintptr_t line = 0, apart = 0;

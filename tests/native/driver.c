@@ -1,10 +1,10 @@
 /* The kernels without Python: a table of calls, on inputs that are the same on every machine, and a hash of each one's results.
  *
- *     driver [--list] [--ways] [--without-first] [--isa LEVEL] [--threads N] [PART ...]
+ *     driver [--list] [--ways] [--gradients MASK] [--isa LEVEL] [--threads N] [PART ...]
  *                                                                            only the cases with one of these in their name
  *
  * The cases are a few calls on much data; with --ways, for every loss and scale, one hash over all ways to call it, each in every
- * memory layout, which must not matter; --without-first: no gradient of the first argument. It fills a plan as _core.pyx does. Every array has just the bytes that it needs, for tools that
+ * memory layout, which must not matter; --gradients: only these, bit a of the a-th argument. It fills a plan as _core.pyx does. Every array has just the bytes that it needs, for tools that
  * watch their ends. */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "kernels.h"
@@ -109,7 +109,7 @@ enum layout { C_ORDER, F_ORDER, REVERSED_WITH_GAPS, SWAPPED_UNALIGNED, N_LAYOUTS
 /* bad: no scale is positive, which has to be found; there is no hash then */
 typedef struct { const op *op; const shape *shape; const way *way; enum layout layout; int grads, is_double, bad; } request;
 
-static int without_first;
+static int gradients = (1 << N_GRADS) - 1;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
@@ -236,7 +236,7 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
         }
         if (a >= N_GRADS) continue;
         for (int axis = 0; axis < AXES; axis++) p.broadcast[a] |= (uint64_t)!(parts[a] >> (AXES - 1 - axis) & 1) << axis;
-        if (!q.grads || (a == FIRST && without_first)) continue;
+        if (!q.grads || !(gradients >> a & 1)) continue;
         int over = q.way->in_place && p.shape[SAMPLES] == 1 && (parts[a] & ELEMENTS) == ELEMENTS && v->type == (p.is_double ? F64 : F32);
         if (over) p.gradient[a] = *v, p.aliased = 1;
         else place(&p, &p.gradient[a], NATIVE, parts[a], of_result);
@@ -305,10 +305,10 @@ int main(int argc, char **argv) {
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         if (!strcmp(argv[i], "--list")) list = 1;
         else if (!strcmp(argv[i], "--ways")) ways = 1;
-        else if (!strcmp(argv[i], "--without-first")) without_first = 1;
+        else if (!strcmp(argv[i], "--gradients") && i + 1 < argc) gradients = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--isa") && i + 1 < argc) level = argv[++i];
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
-        else return fprintf(stderr, "driver: %s? [--list] [--ways] [--without-first] [--isa LEVEL] [--threads N] [PART ...]\n", argv[i]), 2;
+        else return fprintf(stderr, "driver: %s? [--list] [--ways] [--gradients MASK] [--isa LEVEL] [--threads N] [PART ...]\n", argv[i]), 2;
     }
 #ifndef _OPENMP
     if (threads != 1) return fputs("driver: built without OpenMP, so for one thread\n", stderr), 2;

@@ -87,6 +87,16 @@ def test_a_machine_without_fma(native: Path) -> None:
     check(found)
 
 
+@pytest.mark.skipif(not X86_64, reason="the levels are those of x86-64")
+@pytest.mark.parametrize("lacking", ["f16c", "movbe", "bmi1", "lzcnt"])
+def test_a_machine_that_lacks_a_part_of_its_level(native: Path, lacking: str) -> None:
+    qemu = needs("qemu-user", "qemu-x86_64")
+    some = ("nll-logvar/grad/f32/2000x8",)
+    assert driver.results(native, *some, under=[qemu, "-cpu", "Haswell"]).level == "v3"
+    name = {"lzcnt": "abm"}.get(lacking, lacking)
+    assert driver.results(native, *some, under=[qemu, "-cpu", f"Haswell,-{name}"]).level == "baseline"
+
+
 def test_arm64(tmp_path: Path) -> None:
     cc, qemu = needs("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"), needs("qemu-user", "qemu-aarch64")
     found = everything(driver.build(tmp_path, cc=f"{cc} -static"), under=[qemu])
@@ -103,10 +113,13 @@ def test_clang(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_streams(native: Path, streams: Path, level: str) -> None:
-    """Gradients go past the caches, however small; where none of `x` is wanted, those of NLLs too."""
+    """Gradients go past the caches, however small: of one argument, of two, of all."""
     check(at_level(streams, level))
-    usual, streamed = [at_level(program, level, "--without-first").hashes for program in (native, streams)]
-    assert streamed == usual
+    for gradients in (1, 2, 4, 8, 5, 6, 14):
+        usual, streamed = [
+            at_level(program, level, "--gradients", str(gradients)).hashes for program in (native, streams)
+        ]
+        assert streamed == usual, f"gradients {gradients:04b}"
 
 
 def accept() -> None:
