@@ -5,7 +5,7 @@
                                    [--plot FILE.png] [--roofline FILE.png]
 
 Shows the MSE identity on real data (digits, photographs), then races on them and on the shapes of the field.
-Needs `pip install "fastelbo[bench,peers]"`; a peer that is not installed is left out. Exit status 1: a
+Needs `pip install ".[bench,peers]"`; a peer that is not installed is left out. Exit status 1: a
 result of fastelbo was wrong. Losing to a peer is reported, not an error.
 """
 
@@ -30,7 +30,7 @@ try:
 
     import fastelbo  # noqa: F401
 except ImportError as missing:
-    sys.exit(f'{missing}. The benchmark needs: pip install "fastelbo[bench,peers]"')
+    sys.exit(f'{missing}. The benchmark needs: pip install ".[bench,peers]"')
 
 import identity
 import inputs

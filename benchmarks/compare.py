@@ -25,7 +25,7 @@ try:
     from rich.console import Console
     from scipy import stats  # scikit-learn needs it
 except ImportError as missing:
-    sys.exit(f'{missing}. The comparison needs: pip install "fastelbo[bench]"')
+    sys.exit(f'{missing}. The comparison needs: pip install ".[bench]"')
 
 from race import Result
 

@@ -22,7 +22,7 @@ try:
 
     import fastelbo as fe
 except ImportError as missing:
-    sys.exit(f'{missing}. The benchmark needs: pip install "fastelbo[bench]"')
+    sys.exit(f'{missing}. The benchmark needs: pip install ".[bench]"')
 
 import machine
 

@@ -291,9 +291,10 @@ def _real(name: str, value: Any) -> Any:
             raise ValueError(f"{name} is an int beyond the range of float64")
         return value
     elif isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be lost: pass {name}.data, and where=~{name}.mask"
+        left_out = {"where": "where.filled(False)", "weight": "weight.filled(0)"}.get(
+            name, f"{name}.filled(...), or {name}.data and, in a loss that takes it, where=~{name}.mask"
         )
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {left_out}")
     else:
         try:
             array = np.asarray(value)
@@ -431,11 +432,16 @@ def check_reduction(reduction: str, axis: Any, shape: Shape) -> None:
         return
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, not {reduction!r}")
+    check_one_event(f"reduction={reduction!r} of 1-D data", axis, shape)
+
+
+def check_one_event(what: str, axis: Any, shape: Shape) -> None:
+    """1-D data are an event, or a batch of numbers: where that changes the result, someone has to say it."""
     if axis is DEFAULT_AXIS and len(shape) == 1:
         size = shape[0]
         raise ValueError(
-            f"reduction={reduction!r} of 1-D data, axis not given: "
-            f"one event of size {size}, or {size} observations? pass axis=-1 or axis=()"
+            f"{what}, axis not given: one event of size {size}, or {size} observations? "
+            "pass axis=-1 or axis=()"
         )
 
 
@@ -762,7 +768,9 @@ def _raise_domain(call: Call) -> NoReturn:
         shown = str(scale.flat[flat])
         if not index and type(value) in (float, int) and value > 0:
             shown = f"{value!r}, which is 0 in {scale.dtype}"
-        ways_out = ["use where to leave elements out"] if call.takes_where else []
+        negative = scale.flat[flat] < 0 and form in ("var", "std")
+        ways_out = [f"pass it as {name[: -len(form)]}log{form} if it is a logarithm"] if negative else []
+        ways_out += ["use where to leave elements out"] if call.takes_where else []
         ways_out += ["min_var for a floor"] if call.loss == "nll" and form != "precision" else []
         hint = f" ({', '.join(ways_out)})" if ways_out else ""
         raise ValueError(f"{name} must be > 0: {name}{index or ''} is {shown}{hint}")

@@ -166,7 +166,7 @@ def gaussian_nll_grad(
     out : tuple (value, x, mean, scale) of ndarray or None, optional
         Where to write each member; None allocates. An array has the computing dtype and the shape of the
         value, or of the argument it is the gradient of, and may be one of the inputs: gradients written over
-        the arguments save their memory and, out of cache, time.
+        the arguments save their memory.
 
     Returns
     -------

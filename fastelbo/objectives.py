@@ -296,7 +296,7 @@ def free_bits(
     *,
     per: Literal["dim", "row"],
     average: Literal["first", "last"],
-    axis: _Axis = -1,
+    axis: _Axis = _arrays.DEFAULT_AXIS,
 ) -> FreeBits:
     """KL that costs at least `min_kl` nats, so that nothing is gained by making it smaller.
 
@@ -319,7 +319,7 @@ def free_bits(
     average : {"first", "last"}
         Whether the mean over the batch is taken before the floor, or after it.
     axis : int, tuple of ints, () or None, default -1
-        The axes of the dimensions; the others are the batch.
+        The axes of the dimensions; the others are the batch. Of 1-D data it has to be given.
 
     Returns
     -------
@@ -354,6 +354,7 @@ def free_bits(
            [0. , 0.5]])
     """
     (array,), dtype = _arrays.as_operands(("kl",), (kl,))
+    _arrays.check_one_event(f"kl of shape {array.shape}", axis, array.shape)
     dims = _arrays.event_axes(axis, array.ndim)
     rows = tuple([i for i in range(array.ndim) if i not in dims])
     for name, mode, choices in (("per", per, ("dim", "row")), ("average", average, ("first", "last"))):

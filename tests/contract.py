@@ -317,7 +317,10 @@ class Checks:
         self.data = self.shapes[self.row.operands[0]]
         return {"value": rows_of(self.data, self.given["axis"])}
 
-    shapes_bits = shapes_iwae
+    def shapes_bits(self) -> dict[str, Shape]:
+        shapes = self.shapes_iwae()
+        need(self.axis_given or len(self.data) != 1)
+        return shapes
 
     def shapes_sample(self) -> dict[str, Shape]:
         scale, count = self.shapes[self.scale[""]], self.given["n_samples"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import os
 import random
 import sys
@@ -87,17 +88,23 @@ class Soak:
             self.failed += failed
 
     def counts(self) -> list[int]:
-        """Reference counts of all arguments, and of what every call has to do with."""
+        """Of references to all arguments and what calls have in common; and of Python's blocks of memory."""
         gc.collect()
-        return [sys.getrefcount(one) for one in self.objects]
+        return [*[sys.getrefcount(one) for one in self.objects], sys.getallocatedblocks()]
 
     def moved(self, before: list[int]) -> list[str]:
         """Counts that differ: of an array at all, of what the interpreter shares by half of one a round."""
-        shared = max(20, self.made // len(self.calls) // 2)
+        half = self.made // len(self.calls) // 2
+
+        def allowed(one: Any) -> int:
+            return 0 if isinstance(one, np.ndarray) else max(250, half)
+
         return [
             f"{one!r:.50}: {b} became {a}"
-            for one, b, a in zip(self.objects, before, self.counts(), strict=True)
-            if abs(a - b) > (0 if isinstance(one, np.ndarray) else shared)
+            for one, b, a in zip(
+                itertools.chain(self.objects, ("blocks",)), before, self.counts(), strict=True
+            )
+            if abs(a - b) > allowed(one)
         ]
 
 

@@ -359,7 +359,7 @@ def test_dtypes_that_are_not_real(argument, kind):
 
 
 def test_a_masked_array_is_told_its_way_out():
-    with pytest.raises(TypeError, match=re.escape("pass mean.data, and where=~mean.mask")):
+    with pytest.raises(TypeError, match=re.escape("pass mean.filled(...), or mean.data and")):
         nll(mean=np.ma.masked_array(A))
     with pytest.raises(TypeError, match="masked"):
         nll(x=np.ma.masked)

@@ -395,7 +395,11 @@ def test_special_kls(noisy):
             assert got.value == INF
             assert np.broadcast_to(got.factor, (2, 2))[0, 1] == 1
             assert math.isnan(fe.free_bits(np.zeros((0, 2)), 1.0, per=per, average=average).value)
-    assert fe.free_bits(np.array([0.5, 2.0], np.float32), 1.0, per="dim", average="last").value == 3.0
+    one = np.array([0.5, 2.0], np.float32)
+    assert fe.free_bits(one, 1.0, per="dim", average="last", axis=-1).value == 3.0
+    assert fe.free_bits(one, 1.0, per="row", average="last", axis=()).value == 1.5
+    with pytest.raises(ValueError, match="one event of size 2, or 2 observations"):
+        fe.free_bits(one, 1.0, per="dim", average="last")
 
 
 FREE_BITS_MISUSE = {
