@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import multiprocessing
 import sys
 import time
@@ -65,8 +66,9 @@ def main() -> int:
     shares = [range(options.first + i, last, options.processes) for i in range(options.processes)]
     jobs = [(options.seed, share, options.minutes) for share in shares]
     begin = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        found = pool.starmap(run, jobs)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(options.processes, spawn) as pool:  # it tells of a crash
+        found = list(pool.map(run, *zip(*jobs, strict=True)))
     ends = sum([part for part, _, _ in found], collections.Counter())
     made, failed = (sum(part[i] for part in found) for i in (1, 2))
     for name in calls.NAMES:

@@ -105,6 +105,11 @@ MUTANTS = [
         ((f"{SRC}streams.inc.h", "if (edge) { EACH_OUTPUT", "if (part == 0) { EACH_OUTPUT"),),
     ),
     Mutant(
+        "gradients streamed that nobody asked for: to a buffer",
+        suite("tests/test_streams.py", "-k", "pair")._replace(as_shipped=True),
+        ((f"{SRC}work.inc.h", "if (RE(in_buffer)(w, written[k])) return 0;", ""),),
+    ),
+    Mutant(
         "outputs streamed that lie otherwise in their lines",
         suite("tests/test_streams.py")._replace(as_shipped=True),
         ((f"{SRC}work.inc.h", "return line && !apart;", "return line != 0;"),),

@@ -55,6 +55,14 @@ def of_kl_pair(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence
     )
 
 
+def of_the_mean_of_a_pair(
+    x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]
+) -> None:
+    fe.gaussian_kl_grad(
+        mean, logvar=scale, prior_logvar=x, wrt="mean", out=(out[0], out[1], None, None, None)
+    )
+
+
 def of_both_scales(x: np.ndarray, mean: np.ndarray, scale: np.ndarray, out: Sequence[np.ndarray]) -> None:
     third = np.empty_like(x)
     wrt = ("mean", "scale", "prior_scale")
@@ -88,6 +96,7 @@ def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[n
         of_a_sum,
         of_kl,
         of_kl_pair,
+        of_the_mean_of_a_pair,
         of_both_scales,
         of_prior_scale,
     ],

@@ -222,9 +222,10 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
 /* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
 static int RE(streams)(const RE(work) *w) {
     const plan *p = w->p;
-    if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || ((w->want & WANT_SCALE) && w->late[1] != 1)) return 0;
-    const T *const written[] = {w->want & WANT_FIRST ? w->o.first : NULL, w->want & WANT_SCALE ? w->o.scale_gradient : NULL,
-                                (w->want & WANT_SCALE) && p->kind[1] != UNIT ? w->o.prior_gradient : NULL};
+    const int pair = p->kind[1] != UNIT, writes = pair && w->want ? WANT_FIRST | WANT_SCALE : w->want; /* as two_scales has it */
+    if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || ((writes & WANT_SCALE) && w->late[1] != 1)) return 0;
+    const T *const written[] = {writes & WANT_FIRST ? w->o.first : NULL, writes & WANT_SCALE ? w->o.scale_gradient : NULL,
+                                pair && (writes & WANT_SCALE) ? w->o.prior_gradient : NULL};
     uintptr_t line = 0, apart = 0;
     for (int k = 0; k < 3; k++) {
         if (!written[k]) continue;

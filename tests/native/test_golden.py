@@ -115,7 +115,7 @@ def test_clang(tmp_path: Path) -> None:
 def test_streams(native: Path, streams: Path, level: str) -> None:
     """Gradients go past the caches, however small: of one argument, of two, of all."""
     check(at_level(streams, level))
-    for gradients in (1, 2, 4, 8, 5, 6, 14):
+    for gradients in (1, 4, 6, 14):
         usual, streamed = [
             at_level(program, level, "--gradients", str(gradients)).hashes for program in (native, streams)
         ]
