@@ -25,7 +25,7 @@ except ImportError as _error:
     if "static TLS" in str(_error):
         _way_out = (
             "libraries loaded before have used up the room for thread-local variables. Import fastelbo "
-            "before them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4096"
+            "before them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
         )
     elif re.search(r"lib\w*omp[\w.-]*$", str(_error).partition(":")[0]):
         _way_out = (

@@ -93,7 +93,7 @@ assert set(map(frozenset, state()["affinity"].values())) == set(map(frozenset, a
 
 
 def test_calls_open_no_file_and_start_no_process():
-    """But for the quota of CPUs; those of the import come from Python itself."""
+    """But for the quota of CPUs, as far as Python can hear it; what the import opens is Python's own."""
     processes.run(f"""{SETUP}
 import fastelbo as fe
 np.random.default_rng  # is imported when it is asked for

@@ -43,7 +43,7 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
             _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) BODY(__VA_ARGS__)          \
         }                                                                                                                      \
         for (ptrdiff_t j = rest; j < n; j++) BODY(__VA_ARGS__)                                                              \
-} while (0)
+    } while (0)
 
 /* Returns nonzero if some scale was <= 0, or not what this loop is for */
 #define LOOP(order, name, want, term_of_r, unfit)                                                         \

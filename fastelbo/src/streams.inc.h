@@ -48,7 +48,7 @@ static inline void end_streams(void) {}
         const ptrdiff_t whole = (n - lead) & -(ptrdiff_t)LANES;                                                        \
         T edge_first[LANES], edge_scale[LANES], edge_prior[LANES];                                                     \
         (void)edge_first, (void)edge_scale, (void)edge_prior;                                                          \
-        if (lead + whole < n) { EACH_OUTPUT(ASK_FOR_LAST) }                                                                                      \
+        if (lead + whole < n) { EACH_OUTPUT(ASK_FOR_LAST) }                                                            \
         for (int part = lead ? 0 : 1; part < (lead + whole < n ? 3 : 2); part++) {                                     \
             const ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES, count = part == 1 ? whole : LANES;    \
             const int edge = part != 1;                                                                                \

@@ -4,8 +4,8 @@
  *                                                                            only the cases with one of these in their name
  *
  * The cases are a few calls on much data; with --ways, for every loss and scale, one hash over all ways to call it, each in every
- * memory layout, which must not matter; --gradients: only these, bit a of the a-th argument. It fills a plan as _core.pyx does. Every array has just the bytes that it needs, for tools that
- * watch their ends. */
+ * memory layout, which must not matter; --gradients: only these, bit a of the a-th argument. It fills a plan as _core.pyx does. Every
+ * array has just the bytes that it needs, for tools that watch their ends. */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "kernels.h"
 
