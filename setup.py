@@ -1,5 +1,5 @@
-"""Build of the compiled core: one object of the kernels per instruction set level, OpenMP where the compiler
-has it.
+"""Build of the compiled core, with one object of the kernels per instruction set level, and of what takes
+OpenMP, where the compiler has it.
 
 Environment: FASTELBO_OPENMP=0 builds without OpenMP; FASTELBO_SANITIZE=address,undefined (any -fsanitize=
 list) builds for that sanitizer; CC and CFLAGS as usual. Under SOURCE_DATE_EPOCH the same source makes the
@@ -52,9 +52,9 @@ def is_x86_64() -> bool:
 
 
 class BuildKernels(build_ext):
-    """Compiles kernels.c once per level, each with its own flags, and links the objects in."""
+    """Compiles kernels.c once per level, each with its own flags, and links the objects into the core."""
 
-    def build_extension(self, ext: Extension) -> None:
+    def build_extensions(self) -> None:
         self.force = True  # the environment chooses the build, and the time stamps know nothing of it
         if not self.builds("#include <Python.h>\nint main(void) { return 0; }\n"):
             raise CompileError(
@@ -63,13 +63,22 @@ class BuildKernels(build_ext):
             )
         sanitize = os.environ.get("FASTELBO_SANITIZE")
         extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else ["-g0"]
+        if self.has_openmp():
+            core.define_macros.append(("FASTELBO_OPENMP", "1"))
+        else:
+            self.extensions.remove(openmp)
+        for ext, flags in (core, []), (openmp, ["-fopenmp"]):
+            ext.extra_compile_args = [*FLAGS, *flags, *extra]
+            ext.extra_link_args = [*flags, *extra]
+        core.extra_objects = self.kernels(extra)
+        super().build_extensions()
+
+    def kernels(self, extra: list[str]) -> list[str]:
+        """The objects, one for each level."""
         gcc_flags = GCC_FLAGS if self.builds("int main(void) { return 0; }\n", *GCC_FLAGS) else []
-        openmp = self.openmp_flags()
-        ext.extra_compile_args = [*FLAGS, *openmp, *extra]
-        ext.extra_link_args = [*openmp, *extra]
         levels = X86_LEVELS if is_x86_64() else {"baseline": []}
         if is_x86_64():
-            ext.define_macros.append(("FASTELBO_X86_LEVELS", "1"))
+            core.define_macros.append(("FASTELBO_X86_LEVELS", "1"))
 
         def compile_level(level: str) -> list[str]:
             return self.compiler.compile(
@@ -77,26 +86,25 @@ class BuildKernels(build_ext):
                 output_dir=str(Path(self.build_temp, level)),
                 macros=[("ISA", level)],
                 extra_postargs=[*FLAGS, *gcc_flags, *extra, *levels[level]],
-                depends=ext.depends,
+                depends=core.depends,
             )
 
         self.mkpath(self.build_temp)
         with ThreadPoolExecutor() as pool:
-            ext.extra_objects = [name for objects in pool.map(compile_level, levels) for name in objects]
-        super().build_extension(ext)
+            return [name for objects in pool.map(compile_level, levels) for name in objects]
 
-    def openmp_flags(self) -> list[str]:
-        """What the compiler and linker need for OpenMP."""
+    def has_openmp(self) -> bool:
+        """Whether compiler and linker have it, and the user wants it; a warning where not."""
         if os.environ.get("FASTELBO_OPENMP") == "0":
             reason = "FASTELBO_OPENMP=0"
         elif self.builds(
             "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n", "-fopenmp"
         ):
-            return ["-fopenmp"]
+            return True
         else:
             reason = "this compiler has no OpenMP (-fopenmp)"
         self.warn(f"{reason}: fastelbo is built without OpenMP, its calls will use one thread")
-        return []
+        return False
 
     def builds(self, program: str, *flags: str) -> bool:
         """Whether a program compiles and links: a compiler may take a flag and lack the runtime."""
@@ -136,21 +144,24 @@ class ReproducibleSdist(sdist):
         return path
 
 
-extension = Extension(
-    "fastelbo._core",
-    sources=["fastelbo/_core.pyx", *[str(SRC / name) for name in ("plan.c", "dispatch.c", "threads.c")]],
-    depends=[str(path) for path in sorted(SRC.glob("*.h"))] + [str(SRC / "kernels.c")],
-    include_dirs=[np.get_include(), "fastelbo"],
-    define_macros=[
-        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-        *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
-    ],
-    py_limited_api=not FREE_THREADED,
-)
+def extension(name: str, *sources: str) -> Extension:
+    return Extension(
+        f"fastelbo.{name}",
+        sources=[f"fastelbo/{name}.pyx", *[str(SRC / source) for source in sources]],
+        depends=["fastelbo/_openmp.pxd", *map(str, sorted(SRC.glob("*.h"))), str(SRC / "kernels.c")],
+        include_dirs=[np.get_include(), "fastelbo"],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+            *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
+        ],
+        py_limited_api=not FREE_THREADED,
+    )
 
+
+core, openmp = extension("_core", "plan.c", "dispatch.c"), extension("_openmp", "threads.c")
 setup(
-    ext_modules=[extension],
+    ext_modules=[core, openmp],
     cmdclass={"build_ext": BuildKernels, "sdist": ReproducibleSdist},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
 )

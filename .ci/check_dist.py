@@ -11,9 +11,10 @@ from pathlib import Path
 
 WHEEL = [  # regular expressions: each file matches one, each matches a file
     r"fastelbo/\w+\.py",
-    r"fastelbo/_core\.pyi",
+    r"fastelbo/_(core|openmp)\.pyi",
     r"fastelbo/py\.typed",
     r"fastelbo/_core\.(abi3|cpython-\d+t-[\w-]+)\.so",
+    r"fastelbo/_openmp\.(abi3|cpython-\d+t-[\w-]+)\.so",
     r"fastelbo-[\d.]+\.dist-info/(METADATA|RECORD|WHEEL|top_level\.txt)",
     r"fastelbo-[\d.]+\.dist-info/licenses/LICENSE",
 ]

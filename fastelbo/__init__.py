@@ -19,22 +19,6 @@ except ModuleNotFoundError as _error:
         "Run `pip install .` in the source tree and import from another directory, "
         "or `pip install -e .` to work on the tree in place."
     ) from _error
-except ImportError as _error:
-    import re
-
-    if "static TLS" in str(_error):
-        _way_out = (
-            "libraries loaded before have used up the room for thread-local variables. Import fastelbo "
-            "before them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
-        )
-    elif re.search(r"lib\w*omp[\w.-]*$", str(_error).partition(":")[0]):
-        _way_out = (
-            "the OpenMP runtime does not load. Install it (on Debian, apt install libgomp1), or build "
-            "without, in a clone: FASTELBO_OPENMP=0 pip install --force-reinstall ."
-        )
-    else:
-        raise
-    raise ImportError(f"{_error}: {_way_out}") from _error
 
 from fastelbo import elbo, reference
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
@@ -62,6 +46,21 @@ from fastelbo.objectives import (
     optimal_nll_grad,
 )
 from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
+
+if _core.openmp_error:
+    import warnings
+
+    warnings.warn(
+        f"{_core.openmp_error}: fastelbo works without OpenMP, on one thread. "
+        + (
+            "Libraries loaded before have used up the room for thread-local variables: import fastelbo "
+            "first, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
+            if "static TLS" in _core.openmp_error
+            else "For more, install its OpenMP runtime (on Debian, apt install libgomp1) or the package anew"
+        ),
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 _core.register(
     DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads

@@ -12,12 +12,12 @@ from fastelbo import _core, _threads
 
 def config() -> dict[str, str]:
     """The facts behind `show_config`, by name."""
-    openmp = _core.openmp_version()
+    openmp, without = _core.openmp_version(), _core.openmp_error or "a serial build"
     return {
         "fastelbo": _version(),
         "instruction set": f"{_core.isa()} (of {', '.join(_core.isa_levels())}; FASTELBO_ISA pins one)",
         "compiler": _core.compiler(),
-        "OpenMP": f"{openmp} ({_core.openmp_runtime()})" if openmp else "none: a serial build",
+        "OpenMP": f"{openmp} ({_core.openmp_runtime()})" if openmp else f"none: {without}",
         "threads": str(_threads.get_num_threads()),
         "NumPy": np.__version__,
         "Python": platform.python_version(),

@@ -11,9 +11,11 @@ import os
 
 import numpy as np
 cimport numpy as cnp
-from cython.parallel cimport prange
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t, uintptr_t
+
+from fastelbo._openmp cimport FE_TEAM, fe_team  # declarations: this imports nothing
 
 cnp.import_array()
 
@@ -47,14 +49,6 @@ cdef extern from "src/kernels.h" nogil:
     ptrdiff_t fe_plan_tasks(const plan *)
     const kernel_set *fe_kernels(const char *)
 
-cdef extern from "src/threads.h" nogil:
-    int fe_watch_fork()
-    int fe_forked()
-    int fe_openmp_version()
-    int fe_openmp_max_threads()
-    int fe_in_parallel()
-    const char *fe_openmp_runtime()
-
 cdef extern from *:
     """
     #if defined(__clang__)
@@ -64,8 +58,12 @@ cdef extern from *:
     #else
     #define FE_COMPILER "unknown"
     #endif
+    #ifndef FASTELBO_OPENMP
+    #define FASTELBO_OPENMP 0
+    #endif
     """
     const char *FE_COMPILER
+    bint FASTELBO_OPENMP
     int PyFloat_CheckExact(object)
     double PyFloat_AsDouble(object)
 
@@ -80,6 +78,7 @@ DEF ALONE_BELOW = 1 << 12
 DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
+cdef const fe_team *team = NULL
 cdef object float32 = np.float32, float64 = np.float64
 cdef object default_axis = None, evaluate = None, evaluate_elbo = None, results = None, get_num_threads = None
 cdef object new = tuple.__new__  # of a named tuple, whose own goes through the interpreter
@@ -111,23 +110,24 @@ def compiler():
 
 
 def openmp_version():
-    return fe_openmp_version()
+    """0 in a serial build, and where the runtime does not load: openmp_error says why"""
+    return team.version if team else 0
 
 
 def openmp_max_threads():
-    return fe_openmp_max_threads()
+    return team.max_threads() if team else 1
 
 
 def openmp_runtime():
-    return (<bytes>fe_openmp_runtime()).decode()
+    return (<bytes>team.runtime()).decode() if team else ""
 
 
 def in_parallel():
-    return bool(fe_in_parallel())
+    return team != NULL and team.in_parallel() != 0
 
 
 def forked():
-    return bool(fe_forked())
+    return team != NULL and team.forked() != 0
 
 
 cdef int choose_kernels() except -1:
@@ -142,9 +142,22 @@ cdef int choose_kernels() except -1:
     return 0
 
 
+cdef int choose_team() except -1:
+    """Without one, each call has one thread."""
+    global team, openmp_error
+    if FASTELBO_OPENMP:
+        try:
+            from fastelbo._openmp import team as capsule
+        except ImportError as error:
+            openmp_error = str(error)
+        else:
+            team = <const fe_team *>PyCapsule_GetPointer(capsule, FE_TEAM)
+    return 0
+
+
+openmp_error = ""
 choose_kernels()
-if fe_watch_fork():
-    raise ImportError("fastelbo could not register its fork handler (pthread_atfork): out of memory?")
+choose_team()
 
 
 def register(axis, evaluate_, evaluate_elbo_, results_, get_num_threads_):
@@ -156,15 +169,19 @@ def register(axis, evaluate_, evaluate_elbo_, results_, get_num_threads_):
 # ---- carrying out a plan ---------------------------------------------------------------------------------------------
 
 
+cdef void carry_out_one(void *data, ptrdiff_t task) noexcept nogil:
+    cdef plan *p = <plan *>data
+    kernels.run[p.is_double](p, task, task + 1)
+
+
 cdef void carry_out(plan *p, int threads) noexcept nogil:
-    cdef ptrdiff_t task, tasks = fe_plan_tasks(p)
+    cdef ptrdiff_t tasks = fe_plan_tasks(p)
     if threads > tasks:
         threads = <int>tasks
     if threads <= 1:  # without any call into OpenMP
         kernels.run[p.is_double](p, 0, tasks)
     else:
-        for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=1):
-            kernels.run[p.is_double](p, task, task + 1)
+        team.each(carry_out_one, p, tasks, threads)
 
 
 cdef int compute(plan *p, double *total, int threads) noexcept nogil:
@@ -190,7 +207,7 @@ cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     if elements < ALONE_BELOW:
         failed = compute(p, total, threads)
     else:
-        if elements >= PARALLEL_FROM and not fe_forked():
+        if elements >= PARALLEL_FROM and team != NULL and not team.forked():
             threads = min(get_num_threads(), MOST_THREADS)
         with nogil:
             failed = compute(p, total, threads)

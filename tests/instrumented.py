@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "fastelbo", "tests")
-LEFT = shutil.ignore_patterns("*.so", "_core.c", "__pycache__", ".*")
+LEFT = shutil.ignore_patterns("*.so", "_core.c", "_openmp.c", "__pycache__", ".*")
 
 
 class Done(NamedTuple):

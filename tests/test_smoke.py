@@ -106,7 +106,7 @@ def test_show_config(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["fastelbo", fe.__version__]
     facts = {line.split("  ")[0]: line for line in lines}
-    assert ("serial build" in facts["OpenMP"]) == (fe._core.openmp_version() == 0)
+    assert ("none: " in facts["OpenMP"]) == (fe._core.openmp_version() == 0)
     assert facts["threads"].split()[-1] == str(fe.get_num_threads())
 
 

@@ -163,6 +163,32 @@ assert (fe.gaussian_nll(x, x, var=1.0, full=False) == 0).all()
 # --- the machine --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not PARALLEL, reason="a serial build has no runtime to lose")
+def test_without_the_runtime_calls_are_serial_the_same_and_say_so_once(tmp_path):
+    """As where libgomp does not load: the module that is linked to it cannot be imported."""
+    np.save(tmp_path / "given.npy", [X, MEAN, LOGVAR])
+    code = f"""
+import sys, warnings
+import numpy as np
+sys.modules["fastelbo._openmp"] = None
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    import fastelbo as fe
+(warning,) = said
+assert warning.category is RuntimeWarning and warning.filename == "<string>", warning
+assert "works without OpenMP, on one thread" in str(warning.message), warning
+fe.set_num_threads(3)
+assert fe.get_num_threads() == 1
+x, mean, logvar = np.load({str(tmp_path / "given.npy")!r})
+got = fe.gaussian_nll_grad(x, mean, logvar=logvar, wrt=("x", "mean", "scale"))
+np.savez({str(tmp_path / "got.npz")!r}, *got)
+fe.show_config()
+"""
+    assert "OpenMP           none: import of fastelbo._openmp halted" in processes.run(code)
+    with np.load(tmp_path / "got.npz") as got:
+        assert same(got.values(), fe.gaussian_nll_grad(X, MEAN, logvar=LOGVAR, wrt=("x", "mean", "scale")))
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
 @pytest.mark.parametrize("pinned", ["", "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"])
 def test_affinity_is_read_at_each_call(pinned):

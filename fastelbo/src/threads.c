@@ -3,14 +3,12 @@
 
 #include <stdio.h>
 #include <string.h>
-#ifdef _OPENMP
 #include <omp.h>
-#endif
 #ifndef _WIN32
 #include <dlfcn.h>
 #include <pthread.h>
 #endif
-#if defined(_OPENMP) && defined(__linux__) && defined(__GLIBC__)
+#if defined(__linux__) && defined(__GLIBC__)
 #include <link.h>
 #define CAN_TELL_WHO_LOADED_OPENMP
 #endif
@@ -61,18 +59,8 @@ int fe_watch_fork(void) {
 
 int fe_forked(void) { return forked; }
 
-#ifdef _OPENMP
-int fe_openmp_version(void) { return _OPENMP; }
-int fe_openmp_max_threads(void) { return omp_get_max_threads(); }
-int fe_in_parallel(void) { return omp_in_parallel(); }
-#else
-int fe_openmp_version(void) { return 0; }
-int fe_openmp_max_threads(void) { return 1; }
-int fe_in_parallel(void) { return 0; }
-#endif
-
 const char *fe_openmp_runtime(void) {
-#if defined(_OPENMP) && !defined(_WIN32)
+#ifndef _WIN32
     Dl_info info;
     if (dladdr((void *)(size_t)omp_get_max_threads, &info) && info.dli_fname) {
         const char *slash = strrchr(info.dli_fname, '/');
