@@ -1,4 +1,4 @@
-"""Build of the compiled core, with one object of the kernels per instruction set level, and of what takes
+"""Build of the compiled core, with one object of the kernels per instruction set level, and of what needs
 OpenMP, where the compiler has it.
 
 Environment: FASTELBO_OPENMP=0 builds without OpenMP; FASTELBO_SANITIZE=address,undefined (any -fsanitize=
@@ -33,6 +33,7 @@ FLAGS = [
     "-fno-trapping-math",
     "-fvisibility=hidden",
     "-fopenmp-simd",
+    "-fno-lto",  # which would mix units built for different instruction sets
     "-fwrapv",  # CPython's own, and it changes the code: named, so that all builds have the same
 ]
 # gcc's own: its jump threading and partial redundancy elimination turn a clamp such as x > a ? a : x into
@@ -63,10 +64,11 @@ class BuildKernels(build_ext):
             )
         sanitize = os.environ.get("FASTELBO_SANITIZE")
         extra = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else ["-g0"]
-        if self.has_openmp():
-            core.define_macros.append(("FASTELBO_OPENMP", "1"))
-        else:
+        has_openmp = self.has_openmp()
+        core.define_macros.append(("FASTELBO_OPENMP", str(int(has_openmp))))
+        if not has_openmp:
             self.extensions.remove(openmp)
+            Path(self.get_ext_fullpath(openmp.name)).unlink(missing_ok=True)  # an earlier build's
         for ext, flags in (core, []), (openmp, ["-fopenmp"]):
             ext.extra_compile_args = [*FLAGS, *flags, *extra]
             ext.extra_link_args = [*flags, *extra]
@@ -148,7 +150,7 @@ def extension(name: str, *sources: str) -> Extension:
     return Extension(
         f"fastelbo.{name}",
         sources=[f"fastelbo/{name}.pyx", *[str(SRC / source) for source in sources]],
-        depends=["fastelbo/_openmp.pxd", *map(str, sorted(SRC.glob("*.h"))), str(SRC / "kernels.c")],
+        depends=[*map(str, sorted(SRC.glob("*.h"))), str(SRC / "kernels.c")],
         include_dirs=[np.get_include(), "fastelbo"],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
@@ -160,6 +162,8 @@ def extension(name: str, *sources: str) -> Extension:
 
 
 core, openmp = extension("_core", "plan.c", "dispatch.c"), extension("_openmp", "threads.c")
+if sys.platform == "linux":
+    openmp.libraries = ["dl"]  # dladdr1: within libc since glibc 2.34
 setup(
     ext_modules=[core, openmp],
     cmdclass={"build_ext": BuildKernels, "sdist": ReproducibleSdist},

@@ -11,13 +11,13 @@ from pathlib import Path
 
 WHEEL = [  # regular expressions: each file matches one, each matches a file
     r"fastelbo/\w+\.py",
-    r"fastelbo/_(core|openmp)\.pyi",
+    r"fastelbo/_core\.pyi",
     r"fastelbo/py\.typed",
     r"fastelbo/_core\.(abi3|cpython-\d+t-[\w-]+)\.so",
-    r"fastelbo/_openmp\.(abi3|cpython-\d+t-[\w-]+)\.so",
     r"fastelbo-[\d.]+\.dist-info/(METADATA|RECORD|WHEEL|top_level\.txt)",
     r"fastelbo-[\d.]+\.dist-info/licenses/LICENSE",
 ]
+OPENMP = r"fastelbo/_openmp\.(abi3|cpython-\d+t-[\w-]+)\.so"  # not on macOS: Apple's clang has none
 RUNTIME = [
     r"fastelbo\.libs/libgomp-[0-9a-f]{8}\.so[\d.]*",
     r"fastelbo-[\d.]+\.dist-info/licenses/libgomp\.txt",
@@ -37,14 +37,14 @@ def check_wheel(path: Path) -> list[str]:
             for name in ("METADATA", "WHEEL")
         )
     bundled = any(name.startswith("fastelbo.libs/") for name in names)
-    needed = WHEEL + RUNTIME * bundled
+    _, _, python, abi, platforms = path.stem.split("-")
+    needed = WHEEL + [OPENMP] * ("macosx" not in platforms) + RUNTIME * bundled
     allowed = [*needed, SBOM] if bundled else needed
     license = f"{LICENSE} AND {RUNTIME_LICENSE}" if bundled else LICENSE
     faults = [
         f"{name} does not belong there" for name in names if not any(re.fullmatch(p, name) for p in allowed)
     ]
     faults += [f"nothing matches {p}" for p in needed if not any(re.fullmatch(p, name) for name in names)]
-    _, _, python, abi, platforms = path.stem.split("-")
     if not re.fullmatch(r"cp311-abi3|cp\d+-cp\d+t", f"{python}-{abi}"):
         faults.append("the tag is neither cp311-abi3 nor that of a free-threaded build")
     if sorted(tags.get_all("Tag", [])) != sorted(f"{python}-{abi}-{name}" for name in platforms.split(".")):

@@ -1,7 +1,7 @@
 """One wheel on every Python from 3.11 that this machine has, with the oldest and the newest NumPy: import and
 smoke tests, and a table.
 
-    nox -s matrix [-- --wheel WHEEL]
+    nox -s matrix [-- --wheel WHEEL] [--expect 3.11 3.12 ...]
 
 Pythons are looked for on PATH and among pyenv's. Without --wheel one is built from this tree. A free-threaded
 Python, which takes no abi3 wheel, builds its own.
@@ -78,7 +78,13 @@ def try_one(version: str, python: Path, numpy: str, wheel: Path, folder: Path) -
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--wheel", type=Path)
+    parser.add_argument(
+        "--expect", nargs="+", default=[], metavar="VERSION", help="Pythons that must be there"
+    )
     options = parser.parse_args()
+    if missing := sorted(set(options.expect) - set(pythons())):
+        print(f"matrix: there is no Python {', '.join(missing)} here")
+        return 1
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         if not options.wheel:

@@ -127,8 +127,9 @@ def check_distributions(dists: dict[str, Path], tree: Path) -> None:
     said = run("twine", "--no-color", "check", "--strict", *dists.values())
     figure("twine check --strict", f"{said.count('PASSED')} of {len(dists)} passed")
     report = json.loads(run("abi3audit", "--strict", "--report", dists["repaired"]))
-    (result,) = (found["result"] for spec in report["specs"].values() for found in spec["wheel"])
-    figure("abi3audit --strict: baseline, computed", f"{result['baseline']}, {result['computed']}")
+    for found in (found for spec in report["specs"].values() for found in spec["wheel"]):
+        versions = f"{found['result']['baseline']}, {found['result']['computed']}"
+        figure(f"abi3audit --strict, {found['name']}", versions)
     run("check-wheel-contents", "--ignore", "W009,W010", dists["repaired"])  # of fastelbo.libs
     figure("check-wheel-contents", "no fault")
 
@@ -173,7 +174,7 @@ def check_installed(dists: dict[str, Path], work: Path, all_tests: bool) -> Path
     figure(f"{tests[0]} of the sdist, on the wheel", said.strip().splitlines()[-1])
     said = run(python.with_name("stubtest"), "--allowlist", CI / "stubtest-allowlist", "fastelbo", cwd=work)
     figure("stubtest", said.strip().splitlines()[-1])
-    said = run(python, "-P", "-c", "import fastelbo; fastelbo.show_config()", cwd=work)
+    said = run(python, "-P", "-W", "error", "-c", "import fastelbo; fastelbo.show_config()", cwd=work)
     figure(
         "OpenMP", next(line for line in said.splitlines() if line.startswith("OpenMP")).split(maxsplit=1)[1]
     )
@@ -238,6 +239,8 @@ def check_build_messages(tree: Path, work: Path) -> None:
         ("... without headers", work / "no-headers"),
     ):
         figure(name, sentence(wheel(True, CC=str(cc)), "error: fastelbo"))
+    wheel(False)  # which leaves its modules in the tree
+    shutil.rmtree(work / "built")
     serial = {
         "a build without OpenMP in the compiler": {"CC": str(work / "no-openmp")},
         "... with FASTELBO_OPENMP=0": {"FASTELBO_OPENMP": "0"},
@@ -245,6 +248,9 @@ def check_build_messages(tree: Path, work: Path) -> None:
     for name, env in serial.items():
         figure(name, sentence(wheel(False, **env), "built without OpenMP"))
         made = only(work / "built", "*.whl")
+        with zipfile.ZipFile(made) as archive:
+            left = [file for file in archive.namelist() if "_openmp" in file]
+        require(not left, f"{left} of the build before, in a wheel without OpenMP")
         python = (
             environment(work / "serial", made) if name.startswith("a") else work / "serial" / "bin" / "python"
         )

@@ -50,6 +50,9 @@ def main() -> int:
         (made,) = repaired.iterdir()
         run("wheel", "unpack", "--dest", unpacked, made)
         (folder,) = unpacked.iterdir()
+        for module in folder.glob("fastelbo/_core*.so"):  # auditwheel cleans what it links to libgomp alone
+            run("patchelf", "--set-rpath", "$ORIGIN", module)  # over the old one, which --remove-rpath leaves
+            run("patchelf", "--remove-rpath", module)
         add_license(folder)
         run("wheel", "pack", "--dest-dir", packed, folder)
         Path(target).mkdir(parents=True, exist_ok=True)

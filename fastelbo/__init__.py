@@ -20,6 +20,28 @@ except ModuleNotFoundError as _error:
         "or `pip install -e .` to work on the tree in place."
     ) from _error
 
+if _core.OPENMP:  # in this build
+    try:  # not in _core: what packs programs reads the imports of Python files
+        from fastelbo._openmp import table as _table  # type: ignore[import-not-found]
+    except ImportError as _error:
+        from warnings import warn as _warn
+
+        _core.openmp_error = str(_error)
+        _warn(
+            f"fastelbo runs on one thread, because its OpenMP runtime does not load ({_error}). "
+            + (
+                "Libraries loaded before have used up the room for thread-local variables: import fastelbo "
+                "first, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
+                if "static TLS" in str(_error)
+                else "Install fastelbo anew or, where it was compiled on this machine, the runtime "
+                "(on Debian, apt install libgomp1)"
+            ),
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    else:
+        _core.use_openmp(_table)
+
 from fastelbo import elbo, reference
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
 from fastelbo._config import show_config
@@ -46,21 +68,6 @@ from fastelbo.objectives import (
     optimal_nll_grad,
 )
 from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
-
-if _core.openmp_error:
-    import warnings
-
-    warnings.warn(
-        f"{_core.openmp_error}: fastelbo works without OpenMP, on one thread. "
-        + (
-            "Libraries loaded before have used up the room for thread-local variables: import fastelbo "
-            "first, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=32768"
-            if "static TLS" in _core.openmp_error
-            else "For more, install its OpenMP runtime (on Debian, apt install libgomp1) or the package anew"
-        ),
-        RuntimeWarning,
-        stacklevel=2,
-    )
 
 _core.register(
     DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads

@@ -304,10 +304,13 @@ def _real(name: str, value: Any) -> Any:
             error.add_note(f"raised by np.asarray({name})")
             raise
     if not _is_real(array.dtype):
-        found = "(None) has" if value is None else "has"
+        found = "has"
         char = array.dtype.char if array.dtype.kind in "fcmM" else ""
         why = _NOT_REAL.get(char, "convert it, for example np.asarray({name}, np.float64)")
-        why = "pass a number or an array" if value is None else why.format(name=name)
+        if array.dtype == object and array.ndim == 0:  # nothing that NumPy takes for numbers
+            of = "None" if value is None else f"a {type(value).__name__}"
+            found, why = f"({of}) has", "pass a number or an array"
+        why = why.format(name=name)
         raise TypeError(f"{name} {found} dtype {array.dtype}; it must be real, at most float64: {why}")
     return array
 
@@ -771,7 +774,9 @@ def _raise_domain(call: Call) -> NoReturn:
         negative = scale.flat[flat] < 0 and form in ("var", "std")
         ways_out = [f"pass it as {name[: -len(form)]}log{form} if it is a logarithm"] if negative else []
         ways_out += ["use where to leave elements out"] if call.takes_where else []
-        ways_out += ["min_var for a floor"] if call.loss == "nll" and form != "precision" else []
+        ways_out += (
+            ["min_var for a floor"] if call.loss == "nll" and form != "precision" and not negative else []
+        )
         hint = f" ({', '.join(ways_out)})" if ways_out else ""
         raise ValueError(f"{name} must be > 0: {name}{index or ''} is {shown}{hint}")
     raise ValueError(f"{' and '.join(names)} must be > 0; an argument was changed during the call")

@@ -15,8 +15,6 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t, uintptr_t
 
-from fastelbo._openmp cimport FE_TEAM, fe_team  # declarations: this imports nothing
-
 cnp.import_array()
 
 cdef extern from "src/kernels.h" nogil:
@@ -49,6 +47,16 @@ cdef extern from "src/kernels.h" nogil:
     ptrdiff_t fe_plan_tasks(const plan *)
     const kernel_set *fe_kernels(const char *)
 
+cdef extern from "src/threads.h" nogil:
+    const char *FE_OPENMP
+    ctypedef struct fe_openmp_table:
+        int version
+        int (*max_threads)() noexcept nogil
+        int (*in_parallel)() noexcept nogil
+        int (*forked)() noexcept nogil
+        const char *(*runtime)() noexcept nogil
+        void (*each)(void (*)(void *, ptrdiff_t) noexcept nogil, void *, ptrdiff_t, int) noexcept nogil
+
 cdef extern from *:
     """
     #if defined(__clang__)
@@ -57,9 +65,6 @@ cdef extern from *:
     #define FE_COMPILER "gcc " __VERSION__
     #else
     #define FE_COMPILER "unknown"
-    #endif
-    #ifndef FASTELBO_OPENMP
-    #define FASTELBO_OPENMP 0
     #endif
     """
     const char *FE_COMPILER
@@ -78,7 +83,7 @@ DEF ALONE_BELOW = 1 << 12
 DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
-cdef const fe_team *team = NULL
+cdef const fe_openmp_table *openmp = NULL
 cdef object float32 = np.float32, float64 = np.float64
 cdef object default_axis = None, evaluate = None, evaluate_elbo = None, results = None, get_num_threads = None
 cdef object new = tuple.__new__  # of a named tuple, whose own goes through the interpreter
@@ -109,25 +114,29 @@ def compiler():
     return (<bytes>FE_COMPILER).decode()
 
 
+OPENMP = FASTELBO_OPENMP != 0  # this build has _openmp
+openmp_error = ""  # why that does not load
+
+
 def openmp_version():
-    """0 in a serial build, and where the runtime does not load: openmp_error says why"""
-    return team.version if team else 0
+    """0 without it"""
+    return openmp.version if openmp else 0
 
 
 def openmp_max_threads():
-    return team.max_threads() if team else 1
+    return openmp.max_threads() if openmp else 1
 
 
 def openmp_runtime():
-    return (<bytes>team.runtime()).decode() if team else ""
+    return (<bytes>openmp.runtime()).decode() if openmp else ""
 
 
 def in_parallel():
-    return team != NULL and team.in_parallel() != 0
+    return openmp != NULL and openmp.in_parallel() != 0
 
 
 def forked():
-    return team != NULL and team.forked() != 0
+    return openmp != NULL and openmp.forked() != 0
 
 
 cdef int choose_kernels() except -1:
@@ -136,28 +145,19 @@ cdef int choose_kernels() except -1:
     kernels = fe_kernels(NULL) if name is None else fe_kernels(name.encode())
     if kernels == NULL:
         raise ImportError(
-            f"FASTELBO_ISA={name!r} asks for an instruction set level that this machine does not have: "
+            f"FASTELBO_ISA={name!r} is no instruction set level of this machine: "
             f"unset it, or set it to one of {', '.join(isa_levels())}"
         )
     return 0
 
 
-cdef int choose_team() except -1:
-    """Without one, each call has one thread."""
-    global team, openmp_error
-    if FASTELBO_OPENMP:
-        try:
-            from fastelbo._openmp import team as capsule
-        except ImportError as error:
-            openmp_error = str(error)
-        else:
-            team = <const fe_team *>PyCapsule_GetPointer(capsule, FE_TEAM)
-    return 0
-
-
-openmp_error = ""
 choose_kernels()
-choose_team()
+
+
+def use_openmp(table):
+    """That of _openmp. Without it, each call has one thread."""
+    global openmp
+    openmp = <const fe_openmp_table *>PyCapsule_GetPointer(table, FE_OPENMP)
 
 
 def register(axis, evaluate_, evaluate_elbo_, results_, get_num_threads_):
@@ -181,7 +181,7 @@ cdef void carry_out(plan *p, int threads) noexcept nogil:
     if threads <= 1:  # without any call into OpenMP
         kernels.run[p.is_double](p, 0, tasks)
     else:
-        team.each(carry_out_one, p, tasks, threads)
+        openmp.each(carry_out_one, p, tasks, threads)
 
 
 cdef int compute(plan *p, double *total, int threads) noexcept nogil:
@@ -207,7 +207,7 @@ cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     if elements < ALONE_BELOW:
         failed = compute(p, total, threads)
     else:
-        if elements >= PARALLEL_FROM and team != NULL and not team.forked():
+        if elements >= PARALLEL_FROM and openmp != NULL and not openmp.forked():
             threads = min(get_num_threads(), MOST_THREADS)
         with nogil:
             failed = compute(p, total, threads)

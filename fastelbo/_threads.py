@@ -21,7 +21,8 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        At least 1; taken as it is, even beyond the number of cores. None restores the default.
+        At least 1; taken as it is, even beyond the number of cores and the limits of others (OMP_NUM_THREADS,
+        threadpoolctl); a call has 1,024 at most. None restores the default.
 
     Raises
     ------
@@ -63,7 +64,8 @@ def get_num_threads() -> int:
     int
         What `set_num_threads` or FASTELBO_NUM_THREADS say; else the least of the CPUs this thread may run on,
         the cgroup's CPU quota rounded up, OMP_NUM_THREADS and OpenMP's own limit, which threadpoolctl and
-        joblib set. 1 in a forked child, inside a parallel region, and in a build without OpenMP.
+        joblib set. 1 in a forked child, inside a parallel region, and without OpenMP: in a build that has
+        none, or where its runtime does not load.
 
     Examples
     --------
@@ -71,9 +73,7 @@ def get_num_threads() -> int:
     >>> fe.get_num_threads() >= 1
     True
     """
-    if not _core.openmp_version() or _core.forked():
-        return 1
-    if _core.in_parallel():
+    if not _core.openmp_version() or _core.forked() or _core.in_parallel():
         return 1
     if _chosen is not None:
         return _chosen

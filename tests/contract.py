@@ -1,8 +1,8 @@
 """What the contract makes of a call, written a second time: which errors are right, or which answer.
 
-`faults` has the exception types that a call of any public function with array arguments may raise, told from
-its arguments alone; `truth` the answer of a call without faults, by `fastelbo.reference` where that has the
-function, and how far from it a result may be.
+`Checks` tells the exception types that a call of any public function with array arguments may raise, from
+its arguments alone; `truth` the answer of a call without faults, by `fastelbo.reference` where that has it,
+and how far from it a result may be.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def main() -> int:
         f"after {warm} to warm up, in {took:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
         f"threads by {started}, and {len(moved)} of {len(counts)} reference counts differ"
     )
-    return int(grown >= MOST or started != 0 or bool(moved))
+    return int(grown >= MOST or started != 0 or bool(moved) or soak.made < min(options.calls, warm))
 
 
 if __name__ == "__main__":

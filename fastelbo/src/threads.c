@@ -1,9 +1,9 @@
 #define _GNU_SOURCE /* dladdr1 */
 #include "threads.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
-#include <omp.h>
 #ifndef _WIN32
 #include <dlfcn.h>
 #include <pthread.h>
@@ -21,7 +21,8 @@ static void in_child(void) { forked = 1; }
 #endif
 
 /* No handler tells of a fork before the import. If this process is one, and the runtime was there before this library, then another
- * package may have used it before the fork, and its threads are as dead. A runtime that this library brought along is new. */
+ * package (NumPy, say, by its BLAS) may have used it before the fork, and its threads are as dead. A runtime that this library brought
+ * along is new. */
 #ifdef CAN_TELL_WHO_LOADED_OPENMP
 static int is_fork_without_exec(void) {
     char stat[512] = ""; /* pid (name) state ppid pgrp session tty tpgid flags ... */
@@ -57,9 +58,9 @@ int fe_watch_fork(void) {
 #endif
 }
 
-int fe_forked(void) { return forked; }
+static int is_forked(void) { return forked; }
 
-const char *fe_openmp_runtime(void) {
+static const char *runtime(void) {
 #ifndef _WIN32
     Dl_info info;
     if (dladdr((void *)(size_t)omp_get_max_threads, &info) && info.dli_fname) {
@@ -69,3 +70,10 @@ const char *fe_openmp_runtime(void) {
 #endif
     return "";
 }
+
+static void each(void (*body)(void *, ptrdiff_t), void *data, ptrdiff_t tasks, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (ptrdiff_t task = 0; task < tasks; task++) body(data, task);
+}
+
+const fe_openmp_table fe_openmp = {_OPENMP, omp_get_max_threads, omp_in_parallel, is_forked, runtime, each};

@@ -8,6 +8,7 @@
  * array has just the bytes that it needs, for tools that watch their ends. */
 #define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "kernels.h"
+#include "threads.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,13 +192,28 @@ static uint64_t hash_of(uint64_t hash, const plan *p, const view *v, enum part p
 
 /* ---- one call ---------------------------------------------------------------------------------------------------- */
 
-static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
-    const ptrdiff_t tasks = fe_plan_tasks(p), step = threads > 1 ? 1 : tasks;
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+typedef struct {
+    const kernel_set *kernels;
+    plan *p;
+} job;
+
+static void run_one(void *data, ptrdiff_t task) {
+    const job *j = data;
+    j->kernels->run[j->p->is_double](j->p, task, task + 1);
+}
 #endif
-    for (ptrdiff_t task = 0; task < tasks; task += step) kernels->run[p->is_double](p, task, task + step);
+
+static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
+#ifdef _OPENMP
+    job j = {kernels, p};
+    if (threads > 1) {
+        fe_openmp.each(run_one, &j, fe_plan_tasks(p), threads);
+        return;
+    }
+#endif
     (void)threads;
+    kernels->run[p->is_double](p, 0, fe_plan_tasks(p));
 }
 
 /* A function of its own, because what happens in here is counted (instructions.py) */
