@@ -69,6 +69,10 @@ def native(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind == "V" else dtype.newbyteorder("=")
 
 
+def in_bytes(array: Array) -> bytes:
+    return array.astype(native(array.dtype)).tobytes()
+
+
 def members_of(got: Any) -> dict[str, Any]:
     return got._asdict() if isinstance(got, tuple) else {"value": got}
 
@@ -103,6 +107,6 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
 def same_bits(got: Any, want: Any) -> None:
     for (key, one), two in zip(members_of(got).items(), members_of(want).values(), strict=True):
         if one is not None:
-            one, two = (np.asarray(member) for member in (one, two))
-            same = one.shape == two.shape and one.astype(native(one.dtype)).tobytes() == two.tobytes()
+            one, two = (np.asarray(member) for member in (one, two))  # eps, as it was given
+            same = one.shape == two.shape and in_bytes(one) == in_bytes(two)
             assert same, f"{key}: other bits in plain arrays\n{one!r}\n{two!r}"

@@ -20,11 +20,11 @@ INLINE RE(point) RE(kl_pair)(T r, T half_h, T i, I k, T prior_infinite, RE(sensi
     y.term = half_t + half_h;
     y.first = RE(limit_ratio)(RE(times_pow2)(part, k - first), r, prior_infinite);
     y.scale = q.slope * RE(times_pow2)(q.half / q.m, RE(limit_exponent)(q.shift - q.e));
-    /* half_t/raw_p (a precision: of r^2 alone), whose factors overflow only with it; and the other part, which may be -inf where
-     * raw_p is subnormal, although the sum is not */
+    /* half_t/raw_p (a precision: of r^2 alone), whose factors overflow only with it; and the other part. Where that is negative, one of
+     * them may overflow although the sum does not */
     T by_r = !p.linear ? (prior_infinite == 0 ? half_t : half_t * 0) : p.slope < 0 ? ((T)0.5 * r) * r : ((T)0.5 * y.first) * (RE(times_pow2)(r, RE(limit_exponent)(-p.e)) / p.m);
     T by_d = RE(times_pow2)(p.half / p.m, RE(limit_exponent)(p.shift - p.e));
-    T sum = by_d == -INFINITE ? RE(times_pow2)((p.half + half_t) / p.m, RE(limit_exponent)(-p.e)) : by_d + by_r;
+    T sum = by_r - by_d == INFINITE ? RE(times_pow2)((p.half + half_t) / p.m, RE(limit_exponent)(p.shift - p.e)) : by_d + by_r;
     y.prior = -p.slope * sum;
     return y;
 }

@@ -157,12 +157,12 @@ INLINE RE(point) RE(nll_precision_any)(T r, T raw) {
     RE(split) v = RE(split_exponent)(raw, 0);
     I k = RE(limit_exponent)(v.e), half = k >> 1;
     T a = RE(pow2)(half), b = RE(pow2)(k - half);
-    T part = (r * a) * v.m, half_t = ((T)0.5 * part) * (r * b), half_inverse = (T)0.5 / raw;
+    T part = (r * a) * v.m, half_t = ((T)0.5 * part) * (r * b), half_square = ((T)0.5 * r) * r, half_inverse = (T)0.5 / raw;
     RE(point) y = {0};
     y.first = RE(limit_ratio)(part * b, r, -v.infinite);
     half_t = v.infinite == 0 ? half_t : r == 0 ? r : r * y.first;
     y.term = half_t == INFINITE ? half_t : half_t - (T)0.5 * RE(log_of)(v); /* precision = inf, a variance of 0 */
-    y.scale = half_inverse < INFINITE ? ((T)0.5 * r) * r - half_inverse : (half_t - (T)0.5) / raw;
+    y.scale = raw >= 1 || half_square + half_inverse < INFINITE ? half_square - half_inverse : (half_t - (T)0.5) / raw;
     y.bad = raw <= 0;
     return y;
 }
