@@ -56,6 +56,8 @@ TASKS = {
     "tsan": Task("the kernels under clang's ThreadSanitizer", TEST, "python tests/sanitize.py threads"),
     "mutants": Task("seeded faults, all of which must be caught", REBUILD, "python tests/mutants.py"),
     "fuzz": Task("random calls, right and wrong", TEST, "python tests/fuzz.py", "--calls 1000000"),
+    "extremes": Task("calls with extremes, at 60 digits", TEST, "python tests/extremes.py", "--calls 100000"),
+    "exhaustive": Task("exp, log, …, h, at every float32: hours", TEST, "python tests/exhaustive.py"),
     "soak": Task("small calls: memory and references stay", TEST, "python tests/soak.py", "--calls 10000000"),
     "golden": Task("the kernels' bits, against the record", TEST, "pytest", "tests/native/test_golden.py"),
     "instructions": Task(

@@ -2,13 +2,14 @@
 OpenMP, where the compiler has it.
 
 Environment: FASTELBO_OPENMP=0 builds without OpenMP; FASTELBO_SANITIZE=address,undefined (any -fsanitize=
-list) builds for that sanitizer; CC and CFLAGS as usual. Under SOURCE_DATE_EPOCH the same source makes the
-same files, byte for byte.
+list) builds for that sanitizer; CC, CFLAGS and LDFLAGS as usual, but for options that would change results:
+see UNFIT. Under SOURCE_DATE_EPOCH the same source makes the same files, byte for byte.
 """
 
 import gzip
 import os
 import platform
+import re
 import sys
 import sysconfig
 import tarfile
@@ -41,9 +42,22 @@ FLAGS = [
 # more time for exp and expm1.
 GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-pre"]
 X86_LEVELS = {
-    "baseline": [],
+    "baseline": ["-march=x86-64"],  # which is not every compiler's default
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+# What is left out where the environment has it: whole stacks are built with CFLAGS="-Ofast -march=native".
+# The first kind changes what arithmetic means, also in the whole process that loads the module: gcc and clang
+# link code into it that turns off subnormals, or sets the precision. The second would be in all levels.
+UNFIT = {
+    "they change results, or the arithmetic of the whole process": (
+        r"-Ofast|-ffast-math|-funsafe-math-optimizations|-fassociative-math|-freciprocal-math|-ffinite-math-only"
+        r"|-fno-signed-zeros|-fapprox-func|-fno-honor-(nans|infinities)|-fsingle-precision-constant"
+        r"|-ffp-(model|eval-method)=.*|-fdenormal-fp-math(-f32)?=.*|-mdaz-ftz|-mrecip(=.*)?|-mfpmath=.*|-mpc(32|64|80)"
+    ),
+    "the kernels are built for several instruction sets, of which the machine's best is taken at run time": (
+        r"-march=.*|-m(no-)?(sse[34].*|ssse3|avx.*|fma4?|f16c|bmi2?|lzcnt|abm|popcnt|movbe|xop|tbm|adx)"
+    ),
 }
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
@@ -57,6 +71,7 @@ class BuildKernels(build_ext):
 
     def build_extensions(self) -> None:
         self.force = True  # the environment chooses the build, and the time stamps know nothing of it
+        self.leave_out_unfit_options()
         if not self.builds("#include <Python.h>\nint main(void) { return 0; }\n"):
             raise CompileError(
                 "fastelbo is compiled here, which takes a C compiler (gcc or clang) and Python's headers, "
@@ -70,10 +85,27 @@ class BuildKernels(build_ext):
             self.extensions.remove(openmp)
             Path(self.get_ext_fullpath(openmp.name)).unlink(missing_ok=True)  # an earlier build's
         for ext, flags in (core, []), (openmp, ["-fopenmp"]):
-            ext.extra_compile_args = [*FLAGS, *flags, *extra]
+            ext.extra_compile_args = [
+                *FLAGS,
+                *flags,
+                *extra,
+                *(X86_LEVELS["baseline"] if is_x86_64() else []),
+            ]
             ext.extra_link_args = [*flags, *extra]
         core.extra_objects = self.kernels(extra)
         super().build_extensions()
+
+    def leave_out_unfit_options(self) -> None:
+        """From all that the compiler and the linker are told by the environment and by Python's own build."""
+        math, instructions = UNFIT
+        for reason in (math, instructions) if is_x86_64() else (math,):
+            unfit, left_out = re.compile(UNFIT[reason]), {}
+            for program in self.compiler.executables:
+                words = getattr(self.compiler, program, None) or []
+                left_out |= dict.fromkeys(filter(unfit.fullmatch, words))
+                self.compiler.set_executable(program, [word for word in words if not unfit.fullmatch(word)])
+            if left_out:
+                self.warn(f"fastelbo is built without {' '.join(left_out)}: {reason}")
 
     def kernels(self, extra: list[str]) -> list[str]:
         """The objects, one for each level."""

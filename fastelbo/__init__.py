@@ -9,7 +9,9 @@ and compare.
 """
 
 try:
-    import fastelbo._core as _core  # not "from ... import": only so does the error name what is missing
+    # Not "from ... import": only so does the error name what is missing. Not as _core: mypy would take that
+    # for this name, private here, wherever a module imports the core.
+    import fastelbo._core as _compiled
 except ModuleNotFoundError as _error:
     if _error.name != "fastelbo._core":
         raise
@@ -20,13 +22,13 @@ except ModuleNotFoundError as _error:
         "or `pip install -e .` to work on the tree in place."
     ) from _error
 
-if _core.OPENMP:  # in this build
+if _compiled.OPENMP:  # in this build
     try:  # not in _core: what packs programs reads the imports of Python files
         from fastelbo._openmp import table as _table  # type: ignore[import-not-found]
     except ImportError as _error:
         from warnings import warn as _warn
 
-        _core.openmp_error = str(_error)
+        _compiled.openmp_error = str(_error)
         _warn(
             f"fastelbo runs on one thread, because its OpenMP runtime does not load ({_error}). "
             + (
@@ -40,9 +42,9 @@ if _core.OPENMP:  # in this build
             stacklevel=2,
         )
     else:
-        _core.use_openmp(_table)
+        _compiled.use_openmp(_table)
 
-from fastelbo import elbo, reference
+from fastelbo import _threads, elbo, reference
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
 from fastelbo._config import show_config
 from fastelbo._threads import get_num_threads, set_num_threads
@@ -69,7 +71,15 @@ from fastelbo.objectives import (
 )
 from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
 
-_core.register(
+if _threads.rubbish:
+    from warnings import warn as _warn
+
+    _warn(
+        f"FASTELBO_NUM_THREADS={_threads.rubbish!r} is not a number of threads, an int >= 1: it is ignored",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+_compiled.register(
     DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads
 )
 

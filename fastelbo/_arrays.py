@@ -13,8 +13,9 @@ import itertools
 import math
 import operator
 import sys
+import typing
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,19 @@ class _DefaultAxis(int):
 DEFAULT_AXIS: Final = _DefaultAxis(-1)
 
 
+_Result = TypeVar("_Result")
+
+
+def public(result: type[_Result]) -> type[_Result]:
+    """`result` under the name that users know, for pickle and help; its annotations stay valid there."""
+    hints = typing.get_type_hints(result)
+    result.__annotations__ = result.__new__.__annotations__ = hints
+    result.__module__ = "fastelbo"
+    return result
+
+
 # Members are `Any`: array, NumPy scalar, float, or None for a gradient not asked for, as the arguments say.
+@public
 class NLLGrad(NamedTuple):
     """Value and gradients of `gaussian_nll`; None for a gradient not asked for."""
 
@@ -59,6 +72,7 @@ class NLLGrad(NamedTuple):
     scale: Any
 
 
+@public
 class KLGrad(NamedTuple):
     """Value and gradients of `gaussian_kl`; None for a gradient not asked for."""
 
@@ -69,6 +83,7 @@ class KLGrad(NamedTuple):
     prior_scale: Any
 
 
+@public
 class BernoulliNLLGrad(NamedTuple):
     """Value and gradients of `bernoulli_nll`; None for a gradient not asked for."""
 
@@ -77,6 +92,7 @@ class BernoulliNLLGrad(NamedTuple):
     logits: Any
 
 
+@public
 class NegELBO(NamedTuple):
     """Value of `neg_elbo`, and the two losses it is made of."""
 
@@ -85,6 +101,7 @@ class NegELBO(NamedTuple):
     kl: Any
 
 
+@public
 class NegELBOGrad(NamedTuple):
     """Value and gradients of `neg_elbo`; None for a gradient not asked for."""
 
@@ -130,15 +147,15 @@ class Call(NamedTuple):
     value: str  # the value's name among the results
     members: tuple[str, ...]  # the names of the operands' gradients there, in the core's order
     names: Sequence[str]  # of the operands, as the caller knows them
-    passed: Sequence[Any]
-    operands: Sequence[Array]
+    plain: Sequence[Any]  # what was passed: plain arrays, and Python scalars
+    operands: Sequence[Array]  # the same, scalars in the computing dtype
     kinds: tuple[int, int]  # of the scale and the prior's, by SCALES; -1 for none
     dtype: np.dtype[Any]
     frame: Frame
     inputs: tuple[Array | None, ...]  # all that the core reads, as `inputs_of` has them
     floor: float = 0.0
     full: bool = True
-    takes_where: bool = True  # whether a message may point to it
+    where: str = "where"  # the name of its mask, which a message may point to; empty for none
     x_scale: float = 1.0
 
 
@@ -163,31 +180,35 @@ def evaluate(
     spec = _LOSSES[loss]
     names, passed = list(spec.operands[:2]), [a, b]  # as the caller knows them
     kinds = add_scale(names, passed, scales), add_scale(names, passed, prior_scales, "prior_")
-    operands, dtype = as_operands(names, passed)
+    plain = as_plain(names, passed)
+    operands, dtype = as_computed(names, plain)
 
     frame = joint_frame(loss, names, operands, axis)
     check_reduction(reduction, axis, frame.shape)
     for name, operand in zip(names[2:], operands[2:], strict=True):
         check_fits(name, operand, frame)
-    floor = 0.0 if type(min_var) is float and min_var == 0.0 else number("min_var", min_var, "variance")
+    floor = 0.0 if type(min_var) is float and min_var == 0.0 else variance_floor(min_var)
     mask = None if where is None else as_mask(where, frame)
-    weights = None if weight is None else _weight(weight, dtype, frame)
+    weights = None if weight is None else as_weight(weight, dtype, frame)
+    factor = x_factor(x_scale, dtype)
+    exact = 0 if loss == "bernoulli" or factor != 1.0 else 2
+    check_integers(names[exact:], operands[exact:], mask, frame.shape)
     call = Call(
-        loss, "value", spec.operands[: len(operands)], names, passed, operands, kinds, dtype, frame,
-        inputs_of(operands, weights, mask), floor, bool(full), x_scale=x_factor(x_scale, dtype),
+        loss, "value", spec.operands[: len(operands)], names, plain, operands, kinds, dtype, frame,
+        inputs_of(operands, weights, mask), floor, bool(full), x_scale=factor,
     )  # fmt: skip
 
     members = dict(zip(call.members, operands, strict=True))
     asked = asked_for(wrt, spec.fields, members) if grad else ()
     shapes = {"value": frame.rows} | {name: members[name].shape for name in asked}
-    given = {} if out is None else given_arrays(out, spec.fields, grad, reduction, dtype, shapes)
+    given, passed_out = given_arrays(out, spec.fields, grad, reduction, dtype, shapes, (names, plain))
     results = allocate(call, reduction, asked, given)
     check_first, copies = untangle(call, given, results) if given else (False, [])
     total = run(call, reduction, results, check_first)
     for target, result in copies:
         target[...] = result
 
-    final = as_returned(results, given)
+    final = as_returned(results, passed_out)
     if reduction != "none":
         final["value"] = total
     return spec.result(*[final.get(name) for name in spec.fields]) if grad else final["value"]
@@ -196,35 +217,50 @@ def evaluate(
 # --- running ------------------------------------------------------------------------------------------------
 
 
-def run(
+def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool) -> Any:
+    """Fill `results`: the rows unless they are reduced, and the gradients asked for; the reduced value."""
+    return carry_out(call, prepare(call, reduction, results, check_first), reduction, results)
+
+
+def prepare(
     call: Call,
     reduction: str,
     results: dict[str, Array],
     check_first: bool,
     factor: float = 1.0,
-    check_only: bool = False,
-) -> Any:
-    """Fill `results`: the rows unless they are reduced, and the gradients asked for, times `factor`."""
+    value_unit: float = 0.0,
+    join: tuple[Array | None, float, Array, Array, float] | None = None,
+) -> _core.Prepared | None:
+    """The call as the core will run it, gradients times `factor`, with all memory that it takes: it may write
+    over inputs, and memory must not run out then. None where there are no elements."""
     frame = call.frame
     if 0 in frame.shape:
-        return _fill_empty(call, results, reduction)
+        return None
     stretched = [_stretched(array, frame) for array in call.operands]
     gradients = [
         _spread(results[name], frame, writeable=True) if name in results else None for name in call.members
     ]
-    total, bad = _core.run(
+    return _core.prepare(
         call.loss, call.dtype.char == "d", len(frame.events), _views(call), _four(stretched, 0), *call.kinds,
         call.floor, call.full, reduction, results.get(call.value), _four(gradients, None), check_first,
-        factor, check_only, call.x_scale,
+        factor, call.x_scale, value_unit, join,
     )  # fmt: skip
+
+
+def carry_out(call: Call, prepared: _core.Prepared | None, reduction: str, results: dict[str, Array]) -> Any:
+    """Run what `prepare` made; the reduced value."""
+    if prepared is None:
+        return _fill_empty(call, results, reduction)
+    total, bad = prepared.run()
     if bad:
         _raise_domain(call)
     return total
 
 
-def check(call: Call) -> None:
+def check(call: Call, prepared: _core.Prepared | None) -> None:
     """Raise if a scale is not positive, and write nothing."""
-    run(call, "sum", {}, False, check_only=True)
+    if prepared is not None and prepared.check():
+        _raise_domain(call)
 
 
 def inputs_of(
@@ -245,7 +281,7 @@ def _views(call: Call) -> tuple[Array | None, ...]:
 def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, Array]) -> dict[str, Array]:
     """Where the core writes: arrays of the caller's, or new ones."""
     names = (call.value, *call.members)
-    results = {name: np.asarray(array) for name, array in given.items() if name in names}
+    results = {name: array for name, array in given.items() if name in names}
     if reduction == "none" and call.value not in results:
         results[call.value] = np.empty(call.frame.rows, call.dtype)
     for name, operand in zip(call.members, call.operands, strict=True):
@@ -254,9 +290,9 @@ def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, 
     return results
 
 
-def as_returned(results: dict[str, Array], given: dict[str, Array]) -> dict[str, Any]:
+def as_returned(results: dict[str, Array], passed: dict[str, Any]) -> dict[str, Any]:
     """Given arrays are returned themselves, and other 0-d results are NumPy scalars."""
-    return {name: array if array.ndim else array[()] for name, array in results.items()} | given
+    return {name: array if array.ndim else array[()] for name, array in results.items()} | passed
 
 
 # --- scales and dtypes --------------------------------------------------------------------------------------
@@ -283,16 +319,20 @@ def add_scale(names: list[str], passed: list[Any], scales: tuple[Any, ...] | Non
 
 
 def _real(name: str, value: Any) -> Any:
-    """`value` as a plain real ndarray; Python scalars come back as they are, being weak (NEP 50)."""
+    """`value` as a plain real ndarray; Python scalars come back as they are, being weak (NEP 50).
+
+    Nobody looks at `value` again: a subclass may answer as it likes, and an array-like differently each time.
+    """
     if type(value) is np.ndarray:
         array = value
     elif type(value) in (float, int, bool):
         if type(value) is int and abs(value) > sys.float_info.max:
             raise ValueError(f"{name} is an int beyond the range of float64")
         return value
-    elif isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
-        left_out = {"where": "where.filled(False)", "weight": "weight.filled(0)"}.get(
-            name, f"{name}.filled(...), or {name}.data and, in a loss that takes it, where=~{name}.mask"
+    elif issubclass(type(value), np.ma.MaskedArray):
+        mask = "z_where" if name.startswith("z_") else "where"
+        left_out = {mask: f"{mask}.filled(False)", "weight": "weight.filled(0)"}.get(
+            name, f"{name}.filled(...), or {name}.data and, in a loss that takes it, {mask}=~{name}.mask"
         )
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {left_out}")
     else:
@@ -301,12 +341,22 @@ def _real(name: str, value: Any) -> Any:
         except ValueError as error:  # ragged lists
             raise ValueError(f"{name} does not make an array: {error}") from error
         except (RuntimeError, TypeError) as error:  # of tensors, which say the way out
+            if isinstance(error, TypeError) and str(getattr(value, "dtype", "")) == "torch.bfloat16":
+                raise TypeError(
+                    f"{name} is a tensor of bfloat16, which NumPy lacks: pass {name}.float().numpy(), "
+                    f"or {name}.view(torch.int16).numpy().view(ml_dtypes.bfloat16), which is read as it is"
+                ) from error
             error.add_note(f"raised by np.asarray({name})")
             raise
     if not _is_real(array.dtype):
         found = "has"
         char = array.dtype.char if array.dtype.kind in "fcmM" else ""
         why = _NOT_REAL.get(char, "convert it, for example np.asarray({name}, np.float64)")
+        if array.dtype == object and hasattr(value, "to_numpy") and hasattr(value, "notna"):  # of pandas
+            why = (
+                "for missing values, pass {name}.to_numpy(np.float64, na_value=np.nan) and, "
+                "in a loss that takes it, where={name}.notna()"
+            )
         if array.dtype == object and array.ndim == 0:  # nothing that NumPy takes for numbers
             of = "None" if value is None else f"a {type(value).__name__}"
             found, why = f"({of}) has", "pass a number or an array"
@@ -325,25 +375,77 @@ def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
+def as_plain(names: Sequence[str], passed: Sequence[Any]) -> list[Any]:
+    """The arguments as plain real arrays, and Python scalars."""
+    return [_real(name, value) for name, value in zip(names, passed, strict=True)]
+
+
 def as_operands(names: Sequence[str], passed: Sequence[Any]) -> tuple[list[Array], np.dtype[Any]]:
-    """The arguments as arrays, and the computing dtype: NumPy's own promotion, but float32 or float64.
+    """The arguments as arrays, and the computing dtype."""
+    return as_computed(names, as_plain(names, passed))
+
+
+def as_computed(names: Sequence[str], values: Sequence[Any]) -> tuple[list[Array], np.dtype[Any]]:
+    """Plain arrays and scalars as arrays, and the computing dtype: NumPy's own promotion, but float32 or
+    float64.
 
     bfloat16 counts as float16, of which NumPy knows how it goes with all others.
     """
-    values = [_real(name, value) for name, value in zip(names, passed, strict=True)]
     dtype = np.result_type(
         *[np.float16 if type(v) is np.ndarray and _is_bfloat16(v.dtype) else v for v in values]
     )
     dtype = np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
-    return [_array(value, dtype) for value in values], dtype
+    return [_array(name, value, dtype) for name, value in zip(names, values, strict=True)], dtype
 
 
-def _array(value: Any, dtype: np.dtype[Any]) -> Array:
-    """Scalars take the computing dtype here, silently (1e300 is inf in float32); arrays keep theirs."""
+def _array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """Scalars take the computing dtype here, rounded, but none becomes infinite by it; arrays keep theirs.
+
+    And so do integers that float64 would round: the core subtracts them as they are, and `check_integers`
+    says where it can't.
+    """
     if type(value) is np.ndarray and (value.ndim or value.dtype == dtype):
         return value
     with np.errstate(all="ignore"):
-        return np.asarray(value, dtype)
+        array = np.asarray(value, dtype)
+    if type(value) is not np.ndarray and not np.isfinite(array) and math.isfinite(value):
+        raise ValueError(
+            f"{name} is {value!r}, which is {array} in {dtype}: pass np.float64({name}), and all is computed "
+            "in float64"
+        )
+    if dtype.char == "d" and (type(value) is int or (type(value) is np.ndarray and value.dtype.kind in "iu")):
+        whole = int(value)
+        if whole != int(array):
+            if not -(1 << 63) <= whole < 1 << 64:
+                raise ValueError(
+                    f"{name} is {whole}, which float64 would round: pass float({name}) if it may"
+                )
+            return np.asarray(value)
+    return array
+
+
+def check_integers(
+    names: Sequence[str], operands: Sequence[Array], mask: Array | None = None, shape: Shape = ()
+) -> None:
+    """No integer that float64 would round: digits lost here may be all that the result is made of."""
+    for name, array in zip(names, operands, strict=True):
+        if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+            continue
+        flat = _first(array, _is_rounded, mask, shape or array.shape)
+        if flat is not None:
+            index = [int(i) for i in np.unravel_index(flat, array.shape)]
+            raise ValueError(
+                f"{name} has integers that float64 would round: {name}{index or ''} is {array.flat[flat]}; "
+                f"subtract an offset first, or pass np.asarray({name}, np.float64) if they may be rounded"
+            )
+
+
+def _is_rounded(x: Array) -> Array:
+    """Whether float64 lacks digits of 64-bit integers: the lower 11 bits go apart, so nothing overflows."""
+    low = x & x.dtype.type(0x7FF)
+    rest = (x - low).astype(np.float64) - x.astype(np.float64) + low.astype(np.float64)
+    lacking: Array = rest != 0
+    return lacking
 
 
 # --- shapes -------------------------------------------------------------------------------------------------
@@ -356,13 +458,14 @@ def joint_frame(
     (a_name, b_name), (a, b) = names[:2], (operands[0].shape, operands[1].shape)
     if loss == "kl" and not a and not _fits(operands[2].shape, b):
         a = operands[2].shape  # a scalar mean stands for a constant mean of the scale's shape
-    scalar = loss == "kl" and not (a and b)  # prior_mean's default leaves no doubt whose axes are counted
     shape = a if a == b else _joint_shape(a_name, b_name, a, b)
     events = event_axes(axis, len(shape), axis_name)
-    if len(a) != len(b) and not scalar and not counts_from_the_end(axis):
+    if len(a) != len(b) and a and b and not counts_from_the_end(axis):  # a scalar has no axes to be counted
+        own = len(a) if all(-len(a) <= i < len(a) for i in as_tuple(axis)) else len(shape)
+        way_out = tuple([i - own for i in event_axes(axis, own, axis_name)])
         raise ValueError(
             f"{axis_name}={axis!r} may count from the wrong end: {a_name} has {len(a)} axes, "
-            f"{b_name} {len(b)}; pass {axis_name}={tuple([i - len(shape) for i in events])}"
+            f"{b_name} {len(b)}; pass {axis_name}={way_out}"
         )
     return frame_of(f"{a_name} and {b_name}", shape, events)
 
@@ -413,7 +516,7 @@ def event_axes(axis: Any, ndim: int, name: str = "axis") -> Shape:
     if axis is None:
         return tuple(range(ndim))
     try:
-        axes = [operator.index(i) for i in (axis if type(axis) is tuple else (axis,))]
+        axes = [operator.index(i) for i in as_tuple(axis)]
     except TypeError:
         raise TypeError(f"{name} must be an int, a tuple of ints, () or None, not {axis!r}") from None
     span = ndim or 1
@@ -426,8 +529,12 @@ def event_axes(axis: Any, ndim: int, name: str = "axis") -> Shape:
     return tuple(events) if ndim else ()
 
 
+def as_tuple(axis: Any) -> tuple[Any, ...]:
+    return axis if type(axis) is tuple else (axis,)
+
+
 def counts_from_the_end(axis: Any) -> bool:
-    return axis is None or all(i < 0 for i in (axis if type(axis) is tuple else (axis,)))
+    return axis is None or all(i < 0 for i in as_tuple(axis))
 
 
 def check_reduction(reduction: str, axis: Any, shape: Shape) -> None:
@@ -453,8 +560,12 @@ def check_fits(name: str, array: Array, frame: Frame) -> None:
     own, shape = array.shape, frame.shape
     if own == shape or not own or _fits(own, shape):
         return
+    apart = _along(own, shape)
     if own == frame.rows:
         way_out = f"one for each row is {name}.reshape{_with_events(own, frame)}"
+        way_out += f", as {own} is one for each element of the last axis" if len(own) == 1 else ""
+    elif apart:
+        way_out = f"along axis {apart[0]} of them it is {name}.reshape{(*own, *[1] * apart[1])}"
     elif len(own) > len(shape) or _fits(shape, own):
         verb = "are" if " and " in frame.data else "is"
         way_out = f"{frame.data} {verb} not broadcast to {name}; if you mean that, use np.broadcast_to"
@@ -473,15 +584,21 @@ def _fits(own: Shape, shape: Shape) -> bool:
     )
 
 
+def _along(own: Shape, shape: Shape) -> tuple[int, int] | None:
+    """The one axis of the data that has the size of a 1-D `own`, and how many follow it: channels, say."""
+    axes = [i for i, n in enumerate(shape) if (n,) == own]
+    return (axes[0], len(shape) - 1 - axes[0]) if len(axes) == 1 and own != (1,) else None
+
+
 def _with_events(rows: Shape, frame: Frame) -> Shape:
     """The rows' shape with a size-1 axis for each event axis."""
     sizes = iter(rows)
     return tuple([1 if i in frame.events else next(sizes) for i in range(len(frame.shape))])
 
 
-def _weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
+def as_weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
     """The rows' shape, or as many axes as the data: told by the number alone, so N = D changes no meaning."""
-    array = _array(_real("weight", weight), dtype)
+    array = _array("weight", _real("weight", weight), dtype)
     own, shape = array.shape, frame.shape
     if len(own) == len(shape) and _fits(own, shape):
         return array
@@ -489,10 +606,16 @@ def _weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
         return along_rows(array, frame)
     rows, features = frame.rows, tuple([n if i in frame.events else 1 for i, n in enumerate(shape)])
     padded = (1,) * (len(shape) - len(own)) + own
+    along = _along(own, shape)
     if not own:
         way_out = "multiply the result by a scalar, or pass "
     elif len(own) < len(shape) and _fits(padded, shape):
-        way_out = f"did you mean weight.reshape{padded}? Pass "
+        way_out = f"did you mean weight.reshape{padded}? "
+        if len(own) == len(frame.rows) == 1:
+            way_out += f"In a batch of {own[0]} rows it would have weighted those. "
+        way_out += "Pass "
+    elif along:
+        way_out = f"did you mean weight.reshape{(*[1] * along[0], *own, *[1] * along[1])}? Pass "
     else:
         way_out = "pass "
     raise ValueError(
@@ -501,15 +624,14 @@ def _weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
     )
 
 
-def row_weight(weight: Any, dtype: np.dtype[Any], rows: Shape) -> Array:
+def row_weight(weight: Any, dtype: np.dtype[Any], rows: Shape, why: str) -> Array:
     """One weight a row, for losses that share their rows but not their events."""
-    array = _array(_real("weight", weight), dtype)
+    array = _array("weight", _real("weight", weight), dtype)
     if array.shape == rows:
         return array
     way_out = "" if array.ndim else "; multiply the result by a scalar"
     raise ValueError(
-        f"weight has shape {array.shape}; it must have that of the rows, {rows}, as nll and kl of a row are "
-        f"weighted alike{way_out}"
+        f"weight has shape {array.shape}; it must have that of the rows, {rows}, as {why}{way_out}"
     )
 
 
@@ -520,23 +642,28 @@ def along_rows(array: Array, frame: Frame) -> Array:
     return array[(..., *[np.newaxis if i in frame.events else slice(None) for i in axes])]
 
 
-def as_mask(where: Any, frame: Frame) -> Array:
-    mask = _real("where", where)
+def as_mask(where: Any, frame: Frame, name: str = "where") -> Array:
+    mask = _real(name, where)
     mask = mask if type(mask) is np.ndarray else np.asarray(mask)
     if mask.dtype.char != "?":
-        raise TypeError(f"where must be boolean, not {mask.dtype}: pass where != 0, or use weight")
-    check_fits("where", mask, frame)
+        raise TypeError(f"{name} must be boolean, not {mask.dtype}: pass {name} != 0, or use weight")
+    check_fits(name, mask, frame)
     return mask
 
 
-def number(name: str, value: Any, what: str, positive: bool = False) -> float:
-    """A finite number >= 0, or > 0."""
+def number(name: str, value: Any, what: str, positive: bool = False, instead: str = "") -> float:
+    """A finite number >= 0, or > 0; `instead`: the way out for arrays."""
     real = _real(name, value)
     if np.ndim(real):
-        raise ValueError(f"{name} must be one number, not an array of shape {real.shape}")
+        way_out = f": {instead}" if instead else ""
+        raise ValueError(f"{name} must be one number, not an array of shape {real.shape}{way_out}")
     if not 0.0 <= float(real) < math.inf or (positive and real == 0):
         raise ValueError(f"{name} must be a finite {what} {'>' if positive else '>='} 0, not {value!r}")
     return float(real)
+
+
+def variance_floor(min_var: Any) -> float:
+    return number("min_var", min_var, "variance", instead="pass var=np.maximum(var, min_var)")
 
 
 def x_factor(x_scale: Any, dtype: np.dtype[Any]) -> float:
@@ -625,11 +752,16 @@ def given_arrays(
     reduction: str,
     dtype: np.dtype[Any],
     shapes: dict[str, Shape],
-) -> dict[str, Array]:
-    """The arrays in `out` by name, checked: the core writes through their pointers without a further look.
+    arguments: tuple[Sequence[str], Sequence[Any]],
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays in `out` by name, checked, and the same as they were passed; none if `out` is None.
 
-    `shapes` has the values and the gradients asked for.
+    The core writes through their pointers without a further look: so all is read off plain views, made once,
+    as the attributes of a subclass are its own affair. `shapes` has the values and the gradients asked for,
+    `arguments` what makes the dtype: names and plain values.
     """
+    if out is None:
+        return {}, {}
     if not grad:
         labels, out = {"value": "out"}, (out,)
     elif not isinstance(out, tuple):
@@ -638,16 +770,19 @@ def given_arrays(
         raise ValueError(f"out must have {len(fields)} members ({', '.join(fields)}), not {len(out)}")
     else:
         labels = {name: f"out[{i}] ({name})" for i, name in enumerate(fields)}
-    given = {name: array for name, array in zip(labels, out, strict=True) if array is not None}
-    for name, array in given.items():
-        if type(array) is not np.ndarray and not _writes_through(array):
+    passed = {name: array for name, array in zip(labels, out, strict=True) if array is not None}
+    for name, array in passed.items():
+        if not _writes_through(array):
             raise TypeError(f"{labels[name]} must be a NumPy array or None, not {type(array).__name__}")
+    given = {name: np.asarray(array) for name, array in passed.items()}
+    for name, array in given.items():
         if name in VALUES and reduction != "none":
             fault = f"must be None: with reduction={reduction!r} the value is a Python float"
         elif name not in shapes:
             fault = f"is given, but wrt does not name {name!r}"
         elif array.dtype != dtype:
             fault = f"must have the computing dtype, native {dtype}, not {array.dtype}"
+            fault += _asked_for_double(*arguments) if array.dtype == np.float32 else ""
         elif array.shape != shapes[name]:
             fault = f"must have shape {shapes[name]}, not {array.shape}"
         elif not array.flags.writeable:
@@ -662,12 +797,23 @@ def given_arrays(
     for one, two in itertools.combinations(given, 2):
         if _share_memory(given[one], given[two]):
             raise ValueError(f"{labels[one]} and {labels[two]} overlap in memory")
-    return given
+    return given, passed
+
+
+def _asked_for_double(names: Sequence[str], plain: Sequence[Any]) -> str:
+    """Which argument made float64 of float32, and the way out."""
+    arrays = [(name, value) for name, value in zip(names, plain, strict=True) if type(value) is np.ndarray]
+    wide = [(name, value) for name, value in arrays if np.result_type(value, np.float32) == np.float64]
+    if not wide:
+        return ""
+    causes = ", ".join([f"{name} is {value.dtype}" for name, value in wide])
+    ways_out = [f"{name}.astype(np.float32)" if value.ndim else f"float({name})" for name, value in wide]
+    return f": {causes}; pass {', '.join(ways_out)} to compute in float32"
 
 
 def _writes_through(array: Any) -> bool:
-    """np.memmap does, say; a masked array would keep its mask."""
-    return isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+    """np.memmap does, say; a masked array would keep its mask. By type: `__class__` may be anything."""
+    return issubclass(type(array), np.ndarray) and not issubclass(type(array), np.ma.MaskedArray)
 
 
 def _overlaps_itself(array: Array) -> bool:
@@ -696,7 +842,7 @@ def share_memory(some: Iterable[Array], others: Iterable[Array | None]) -> bool:
 
 def scalars_of(call: Call) -> list[Array]:
     """Arrays without axes, as passed: the core reads copies of them, and yet no error may change them."""
-    return [np.asarray(value) for value in call.passed if isinstance(value, np.ndarray) and not value.ndim]
+    return [value for value in call.plain if type(value) is np.ndarray and not value.ndim]
 
 
 def _share_memory(one: Array, two: Array) -> bool:
@@ -759,21 +905,26 @@ def _same_elements(one: Array, two: Array) -> bool:
 def _raise_domain(call: Call) -> NoReturn:
     """The core met a scale that is not positive: name the first, in C order of the argument as passed."""
     names = call.names[2:]
-    for name, value, scale, kind in zip(names, call.passed[2:], call.operands[2:], call.kinds, strict=False):
+    for name, value, scale, kind in zip(names, call.plain[2:], call.operands[2:], call.kinds, strict=False):
         form = SCALES[kind]
-        floored = call.floor > 0.0 and form != "precision"  # min_var only caps a precision, from above
-        flat = None
-        if not form.startswith("log") and not floored:
-            flat = _first_bad(scale, call.inputs[-1], call.frame.shape)
+        if form.startswith("log"):
+            continue
+        lifted = (
+            call.floor > 0.0 and form != "precision"
+        )  # what is not negative; min_var only caps a precision
+        flat = _first(scale, _is_negative if lifted else _is_not_positive, call.inputs[-1], call.frame.shape)
         if flat is None:
             continue
         index = [int(i) for i in np.unravel_index(flat, scale.shape)]
         shown = str(scale.flat[flat])
+        negative, prefix = scale.flat[flat] < 0 and form in ("var", "std"), name[: -len(form)]
+        ways_out = [f"pass it as {prefix}log{form} if it is a logarithm"] if negative else []
         if not index and type(value) in (float, int) and value > 0:
             shown = f"{value!r}, which is 0 in {scale.dtype}"
-        negative = scale.flat[flat] < 0 and form in ("var", "std")
-        ways_out = [f"pass it as {name[: -len(form)]}log{form} if it is a logarithm"] if negative else []
-        ways_out += ["use where to leave elements out"] if call.takes_where else []
+            ways_out = [f"pass np.float64({name}) to compute in float64"]
+        elif call.loss == "sample" and form in ("var", "std") and not negative:
+            ways_out += [f"pass log{form}, which is -np.inf for a σ of 0"]
+        ways_out += [f"use {call.where} to leave elements out"] if call.where else []
         ways_out += (
             ["min_var for a floor"] if call.loss == "nll" and form != "precision" and not negative else []
         )
@@ -782,18 +933,28 @@ def _raise_domain(call: Call) -> NoReturn:
     raise ValueError(f"{' and '.join(names)} must be > 0; an argument was changed during the call")
 
 
-def _first_bad(scale: Array, mask: Array | None, shape: Shape) -> int | None:
-    """Flat index of the first element <= 0 that counts: as one does if any it is broadcast to does."""
+def _is_not_positive(x: Array) -> Array:
+    bad: Array = x <= 0
+    return bad
+
+
+def _is_negative(x: Array) -> Array:
+    bad: Array = x < 0
+    return bad
+
+
+def _first(array: Array, is_bad: Callable[[Array], Array], mask: Array | None, shape: Shape) -> int | None:
+    """Flat index of the first bad element that counts: as one does if any it is broadcast to does."""
     counts = None
     if mask is not None:
-        padded = (1,) * (len(shape) - scale.ndim) + scale.shape
+        padded = (1,) * (len(shape) - array.ndim) + array.shape
         stretched = tuple([i for i, n in enumerate(padded) if n == 1])
         mask = mask[(np.newaxis,) * (len(shape) - mask.ndim)]
         if stretched:
             mask = np.any(mask, axis=stretched, keepdims=True)
-        counts = np.broadcast_to(mask, padded)[(0,) * (len(shape) - scale.ndim)]
-    for start in range(0, scale.size, CHUNK):
-        bad = scale.flat[start : start + CHUNK] <= 0
+        counts = np.broadcast_to(mask, padded)[(0,) * (len(shape) - array.ndim)]
+    for start in range(0, array.size, CHUNK):
+        bad = is_bad(array.flat[start : start + CHUNK])
         if counts is not None:
             bad &= counts.flat[start : start + CHUNK]
         if bad.any():
@@ -829,6 +990,8 @@ def sampled(name: str, shape: Shape, frame: Frame, n_samples: int | None = None)
 def count_of(name: str, value: Any) -> int:
     """A number of samples, or of elements."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         count = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an int, not {value!r}") from None
@@ -864,9 +1027,9 @@ def latents_behind(name: str, scale: Array, mean_shape: Shape | None, z: Shape) 
 
 def sample_call(name: str, value: Any, operands: Sequence[Array], dtype: np.dtype[Any], frame: Frame) -> Call:
     """A call that the core has no part in: two operands and the scale, passed as `value`."""
-    kinds, names, passed = (SCALES.index(name), -1), ("", "", name), (None, None, value)
+    kinds, names, plain = (SCALES.index(name), -1), ("", "", name), (None, None, value)
     inputs = inputs_of(operands, None, None)
-    return Call("sample", "", (), names, passed, operands, kinds, dtype, frame, inputs, takes_where=False)
+    return Call("sample", "", (), names, plain, operands, kinds, dtype, frame, inputs, where="")
 
 
 def check_positive(call: Call) -> None:
@@ -877,10 +1040,16 @@ def check_positive(call: Call) -> None:
 
 
 def places(
-    out: Any, fields: tuple[str, ...], call: Call, shapes: dict[str, Shape]
-) -> tuple[dict[str, Array], dict[str, Array], list[tuple[Array, Array]]]:
-    """Where to write results of these shapes: the arrays of `out`, the results, what to copy in the end."""
-    given = {} if out is None else given_arrays(out, fields, True, "none", call.dtype, shapes)
-    results = {name: np.asarray(array) for name, array in given.items()}
+    out: Any,
+    fields: tuple[str, ...],
+    call: Call,
+    shapes: dict[str, Shape],
+    arguments: tuple[Sequence[str], Sequence[Any]],
+) -> tuple[dict[str, Array], dict[str, Any], dict[str, Array], list[tuple[Array, Array]]]:
+    """Where to write results of these shapes: the arrays of `out`, plain and as passed, the results, what to
+    copy in the end."""
+    given, passed = given_arrays(out, fields, True, "none", call.dtype, shapes, arguments)
+    results = dict(given)
     _, copies = untangle(call, given, results) if given else (False, [])
-    return given, {name: np.empty(shape, call.dtype) for name, shape in shapes.items()} | results, copies
+    results = {name: np.empty(shape, call.dtype) for name, shape in shapes.items()} | results
+    return given, passed, results, copies

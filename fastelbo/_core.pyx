@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False, binding=False
-"""From Python objects to the kernels: fast doors for plain arrays, and `run` for the views that `_arrays` makes of all others.
+"""From Python objects to the kernels: fast doors for plain arrays, and `prepare` for the views that `_arrays` makes of all others.
 
 A fast door looks at its arguments through NumPy's C API and takes the call if they are what most callers pass: C-contiguous
 arrays of one dtype and shape, the last axis summed, nothing unusual asked for. It decides nothing: where anything is different, or
@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 cimport numpy as cnp
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t, uintptr_t
@@ -22,14 +23,23 @@ cdef extern from "src/kernels.h" nogil:
         NLL, KL, BERNOULLI
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
-        U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, SWAPPED
+        U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, SWAPPED
         VAR, STD, LOGVAR, LOGSTD, PRECISION, UNIT
+        WORK_ALIGNMENT
     ctypedef struct view:
         char *data
         int type
         ptrdiff_t stride[64]
+    ctypedef struct wide:
+        double m
+    ctypedef struct joining:
+        view samples
+        view nll
+        view value
+        ptrdiff_t count, step
+        double unit, beta
     ctypedef struct plan:
-        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad
+        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows
         int kind[2]
         double min_var, factor, x_scale
         ptrdiff_t shape[64]
@@ -37,13 +47,24 @@ cdef extern from "src/kernels.h" nogil:
         view argument[6]
         view gradient[4]
         view value
+        double value_unit
+        joining join
+        wide reduced
+        void *work
     ctypedef struct kernel_set:
         const char *name
-        void (*run[2])(plan *, ptrdiff_t, ptrdiff_t) noexcept nogil
+        size_t work[2]
+        void (*run[2])(plan *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
         double (*finish[2])(plan *) noexcept nogil
+        double (*join)(const plan *, const plan *, double, double, double *) noexcept nogil
         void (*function[2])(int, const void *, void *, ptrdiff_t) noexcept nogil
-    int fe_plan_prepare(plan *)
-    void fe_plan_release(plan *)
+    int fe_plan_sums_elements(const plan *)
+    int fe_plan_is_direct(const plan *, int)
+    void fe_plan_prepare(plan *)
+    void fe_plan_apart(const plan *, int, plan *)
+    void fe_plan_arrange(plan *)
+    size_t fe_plan_bytes(const plan *, int)
+    void fe_plan_use(plan *, void *)
     ptrdiff_t fe_plan_tasks(const plan *)
     const kernel_set *fe_kernels(const char *)
 
@@ -52,10 +73,25 @@ cdef extern from "src/threads.h" nogil:
     ctypedef struct fe_openmp_table:
         int version
         int (*max_threads)() noexcept nogil
+        int (*thread_limit)() noexcept nogil
         int (*in_parallel)() noexcept nogil
         int (*forked)() noexcept nogil
         const char *(*runtime)() noexcept nogil
-        void (*each)(void (*)(void *, ptrdiff_t) noexcept nogil, void *, ptrdiff_t, int) noexcept nogil
+        void (*each)(void (*)(void *, ptrdiff_t, int) noexcept nogil, void *, ptrdiff_t, int) noexcept nogil
+
+cdef extern from *:
+    """
+    /* What small calls work in, kept from one to the next, as malloc of so much takes longer than such a call: one block of each kind,
+     * whichever thread comes. The block that a call does not find it allocates; the one that has no place here it frees. */
+    static void *spare[3];
+    static void *take_spare(int kind) { return __atomic_exchange_n(&spare[kind], NULL, __ATOMIC_ACQ_REL); }
+    static int keep_spare(int kind, void *block) {
+        void *none = NULL;
+        return __atomic_compare_exchange_n(&spare[kind], &none, block, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    }
+    """
+    void *take_spare(int) nogil
+    int keep_spare(int, void *) nogil
 
 cdef extern from *:
     """
@@ -79,8 +115,6 @@ SCALES = ("var", "std", "logvar", "logstd", "precision")
 DEF PARALLEL_FROM = 1 << 17
 # Below this many, a few microseconds at most, letting other Python threads run would cost more than it gives.
 DEF ALONE_BELOW = 1 << 12
-# OpenMP ends the process where it cannot start the threads that it is asked for.
-DEF MOST_THREADS = 1024
 
 cdef const kernel_set *kernels = NULL
 cdef const fe_openmp_table *openmp = NULL
@@ -131,6 +165,10 @@ def openmp_runtime():
     return (<bytes>openmp.runtime()).decode() if openmp else ""
 
 
+def openmp_thread_limit():
+    return openmp.thread_limit() if openmp else 1
+
+
 def in_parallel():
     return openmp != NULL and openmp.in_parallel() != 0
 
@@ -169,9 +207,106 @@ def register(axis, evaluate_, evaluate_elbo_, results_, get_num_threads_):
 # ---- carrying out a plan ---------------------------------------------------------------------------------------------
 
 
-cdef void carry_out_one(void *data, ptrdiff_t task) noexcept nogil:
+cdef struct job:  # a plan, and what it takes to carry it out
+    plan *p
+    plan *sums   # of gradients that are set apart
+    int n_sums, threads, kind
+    void *zeros  # of fe_plan_use
+    void *work   # p.work, which is aligned, lies in it
+
+
+DEF OF_CALL = 0  # kinds of spare blocks
+DEF OF_THREAD = 1
+DEF OF_LATENTS_THREAD = 2
+
+
+cdef void *take(int kind, size_t bytes) except NULL:
+    """A block for one call, or one thread: too large for a small thread's stack"""
+    cdef void *found = take_spare(kind)
+    if found == NULL:
+        found = PyMem_Malloc(bytes)
+    if found == NULL:
+        raise MemoryError(f"fastelbo: no memory for the {bytes:,} bytes that a call works in")
+    return found
+
+
+cdef void give(int kind, void *block) noexcept:
+    if not keep_spare(kind, block):
+        PyMem_Free(block)
+
+
+cdef int plan_sums(job *j) except -1:
+    cdef plan *p = j.p
+    cdef int a, n = 0
+    for a in range(N_GRADS):
+        n += p.apart >> a & 1 and p.gradient[a].data != NULL
+    if not n:
+        return 0
+    j.sums = <plan *>PyMem_Malloc(n * sizeof(plan))
+    if j.sums == NULL:
+        raise MemoryError(f"fastelbo: no memory for the {n * sizeof(plan):,} bytes that a call works in")
+    for a in range(N_GRADS):
+        if p.apart >> a & 1 and p.gradient[a].data != NULL:
+            fe_plan_apart(p, a, &j.sums[j.n_sums])
+            j.n_sums += 1
+    return 0
+
+
+cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind) except -1:
+    """Take all memory that the plan needs, before anything is written; `end` gives it back"""
+    cdef size_t bytes = 0, work = max(kernels.work[0], kernels.work[1]) + WORK_ALIGNMENT
+    cdef ptrdiff_t tasks
+    cdef char *zeros
+    cdef int i, threads = 1
+    j.p, j.sums, j.n_sums, j.kind, j.zeros, j.work = p, NULL, 0, kind, NULL, NULL
+    if elements >= PARALLEL_FROM and openmp != NULL and not openmp.forked():
+        threads = get_num_threads()
+    fe_plan_prepare(p)
+    if p.apart:
+        plan_sums(j)
+    fe_plan_arrange(p)
+    tasks = fe_plan_tasks(p)
+    for i in range(j.n_sums):
+        fe_plan_arrange(&j.sums[i])
+        tasks = max(tasks, fe_plan_tasks(&j.sums[i]))
+    j.threads = threads = min(threads, tasks)
+    work *= threads
+    bytes = fe_plan_bytes(p, threads)
+    for i in range(j.n_sums):
+        bytes += fe_plan_bytes(&j.sums[i], threads)
+    if threads == 1:
+        j.work = take_spare(kind)
+    if j.work == NULL:
+        j.work = PyMem_Malloc(work)
+    if bytes:
+        j.zeros = PyMem_Calloc(bytes, 1)
+    if j.work == NULL or (bytes and j.zeros == NULL):
+        end(j)
+        raise MemoryError(f"fastelbo: no memory for the {bytes + work:,} bytes that a call works in "
+                          f"({bytes:,} for sums, {work:,} for {threads} thread{'s' * (threads > 1)})")
+    p.work = <void *>((<uintptr_t>j.work + WORK_ALIGNMENT - 1) & ~<uintptr_t>(WORK_ALIGNMENT - 1))
+    zeros = <char *>j.zeros
+    fe_plan_use(p, zeros)
+    for i in range(j.n_sums):
+        zeros += fe_plan_bytes(p if i == 0 else &j.sums[i - 1], threads)
+        j.sums[i].work = p.work
+        fe_plan_use(&j.sums[i], zeros)
+    return 0
+
+
+cdef void end(job *j) noexcept:
+    if j.zeros != NULL:
+        PyMem_Free(j.zeros)
+    if j.sums != NULL:
+        PyMem_Free(j.sums)
+    if j.work != NULL and (j.threads > 1 or not keep_spare(j.kind, j.work)):
+        PyMem_Free(j.work)
+    j.zeros = j.sums = j.work = NULL
+
+
+cdef void carry_out_one(void *data, ptrdiff_t task, int thread) noexcept nogil:
     cdef plan *p = <plan *>data
-    kernels.run[p.is_double](p, task, task + 1)
+    kernels.run[p.is_double](p, task, task + 1, thread)
 
 
 cdef void carry_out(plan *p, int threads) noexcept nogil:
@@ -179,40 +314,71 @@ cdef void carry_out(plan *p, int threads) noexcept nogil:
     if threads > tasks:
         threads = <int>tasks
     if threads <= 1:  # without any call into OpenMP
-        kernels.run[p.is_double](p, 0, tasks)
+        kernels.run[p.is_double](p, 0, tasks, 0)
     else:
         openmp.each(carry_out_one, p, tasks, threads)
 
 
-cdef int compute(plan *p, double *total, int threads) noexcept nogil:
-    cdef int check_only
-    if fe_plan_prepare(p):
-        return -1
-    check_only = p.check_only
-    if p.aliased or check_only:
-        p.check_only = 1
-        carry_out(p, threads)
-        p.check_only = 0
-    if not p.bad and not check_only:
-        carry_out(p, threads)
-    if not p.bad and not check_only:
-        total[0] = kernels.finish[p.is_double](p)
-    fe_plan_release(p)
-    return 0
+cdef void check(job *j) noexcept nogil:
+    """Only set `bad`"""
+    j.p.check_only = 1
+    carry_out(j.p, j.threads)
+    j.p.check_only = 0
+
+
+cdef void compute(job *j, double *total) noexcept nogil:
+    cdef int i
+    if j.p.aliased:
+        check(j)
+    for i in range(j.n_sums):  # before an input might be overwritten
+        if not j.p.bad:
+            carry_out(&j.sums[i], j.threads)
+            kernels.finish[j.p.is_double](&j.sums[i])
+            j.p.bad |= j.sums[i].bad
+    if j.p.bad:
+        return
+    if j.p.aliased and fe_plan_sums_elements(j.p):
+        compute_sums_first(j, total)
+        return
+    carry_out(j.p, j.threads)
+    if not j.p.bad:
+        total[0] = kernels.finish[j.p.is_double](j.p)
+
+
+cdef void compute_sums_first(job *j, double *total) noexcept nogil:
+    """The sums alone, which may have to read their elements again; then what may be written over them"""
+    cdef char *places[5]
+    cdef double ignored
+    cdef wide reduced
+    cdef int i, other_rows = j.p.other_rows
+    for i in range(N_GRADS):
+        places[i] = j.p.gradient[i].data
+        if fe_plan_is_direct(j.p, i):
+            j.p.gradient[i].data = NULL
+    places[N_GRADS] = j.p.value.data
+    j.p.value.data, j.p.other_rows = NULL, 1
+    carry_out(j.p, j.threads)
+    total[0] = kernels.finish[j.p.is_double](j.p)
+    reduced = j.p.reduced
+    for i in range(N_GRADS):
+        j.p.gradient[i].data = places[i] if fe_plan_is_direct(j.p, i) else NULL
+    j.p.value.data, j.p.other_rows = places[N_GRADS], other_rows
+    if not j.p.bad:
+        carry_out(j.p, j.threads)
+        ignored = kernels.finish[j.p.is_double](j.p)  # twice the sum
+        j.p.reduced = reduced
 
 
 cdef int execute(plan *p, double *total, ptrdiff_t elements) except -1:
     """Run a call; 1 if some scale was <= 0 (the outputs are then unspecified; untouched where one is an input)."""
-    cdef int threads = 1, failed
+    cdef job j
+    begin(&j, p, elements, OF_THREAD)
     if elements < ALONE_BELOW:
-        failed = compute(p, total, threads)
+        compute(&j, total)
     else:
-        if elements >= PARALLEL_FROM and openmp != NULL and not openmp.forked():
-            threads = min(get_num_threads(), MOST_THREADS)
         with nogil:
-            failed = compute(p, total, threads)
-    if failed:
-        raise MemoryError("fastelbo: no memory for the partial sums of a broadcast argument's gradient")
+            compute(&j, total)
+    end(&j)
     return p.bad
 
 
@@ -223,8 +389,10 @@ cdef void clear(plan *p) noexcept:
     for i in range(N_GRADS):
         p.gradient[i].data = NULL
         p.broadcast[i] = 0
-    p.value.data = NULL
-    p.aliased = p.check_only = p.bad = 0
+    p.value.data = p.join.value.data = NULL
+    p.aliased = p.check_only = p.bad = p.sums_only = 0
+    p.value_unit = 0.0
+    p.join.count = 0
     p.min_var = 0.0
     p.factor = p.x_scale = 1.0
 
@@ -232,7 +400,7 @@ cdef void clear(plan *p) noexcept:
 # ---- the general call --------------------------------------------------------------------------------------------------
 
 cdef dict type_codes = {
-    "?1": U8, "u1": U8, "i1": I8, "u2": U16, "i2": I16, "u4": U32, "i4": I32, "u8": U64, "i8": I64,
+    "?1": BOOL, "u1": U8, "i1": I8, "u2": U16, "i2": I16, "u4": U32, "i4": I32, "u8": U64, "i8": I64,
     "f2": F16, "V2": BF16, "f4": F32, "f8": F64,  # _arrays lets no other V2 through
 }  # fmt: skip
 
@@ -249,10 +417,45 @@ cdef int look(view *v, cnp.ndarray array) except -1:
     return 0
 
 
-def run(
+cdef class Prepared:
+    """A call on checked views, and all memory that it takes: what `prepare` makes."""
+
+    cdef plan p
+    cdef job j
+    cdef double zero
+    cdef ptrdiff_t elements
+    cdef tuple views  # that it points into
+
+    def __cinit__(self):
+        clear(&self.p)
+        self.j.zeros = self.j.sums = self.j.work = NULL
+        self.zero = 0.0
+
+    def __dealloc__(self):
+        end(&self.j)
+
+    def check(self):
+        """Whether some scale that counts is <= 0; nothing is written."""
+        with nogil:
+            check(&self.j)
+        return self.p.bad != 0
+
+    def run(self):
+        """The reduced value, or None, and whether some scale that counts was <= 0. Once."""
+        cdef double total = 0
+        if self.elements < ALONE_BELOW:
+            compute(&self.j, &total)
+        else:
+            with nogil:
+                compute(&self.j, &total)
+        end(&self.j)
+        return (None if self.p.reduction == NONE else total), self.p.bad != 0
+
+
+def prepare(
     str loss, bint is_double, int n_event, tuple arguments, tuple broadcast, int scale_kind, int prior_kind,
-    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, double factor=1.0, bint check_only=False,
-    double x_scale=1.0, /,
+    double min_var, bint full, str reduction, value, tuple gradients, bint aliased, double factor=1.0, double x_scale=1.0,
+    double value_unit=0.0, tuple join=None, /,
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
@@ -260,27 +463,27 @@ def run(
     absent, of any real dtype and layout; broadcast: for the first four, bit i set where the argument as passed is broadcast along axis i;
     kinds: indices into SCALES, prior_kind -1 for unit variance; value: the rows, or None if reduced; gradients: of the
     first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; factor: of
-    every gradient; check_only: write nothing; x_scale: x times it, a number of the computing dtype, takes the place of x.
-    Returns the reduced value, or None, and whether some scale that counts was <= 0.
+    every gradient; x_scale: x times it, a number of the computing dtype, takes the place of x; value_unit: not 0 for the rows of samples,
+    float64 in this unit; join: of the KL in a negative ELBO (samples or None, their unit, nll, value, beta), whose rows it fills.
     """
-    cdef plan p
+    cdef Prepared call = Prepared()
+    cdef plan *p = &call.p
     cdef int i
-    cdef double total = 0, zero = 0
     cdef cnp.ndarray first = arguments[0]
-    clear(&p)
+    call.views = (arguments, gradients, value)
+    call.elements = cnp.PyArray_SIZE(first)
     p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI}[loss]
     if p.loss == BERNOULLI:  # terms.h: the logits and zero for x and mean, x for a scale of any sign
         scale_kind = LOGVAR
         arguments = (arguments[1], None, arguments[0], None, *arguments[4:])
         broadcast, gradients = (broadcast[1], 0, broadcast[0], 0), (gradients[1], None, gradients[0], None)
-        p.argument[SECOND].data, p.argument[SECOND].type = <char *>&zero, F64 if is_double else F32
+        p.argument[SECOND].data, p.argument[SECOND].type = <char *>&call.zero, F64 if is_double else F32
         for i in range(cnp.PyArray_NDIM(first)):
             p.argument[SECOND].stride[i] = 0
     p.is_double, p.aliased = is_double, aliased
     p.full = full and p.loss == NLL
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
-    p.kind[0], p.kind[1], p.min_var, p.factor, p.check_only = scale_kind, prior_kind, min_var, factor, check_only
-    p.x_scale = x_scale
+    p.kind[0], p.kind[1], p.min_var, p.factor, p.x_scale = scale_kind, prior_kind, min_var, factor, x_scale
     p.dims = cnp.PyArray_NDIM(first)
     p.row_dims = p.dims - n_event
     for i in range(p.dims):
@@ -296,8 +499,43 @@ def run(
         look(&p.value, value)
         for i in range(p.row_dims, p.dims):
             p.value.stride[i] = 0
-    cdef bint bad = execute(&p, &total, cnp.PyArray_SIZE(first))
-    return (None if p.reduction == NONE else total), bad
+    p.value_unit = value_unit
+    if join is not None:
+        call.views = (*call.views, join)
+        join_rows(p, join[0], join[1], join[2], join[3], join[4])
+    begin(&call.j, p, call.elements, OF_THREAD)
+    return call
+
+
+cdef int join_rows(plan *p, samples, double unit, nll, value, double beta) except -1:
+    cdef joining *j = &p.join
+    cdef int i
+    look(&j.nll, nll)
+    look(&j.value, value)
+    j.samples.data, j.count, j.unit, j.beta = NULL, 0, unit, beta
+    if samples is not None:
+        look(&j.samples, samples)
+        j.count, j.step = cnp.PyArray_DIM(samples, 0), j.samples.stride[0]
+    for i in range(p.dims):
+        j.samples.stride[i] = j.samples.stride[i + 1] if samples is not None and i < p.row_dims else 0
+        if i >= p.row_dims:
+            j.nll.stride[i] = j.value.stride[i] = 0
+    return 0
+
+
+def joined(Prepared nll, Prepared kl, double samples, double beta):
+    """Value and nll, averaged over the samples, of two reduced values, which may have left the range of float64"""
+    cdef double average
+    value = kernels.join(&nll.p, &kl.p, samples, beta, &average)
+    return value, average
+
+
+def unit_of_samples(bint is_double, ptrdiff_t count):
+    """In which the rows of that many samples can be added: float64 holds those of float32"""
+    cdef double unit = 1.0
+    while is_double and unit < count:
+        unit *= 2
+    return unit
 
 
 # ---- fast doors ----------------------------------------------------------------------------------------------------------
@@ -316,6 +554,12 @@ cdef struct door:
     ptrdiff_t samples  # of the negative ELBO: arguments may have a leading axis of this size more; else 0
     int sampled        # bit a: argument a has it
     real scalar[4]     # Python floats, as the computing type
+
+
+cdef struct elbo:
+    door half[2]  # the NLL and the KL
+    double beta
+    char *value   # rows to fill where they are not reduced
 
 
 cdef inline bint regular(object x, int typenum) noexcept:
@@ -370,11 +614,13 @@ cdef inline void place(door *d, view *v, char *data, bint by_row, bint by_column
 
 
 cdef inline bint hold(door *d, int argument, double x) noexcept:
-    """A number takes the computing type"""
+    """A number takes the computing type, unless that has none but infinity for it"""
     if d.call.is_double:
         d.scalar[argument].as_double = x
     else:
         d.scalar[argument].as_float = <float>x
+        if d.scalar[argument].as_float - d.scalar[argument].as_float != 0 and x - x == 0:
+            return False
     place(d, &d.call.argument[argument], <char *>&d.scalar[argument], False, False)
     d.call.broadcast[argument] = 3
     return True
@@ -424,8 +670,8 @@ cdef inline ptrdiff_t size_of(door *d, view *v) noexcept:
     return ((d.rows if v.stride[0] else 1) * (d.columns if v.stride[1] else 1)) * (8 if d.call.is_double else 4)
 
 
-cdef bint disentangle(door *d, view *out) noexcept:
-    """Whether an output is apart from every input, or one of them exactly"""
+cdef bint disentangle(door *d, view *out, bint summed) noexcept:
+    """Whether an output is apart from every input, or one of them exactly, and no sum"""
     cdef int i
     cdef view *v
     cdef uintptr_t begin = <uintptr_t>out.data, other
@@ -436,7 +682,7 @@ cdef bint disentangle(door *d, view *out) noexcept:
             continue
         if other >= begin + size_of(d, out) or begin >= other + size_of(d, v):
             continue
-        if other != begin or out.stride[0] != v.stride[0] or out.stride[1] != v.stride[1]:
+        if summed or other != begin or out.stride[0] != v.stride[0] or out.stride[1] != v.stride[1]:
             return False
         d.call.aliased = 1
     return True
@@ -496,7 +742,7 @@ cdef object value_through(door *d, object out):
     cdef object value = None
     if d.call.reduction == NONE:
         value = result_array(d, &d.call.value, d.ndim - 1, d.shape, True, False, out)
-        if value is None or (out is not None and not disentangle(d, &d.call.value)):
+        if value is None or (out is not None and not disentangle(d, &d.call.value, False)):
             return None
     elif out is not None or d.ndim == 1:
         return None
@@ -569,7 +815,8 @@ cdef object gradients_through(door *d, tuple fields, const int *argument, tuple 
         else:
             return None
         if found[i] is None or (given is not None
-                                and not disentangle(d, &d.call.value if i == 0 else &d.call.gradient[argument[i]])):
+                                and not disentangle(d, &d.call.value if i == 0 else &d.call.gradient[argument[i]],
+                                                    i > 0 and d.call.broadcast[argument[i]] != 0)):
             return None
     for i in range(count):
         for j in range(i if out is not None else 0):
@@ -616,7 +863,8 @@ cdef bint open_kl(door *d, object mean, object var, object std, object logvar, o
         return False
     place(d, &d.call.argument[FIRST], cnp.PyArray_BYTES(<cnp.ndarray>mean), True, True)
     if PyFloat_CheckExact(prior_mean):
-        hold(d, SECOND, PyFloat_AsDouble(prior_mean))
+        if not hold(d, SECOND, PyFloat_AsDouble(prior_mean)):
+            return False
     elif not enter(d, SECOND, prior_mean, False):
         return False
     d.call.loss, d.call.full = KL, False
@@ -631,10 +879,13 @@ cdef inline object only(object var, object std, object logvar, object logstd, ob
 
 
 def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, out, x_scale, /):
-    cdef door d
+    cdef door *d = <door *>take(OF_CALL, sizeof(elbo))
     cdef object value = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
-        value = value_through(&d, out)
+    try:
+        if open_nll(d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
+            value = value_through(d, out)
+    finally:
+        give(OF_CALL, d)
     if value is not None:
         return value
     return evaluate("nll", False, x, mean, (var, std, logvar, logstd, precision), None,
@@ -642,11 +893,14 @@ def nll(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where,
 
 
 def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, wrt, out, x_scale, /):
-    cdef door d
+    cdef door *d = <door *>take(OF_CALL, sizeof(elbo))
     cdef object found = None
-    if open_nll(&d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
-        likes = (None, x, mean, only(var, std, logvar, logstd, precision))
-        found = gradients_through(&d, nll_fields, nll_arguments, likes, wrt, out)
+    try:
+        if open_nll(d, x, mean, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction, x_scale, False):
+            likes = (None, x, mean, only(var, std, logvar, logstd, precision))
+            found = gradients_through(d, nll_fields, nll_arguments, likes, wrt, out)
+    finally:
+        give(OF_CALL, d)
     if found is not None:
         return new(results[0], found)
     return evaluate("nll", True, x, mean, (var, std, logvar, logstd, precision), None,
@@ -655,11 +909,14 @@ def nll_grad(x, mean, var, std, logvar, logstd, precision, axis, full, weight, w
 
 def kl(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
        axis, weight, where, reduction, out, /):
-    cdef door d
+    cdef door *d = <door *>take(OF_CALL, sizeof(elbo))
     cdef object value = None
-    if open_kl(&d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
-               prior_precision, axis, weight, where, reduction):
-        value = value_through(&d, out)
+    try:
+        if open_kl(d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
+                   prior_precision, axis, weight, where, reduction):
+            value = value_through(d, out)
+    finally:
+        give(OF_CALL, d)
     if value is not None:
         return value
     return evaluate("kl", False, mean, prior_mean, (var, std, logvar, logstd, precision),
@@ -669,13 +926,16 @@ def kl(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_s
 
 def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
             axis, weight, where, reduction, wrt, out, /):
-    cdef door d
+    cdef door *d = <door *>take(OF_CALL, sizeof(elbo))
     cdef object found = None
-    if open_kl(&d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
-               prior_precision, axis, weight, where, reduction):
-        likes = (None, mean, only(var, std, logvar, logstd, precision), prior_mean,
-                 only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
-        found = gradients_through(&d, kl_fields, kl_arguments, likes, wrt, out)
+    try:
+        if open_kl(d, mean, var, std, logvar, logstd, precision, prior_mean, prior_var, prior_std, prior_logvar, prior_logstd,
+                   prior_precision, axis, weight, where, reduction):
+            likes = (None, mean, only(var, std, logvar, logstd, precision), prior_mean,
+                     only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
+            found = gradients_through(d, kl_fields, kl_arguments, likes, wrt, out)
+    finally:
+        give(OF_CALL, d)
     if found is not None:
         return new(results[1], found)
     return evaluate("kl", True, mean, prior_mean, (var, std, logvar, logstd, precision),
@@ -684,13 +944,6 @@ def kl_grad(mean, var, std, logvar, logstd, precision, prior_mean, prior_var, pr
 
 
 # ---- the negative ELBO: two doors, opened before either call runs ---------------------------------------------------------
-
-
-cdef struct elbo:
-    door half[2]  # the NLL and the KL
-    double beta
-    char *nll     # rows to fill where they are not reduced, those of value and nll after the two calls
-    char *value
 
 
 cdef bint open_elbo(elbo *e, object beta) noexcept:
@@ -797,50 +1050,63 @@ cdef list places(elbo *e, tuple likes, int bits, object out):
     return found if out is None or disentangle_elbo(e, found, likes, <tuple>out) else None
 
 
-cdef inline double element(door *d, char *data, ptrdiff_t i) noexcept:
-    return (<double *>data)[i] if d.call.is_double else (<float *>data)[i]
-
-
-cdef inline void store(door *d, char *data, ptrdiff_t i, double x) noexcept:
-    if d.call.is_double:
-        (<double *>data)[i] = x
-    else:
-        (<float *>data)[i] = <float>x
-
-
-cdef void join_rows(elbo *e, char *samples, char *kl) noexcept:
-    """elbo._values: sums in double over the samples, in their order, rounded once"""
+cdef object sample_rows(elbo *e):
+    """Rows of samples: float64, in a unit"""
     cdef door *d = &e.half[0]
-    cdef ptrdiff_t i, s
-    cdef double total
-    for i in range(d.rows):
-        if samples == NULL:
-            total = element(d, e.nll, i)
-        else:
-            total = element(d, samples, i)
-            for s in range(1, d.samples):
-                total += element(d, samples, s * d.rows + i)
-            total /= <double>d.samples
-            store(d, e.nll, i, total)
-        store(d, e.value, i, total + element(d, kl, i) * e.beta)
+    cdef view *v = &d.call.value
+    cdef cnp.npy_intp count = d.samples * d.rows
+    cdef cnp.ndarray rows = cnp.PyArray_SimpleNew(1, &count, cnp.NPY_FLOAT64)
+    v.data, v.type = cnp.PyArray_BYTES(rows), F64
+    v.stride[0], v.stride[1], v.stride[2] = 8 * d.rows, 8, 0
+    d.call.value_unit = unit_of_samples(d.call.is_double, d.samples)
+    return rows
+
+
+cdef void join_door(elbo *e, char *nll, bint sampled) noexcept:
+    """The rows of nll, those of samples, and of value, to the KL that joins them"""
+    cdef door *d = &e.half[1]
+    cdef joining *j = &d.call.join
+    place(d, &j.nll, nll, True, False)
+    place(d, &j.value, e.value, True, False)
+    j.samples = e.half[0].call.value
+    j.count, j.step, j.beta, j.unit = 0, 0, e.beta, 1.0
+    if sampled:
+        j.count, j.step, j.unit = e.half[0].samples, j.samples.stride[0], e.half[0].call.value_unit
+    j.samples.stride[0], j.samples.stride[1] = 8 if sampled else 0, 0
 
 
 cdef bint run_elbo(elbo *e, double *totals) except -1:
     """Both halves; False if some scale was <= 0 (no input is then changed)"""
-    cdef plan check
+    cdef job jobs[2]
+    cdef plan *nll = &e.half[0].call
+    cdef plan *kl = &e.half[1].call
     cdef ptrdiff_t elements[2]
     cdef int i
     for i in range(2):
         elements[i] = max(e.half[i].samples, 1) * e.half[i].rows * e.half[i].columns
-    if e.half[0].call.aliased or e.half[1].call.aliased:
-        check = e.half[1].call
-        check.check_only = 1
-        if execute(&check, &totals[1], elements[1]):
-            return False
-    for i in range(2):
-        if execute(&e.half[i].call, &totals[i], elements[i]):
-            return False
-    return True
+    begin(&jobs[0], nll, elements[0], OF_THREAD)
+    try:
+        begin(&jobs[1], kl, elements[1], OF_LATENTS_THREAD)
+    except:
+        end(&jobs[0])
+        raise
+    if elements[0] + elements[1] < ALONE_BELOW:
+        run_both(jobs, totals)
+    else:
+        with nogil:
+            run_both(jobs, totals)
+    end(&jobs[0])
+    end(&jobs[1])
+    return not nll.bad and not kl.bad
+
+
+cdef void run_both(job *jobs, double *totals) noexcept nogil:
+    if jobs[0].p.aliased or jobs[1].p.aliased:
+        check(&jobs[1])
+    if not jobs[1].p.bad:
+        compute(&jobs[0], &totals[0])
+    if not jobs[0].p.bad and not jobs[1].p.bad:
+        compute(&jobs[1], &totals[1])
 
 
 cdef list elbo_through(elbo *e, tuple likes, int bits, object out):
@@ -849,55 +1115,56 @@ cdef list elbo_through(elbo *e, tuple likes, int bits, object out):
     cdef door *kl = &e.half[1]
     cdef list found = places(e, likes, bits, out)
     cdef object rows = None
-    cdef char *samples = NULL
+    cdef double average = 0
     cdef double totals[2]
-    cdef cnp.npy_intp count
-    cdef char *kl_rows
+    cdef char *nll_rows
     cdef int i
     if found is None:
         return None
-    e.nll, kl_rows = nll.call.value.data, kl.call.value.data
+    nll_rows = nll.call.value.data
     if nll.samples:
-        if nll.call.reduction == NONE:
-            count = nll.samples * nll.rows
-            rows = result_array(nll, &nll.call.value, 1, &count, True, False, None)
-            samples = nll.call.value.data
         add_samples(nll)
+        if nll.call.reduction == NONE:
+            rows = sample_rows(e)
+    if nll.call.reduction == NONE:
+        join_door(e, nll_rows, rows is not None)
     if not run_elbo(e, totals):
         return None
     for i in range(ELBO_VALUES, ELBO_FIELDS):
         if bits >> i & 1 and (out is None or (<tuple>out)[i] is None):
             found[i] = as_returned(<cnp.ndarray>found[i])
-    if nll.call.reduction == NONE:
-        join_rows(e, samples, kl_rows)
-        return found
-    if nll.samples and nll.call.reduction == SUM:
-        totals[0] /= <double>nll.samples
-    found[0], found[1], found[2] = totals[0] + e.beta * totals[1], totals[0], totals[1]
+    if nll.call.reduction != NONE:
+        found[0] = kernels.join(&nll.call, &kl.call, <double>nll.samples if nll.samples and nll.call.reduction == SUM else 1.0,
+                                e.beta, &average)
+        found[1], found[2] = average, totals[1]
     return found
 
 
 def neg_elbo(x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean,
              prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, x_scale, beta, axis, z_axis, full, weight, where,
-             min_var, reduction, grad, wrt, out, /):
-    cdef elbo e
+             z_where, min_var, reduction, grad, wrt, out, /):
+    cdef elbo *e
     cdef list found = None
     cdef int bits = wanted(wrt, elbo_fields, ELBO_VALUES) if grad else 0
-    if ((bits or not grad)
-            and open_nll(&e.half[0], x, recon, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction,
-                         x_scale, True)
-            and open_kl(&e.half[1], z_mean, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean, prior_var, prior_std,
-                        prior_logvar, prior_logstd, prior_precision, z_axis, weight, where, reduction)
-            and open_elbo(&e, beta)):
-        likes = (None, None, None, x, recon, only(var, std, logvar, logstd, precision),
-                 z_mean, only(z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
-                 only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
-        found = elbo_through(&e, likes, bits, out)
+    e = <elbo *>take(OF_CALL, sizeof(elbo))
+    try:
+        if ((bits or not grad)
+                and open_nll(&e.half[0], x, recon, var, std, logvar, logstd, precision, axis, full, weight, where, min_var, reduction,
+                             x_scale, True)
+                and open_kl(&e.half[1], z_mean, z_var, z_std, z_logvar, z_logstd, z_precision, prior_mean, prior_var, prior_std,
+                            prior_logvar, prior_logstd, prior_precision, z_axis, weight, z_where, reduction)
+                and open_elbo(e, beta)):
+            likes = (None, None, None, x, recon, only(var, std, logvar, logstd, precision),
+                     z_mean, only(z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
+                     only(prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
+            found = elbo_through(e, likes, bits, out)
+    finally:
+        give(OF_CALL, e)
     if found is None:
         found = evaluate_elbo(x, recon, z_mean, (var, std, logvar, logstd, precision),
                               (z_var, z_std, z_logvar, z_logstd, z_precision), prior_mean,
                               (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision),
-                              x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, wrt, out)
+                              x_scale, beta, axis, z_axis, full, weight, where, z_where, min_var, reduction, wrt, out)
     return new(results[3], found) if grad else new(results[2], found[:ELBO_VALUES])
 
 

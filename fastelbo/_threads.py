@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 import os
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,8 @@ from typing import Final
 from fastelbo import _core
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
+#: OpenMP ends the process where it cannot start the threads that it is asked for.
+MOST: Final = 1024
 
 
 def set_num_threads(n: int | None) -> None:
@@ -22,12 +23,13 @@ def set_num_threads(n: int | None) -> None:
     ----------
     n : int or None
         At least 1; taken as it is, even beyond the number of cores and the limits of others (OMP_NUM_THREADS,
-        threadpoolctl); a call has 1,024 at most. None restores the default.
+        threadpoolctl). A call has 1,024 at most, and no more than OMP_THREAD_LIMIT; `get_num_threads` says
+        how many that leaves. None restores the default.
 
     Raises
     ------
     TypeError
-        `n` is no integer.
+        `n` is no integer; True and False are none.
     ValueError
         `n` < 1.
 
@@ -48,6 +50,8 @@ def set_num_threads(n: int | None) -> None:
     global _chosen
     if n is not None:
         try:
+            if isinstance(n, bool):
+                raise TypeError
             n = operator.index(n)
         except TypeError:
             raise TypeError(f"n must be an int or None, not {n!r}") from None
@@ -64,8 +68,8 @@ def get_num_threads() -> int:
     int
         What `set_num_threads` or FASTELBO_NUM_THREADS say; else the least of the CPUs this thread may run on,
         the cgroup's CPU quota rounded up, OMP_NUM_THREADS and OpenMP's own limit, which threadpoolctl and
-        joblib set. 1 in a forked child, inside a parallel region, and without OpenMP: in a build that has
-        none, or where its runtime does not load.
+        joblib set. Never more than 1,024, nor than OMP_THREAD_LIMIT. 1 in a forked child, inside a parallel
+        region, and without OpenMP: in a build that has none, or where its runtime does not load.
 
     Examples
     --------
@@ -75,9 +79,10 @@ def get_num_threads() -> int:
     """
     if not _core.openmp_version() or _core.forked() or _core.in_parallel():
         return 1
-    if _chosen is not None:
-        return _chosen
-    return max(1, min(_affinity(), _quota(), _omp_num_threads, _core.openmp_max_threads()))
+    n = _chosen
+    if n is None:
+        n = min(_affinity(), _quota(), _omp_num_threads, _core.openmp_max_threads())
+    return max(1, min(n, MOST, _core.openmp_thread_limit()))
 
 
 def _affinity() -> int:
@@ -118,22 +123,16 @@ def _quota_of(group: Path) -> float:
 
 
 def _from_environment(name: str, first_of_list: bool = False) -> int | None:
-    """A thread count in the environment, or None; of rubbish in our own variable a warning says so."""
+    """A thread count in the environment, or None."""
     text = os.environ.get(name, "")
     try:
         n = int(text.split(",")[0] if first_of_list else text)
     except ValueError:
         n = 0
-    if n >= 1:
-        return n
-    if text and not first_of_list:
-        warnings.warn(
-            f"{name}={text!r} is not a number of threads, an int >= 1: it is ignored",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return None
+    return n if n >= 1 else None
 
 
 _chosen: int | None = _from_environment("FASTELBO_NUM_THREADS")
+#: for the import to warn of, which knows who imports
+rubbish: Final = os.environ.get("FASTELBO_NUM_THREADS", "") if _chosen is None else ""
 _omp_num_threads: Final = _from_environment("OMP_NUM_THREADS", first_of_list=True) or 1 << 30

@@ -5,23 +5,18 @@ Nothing is computed before both are known to be sound, and nothing that the othe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterable
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fastelbo import _arrays, _core
 from fastelbo._arrays import DEFAULT_AXIS, VALUES, Array, Call, NegELBO, NegELBOGrad, Shape
+from fastelbo.losses import _Axis, _Out, _Reduction
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Literal, TypeAlias
-
-    import numpy.typing as npt
-
-    from fastelbo.losses import _Axis, _Out, _Reduction
-
-    _Name: TypeAlias = Literal["x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale"]
-    _Outs: TypeAlias = tuple[_Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out]
+_Name: TypeAlias = Literal["x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale"]
+_Outs: TypeAlias = tuple[_Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out, _Out]
 
 
 def neg_elbo(
@@ -52,6 +47,7 @@ def neg_elbo(
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
+    z_where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
     reduction: _Reduction = "mean",
 ) -> NegELBO:
@@ -82,7 +78,8 @@ def neg_elbo(
     x_scale : float, default 1.0
         Factor of `x`, as in `gaussian_nll`.
     beta : float, default 1.0
-        Weight of the KL, finite and >= 0: 1 is the ELBO, 0 … 1 anneals it, more is the β-VAE [2]_.
+        Weight of the KL, finite and >= 0: 1 is the ELBO, 0 … 1 anneals it, more is the β-VAE [2]_. It is one
+        number; for a β of each latent take `gaussian_kl_grad` with these, as (1, J), for its `weight`.
     axis, z_axis : int, tuple of ints, () or None, default -1
         Event axes, summed: of `x` and `recon`, and of the latents. For images (N, C, H, W) axis=(-3, -2, -1).
         None takes all axes, but not that of the samples. `axis` must be negative where `recon` has samples.
@@ -92,18 +89,22 @@ def neg_elbo(
         Factors of the rows, in the rows' shape: of both nll and kl.
     where : array_like of bool, optional
         Broadcasts to the shape of `recon`. False removes an element of the data, from nll alone.
+    z_where : array_like of bool, optional
+        Broadcasts to the shape of `z_mean`. False removes a latent, from kl alone: what z_mean, its scale and
+        the prior hold there touches neither value nor gradient, and a scale need not be > 0. For padding, it
+        takes ``where`` for the data and `z_where` for the latents: (N, T, 1) for both, say.
     min_var : float, default 0.0
         Floor of the decoder's σ², as in `gaussian_nll`.
     reduction : {"none", "sum", "mean"}, default "mean"
-        What becomes of the rows. "mean" divides by their number, whatever `weight` and `where` say. For 1-D
-        `x`, `axis` must be given with "sum" and "mean".
+        What becomes of the rows. "mean" divides by their number, whatever `weight`, `where` and `z_where`
+        say. For 1-D `x`, `axis` must be given with "sum" and "mean".
 
     Returns
     -------
     NegELBO
         Named tuple (value, nll, kl), in nats: value = nll + beta·kl, with nll averaged over the samples, and
         kl without beta. Python floats for "sum" and "mean"; for "none" of the rows' shape, in the computing
-        dtype, which is NumPy's promotion of all arguments but `weight` and `where`, as in `gaussian_nll`.
+        dtype, which is NumPy's promotion of all arguments but `weight` and the masks, as in `gaussian_nll`.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def neg_elbo(
     values: NegELBO = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
-        x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, False, (), None,
+        x_scale, beta, axis, z_axis, full, weight, where, z_where, min_var, reduction, False, (), None,
     )  # fmt: skip
     return values
 
@@ -175,6 +176,7 @@ def neg_elbo_grad(
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
+    z_where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
     reduction: _Reduction = "mean",
     wrt: _Name | Iterable[_Name] = ("recon", "scale", "z_mean", "z_scale"),
@@ -193,7 +195,7 @@ def neg_elbo_grad(
     ----------
     x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision, \
 prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision, x_scale, beta, axis, z_axis, \
-full, weight, where, min_var, reduction
+full, weight, where, z_where, min_var, reduction
         As in `neg_elbo`.
     wrt : name or names of {"x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale"}
         The gradients to compute, by default ("recon", "scale", "z_mean", "z_scale"); the others are None and
@@ -235,7 +237,7 @@ full, weight, where, min_var, reduction
     results: NegELBOGrad = _core.neg_elbo(
         x, recon, z_mean, var, std, logvar, logstd, precision, z_var, z_std, z_logvar, z_logstd, z_precision,
         prior_mean, prior_var, prior_std, prior_logvar, prior_logstd, prior_precision,
-        x_scale, beta, axis, z_axis, full, weight, where, min_var, reduction, True, wrt, out,
+        x_scale, beta, axis, z_axis, full, weight, where, z_where, min_var, reduction, True, wrt, out,
     )  # fmt: skip
     return results
 
@@ -255,6 +257,7 @@ def evaluate(
     full: bool,
     weight: Any,
     where: Any,
+    z_where: Any,
     min_var: Any,
     reduction: str,
     wrt: str | Iterable[str],
@@ -263,25 +266,23 @@ def evaluate(
     """The members of NegELBOGrad, by the rules: for the calls that the core's fast door does not take."""
     nll, kl = _halves(
         x, recon, z_mean, scales, z_scales, prior_mean, prior_scales, x_scale, axis, z_axis, full, weight,
-        where, min_var, reduction,
+        where, z_where, min_var, reduction,
     )  # fmt: skip
-    factor = _arrays.number("beta", beta, "number")
+    instead = (
+        "for one of each latent, pass gaussian_kl_grad(..., weight=beta) and add it to gaussian_nll_grad"
+    )
+    factor = _arrays.number("beta", beta, "number", instead=instead)
     members = dict(zip(nll.members + kl.members, [*nll.operands, *kl.operands], strict=True))
     asked = _arrays.asked_for(wrt, NegELBOGrad._fields, members)
     shapes = dict.fromkeys(VALUES, kl.frame.rows) | {name: members[name].shape for name in asked}
-    given: dict[str, Array] = {}
-    if out is not None:
-        given = _arrays.given_arrays(out, NegELBOGrad._fields, True, reduction, nll.dtype, shapes)
+    fields = NegELBOGrad._fields
+    arguments = (*nll.names, *kl.names), (*nll.plain, *kl.plain)
+    given, passed = _arrays.given_arrays(out, fields, True, reduction, nll.dtype, shapes, arguments)
 
     samples = len(members["recon"]) if members["recon"].ndim > members["x"].ndim else 1
-    results, (total, kl_total) = _run(nll, kl, reduction, asked, given, factor, samples)
-    if reduction == "none":
-        results |= _values(results, given, factor)
-    final = _arrays.as_returned(results, given)
-    if reduction != "none":
-        average = total / samples if reduction == "sum" else total
-        final |= {"value": average + factor * kl_total, "nll": average, "kl": kl_total}
-    return [final.get(name) for name in NegELBOGrad._fields]
+    results, reduced = _run(nll, kl, reduction, asked, given, factor, samples)
+    final = _arrays.as_returned(results, passed) | reduced
+    return [final.get(name) for name in fields]
 
 
 def _halves(
@@ -298,6 +299,7 @@ def _halves(
     full: bool,
     weight: Any,
     where: Any,
+    z_where: Any,
     min_var: Any,
     reduction: str,
 ) -> tuple[Call, Call]:
@@ -308,7 +310,8 @@ def _halves(
     passed += [z_mean, prior_mean]
     z_kind = _arrays.add_scale(names, passed, z_scales, "z_")
     prior_kind = _arrays.add_scale(names, passed, prior_scales, "prior_")
-    operands, dtype = _arrays.as_operands(names, passed)
+    plain = _arrays.as_plain(names, passed)
+    operands, dtype = _arrays.as_computed(names, plain)
 
     _arrays.check_reduction(reduction, axis, operands[0].shape)
     frame = _sampled_frame(operands[0].shape, operands[1].shape, axis)
@@ -320,22 +323,29 @@ def _halves(
     _arrays.check_fits(names[2], operands[2], frame)
     for name, operand in zip(names[5:], operands[5:], strict=True):
         _arrays.check_fits(name, operand, z_frame)
-    floor = _arrays.number("min_var", min_var, "variance")
+    floor = _arrays.variance_floor(min_var)
     mask = None if where is None else _arrays.as_mask(where, frame)
-    weights = None if weight is None else _arrays.row_weight(weight, dtype, rows)
+    z_mask = None if z_where is None else _arrays.as_mask(z_where, z_frame, "z_where")
+    why = "nll and kl of a row are weighted alike"
+    weights = None if weight is None else _arrays.row_weight(weight, dtype, rows, why)
     weight, z_weight = (
         None if weights is None else _arrays.along_rows(weights, half) for half in (frame, z_frame)
     )
 
+    x_factor = _arrays.x_factor(x_scale, dtype)
+    exact = 2 if x_factor == 1.0 else 0
+    _arrays.check_integers(names[exact:3], operands[exact:3], mask, frame.shape)
+    _arrays.check_integers(names[5:], operands[5:])
+
     nll = Call(
-        "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], passed[:3],
+        "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], plain[:3],
         operands[:3], (kind, -1), dtype, frame, _arrays.inputs_of(operands[:3], weight, mask), floor,
-        bool(full), x_scale=_arrays.x_factor(x_scale, dtype),
+        bool(full), x_scale=x_factor,
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
     kl = Call(
-        "kl", "kl", z_members, names[3:], passed[3:], operands[3:], (z_kind, prior_kind), dtype, z_frame,
-        _arrays.inputs_of(operands[3:], z_weight, None), takes_where=False,
+        "kl", "kl", z_members, names[3:], plain[3:], operands[3:], (z_kind, prior_kind), dtype, z_frame,
+        _arrays.inputs_of(operands[3:], z_weight, z_mask), where="z_where",
     )  # fmt: skip
 
     return nll, kl
@@ -347,42 +357,62 @@ def _run(
     reduction: str,
     asked: tuple[str, ...],
     given: dict[str, Array],
-    kl_factor: float,
+    beta: float,
     samples: int,
-) -> tuple[dict[str, Array], tuple[float, float]]:
-    """Rows and gradients by name, those of the samples under "samples"; and the reduced values."""
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Rows and gradients by name; and the reduced values."""
     nlls, kls = (_arrays.allocate(call, reduction, asked, given) for call in (nll, kl))
+    unit = _core.unit_of_samples(nll.dtype.char == "d", samples)
+    rows = {"value": _fresh("value", kls, given)} if reduction == "none" else {}
+    of_samples = None
+    if "samples" in nlls:
+        of_samples = nlls["samples"] = np.empty(nll.frame.rows, np.float64)
+        rows["nll"] = _fresh("nll", kls, given)
     scalars = _arrays.scalars_of(nll), _arrays.scalars_of(kl)
     nll_first, nll_copies = _arrays.untangle(nll, given, nlls, later=(*kl.inputs, *scalars[1]))
     kl_first, kl_copies = _arrays.untangle(kl, given, kls)
-    if _arrays.share_memory(given.values(), [*nll.inputs, *kl.inputs, *scalars[0], *scalars[1]]):
-        _arrays.check(kl)  # before the NLL is written over an input
     share = 1.0 if reduction == "mean" else 1.0 / samples  # the mean is over S·N rows by itself
-    totals = (
-        _arrays.run(nll, reduction, nlls, nll_first, share),
-        _arrays.run(kl, reduction, kls, kl_first, kl_factor),
+    join = (of_samples, unit, (nlls | rows)["nll"], rows["value"], beta) if rows else None
+    nll_prepared = _arrays.prepare(
+        nll, reduction, nlls, nll_first, share, 0.0 if of_samples is None else unit
     )
+    kl_prepared = _arrays.prepare(kl, reduction, kls, kl_first, beta, join=join)
+    if _arrays.share_memory(given.values(), [*nll.inputs, *kl.inputs, *scalars[0], *scalars[1]]):
+        _arrays.check(kl, kl_prepared)  # before the NLL is written over an input
+    total = _arrays.carry_out(nll, nll_prepared, reduction, nlls)
+    kl_total = _arrays.carry_out(kl, kl_prepared, reduction, kls)
+    if join and not kl_prepared:  # no latents: their KL is 0
+        _average(*join)
     for target, result in nll_copies + kl_copies:
         target[...] = result
-    return nlls | kls, totals
-
-
-def _values(results: dict[str, Array], given: dict[str, Array], beta: float) -> dict[str, Array]:
-    """The rows of value and nll: sums in double over the samples, in their order, rounded once."""
-    kl = results["kl"]
-    found = {name: np.asarray(given.get(name, np.empty_like(kl))) for name in ("value", "nll")}
-    with np.errstate(all="ignore"):
-        if "samples" in results:
-            samples = results.pop("samples")
-            total = samples[0].astype(np.float64)
-            for sample in samples[1:]:  # not np.mean, whose order depends on the number of rows
-                total += sample
-            total /= len(samples)
-            found["nll"][...] = total
+    for name, found in rows.items():
+        if name in given:
+            given[name][...] = found
+    divisor = samples if reduction == "sum" else 1
+    reduced = {}
+    if reduction != "none":
+        if nll_prepared and kl_prepared:
+            value, total = _core.joined(nll_prepared, kl_prepared, divisor, beta)
         else:
-            total = found["nll"] = results["nll"]
-        found["value"][...] = total + np.multiply(kl, beta, dtype=np.float64)
-    return found
+            value = total / divisor + beta * kl_total
+            total /= divisor
+        reduced = {"value": value, "nll": total, "kl": kl_total}
+    return nlls | kls | rows, reduced
+
+
+def _fresh(name: str, results: dict[str, Array], given: dict[str, Array]) -> Array:
+    """An array for rows that are written while inputs are read: like that in `given`, or the KL's."""
+    return np.empty_like(given.get(name, results["kl"]), subok=False)
+
+
+def _average(samples: Array | None, unit: float, nll: Array, value: Array, _: float) -> None:
+    """The rows of nll and value without a KL."""
+    if samples is not None:
+        total = np.zeros(nll.shape)
+        for sample in samples:
+            total += sample
+        nll[...] = total / len(samples) * unit
+    value[...] = nll
 
 
 def _sampled_frame(x: Shape, recon: Shape, axis: Any) -> _arrays.Frame:

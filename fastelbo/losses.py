@@ -3,25 +3,22 @@ core."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fastelbo import _arrays, _core
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NLLGrad
+from fastelbo._squares import mean_square
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Literal, SupportsIndex, TypeAlias
-
-    import numpy.typing as npt
-
-    _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
-    _Out: TypeAlias = npt.NDArray[Any] | None
-    _Reduction: TypeAlias = Literal["none", "sum", "mean"]
-    _NLLName: TypeAlias = Literal["x", "mean", "scale"]
-    _BernoulliName: TypeAlias = Literal["x", "logits"]
-    _KLName: TypeAlias = Literal["mean", "scale", "prior_mean", "prior_scale"]
+_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+_Out: TypeAlias = npt.NDArray[Any] | None
+_Reduction: TypeAlias = Literal["none", "sum", "mean"]
+_NLLName: TypeAlias = Literal["x", "mean", "scale"]
+_BernoulliName: TypeAlias = Literal["x", "logits"]
+_KLName: TypeAlias = Literal["mean", "scale", "prior_mean", "prior_scale"]
 
 
 def gaussian_nll(
@@ -52,7 +49,8 @@ def gaussian_nll(
     ----------
     x, mean : array_like, real
         Data x and means μ, of equal shapes; or one lacks *leading* axes of the other, as x of shape (N, D)
-        does against S decoder samples (S, N, D). Size-1 axes are never stretched between the two.
+        does against S decoder samples (S, N, D). Size-1 axes are never stretched between the two. Integers
+        that float64 would round are subtracted as integers.
     var, std, logvar, logstd, precision : array_like, real
         The scale, as **exactly one** of σ², σ, log σ², log σ, 1/σ². Broadcasts to the shape of `x` and
         `mean`, as a scalar, (D,), (N, 1) or (N, D) does to (N, D). var, std and precision must be > 0.
@@ -62,7 +60,7 @@ def gaussian_nll(
         not rounded before `mean` is subtracted.
     axis : int, tuple of ints, () or None, default -1
         Event axes, summed. ``()`` is elementwise, None takes all. Negative where `x` and `mean` differ in
-        ndim.
+        ndim, and neither is a scalar.
     full : bool, default True
         False drops ½·log 2π for each element counted, and nothing else.
     weight : array_like, real, optional
@@ -71,7 +69,8 @@ def gaussian_nll(
     where : array_like of bool, optional
         Broadcasts to the data. False removes an element: what it holds touches neither value nor gradient.
     min_var : float, default 0.0
-        Floor of σ², in every form of the scale. The scale's gradient is 0 below it.
+        Floor of σ², in every form of the scale. The scale's gradient is 0 below it. It lifts no negative var
+        or std, which may be a logarithm.
     reduction : {"none", "sum", "mean"}, default "none"
         What becomes of the rows, which are what `axis` leaves. "mean" divides by their number, whatever
         `weight` and `where` say. For 1-D data `axis` must be given with "sum" and "mean".
@@ -83,8 +82,9 @@ def gaussian_nll(
     -------
     ndarray, NumPy scalar or float
         Nats. Rows have the computing dtype: NumPy's promotion of `x`, `mean` and the scale (Python scalars
-        are weak, and bfloat16 counts as float16), at least float32, and float64 for integers alone. Without
-        axes a NumPy scalar; a Python float, summed in double, for "sum" and "mean"; `out` where it is given.
+        are weak, but none becomes infinite by it; bfloat16 counts as float16), at least float32, and float64
+        for integers alone. Without axes a NumPy scalar; a Python float, summed in double, for "sum" and
+        "mean"; `out` where it is given.
 
     Raises
     ------
@@ -93,7 +93,9 @@ def gaussian_nll(
         input; a `where` that is not boolean.
     ValueError
         var, std or precision that is not > 0, with the first index in C order and the value: neither NaN,
-        which propagates to its own row, nor elements removed by `where`, nor those lifted by `min_var`.
+        which propagates to its own row, nor elements removed by `where`, nor those lifted by `min_var`. A
+        Python scalar that is infinite in the computing dtype; integers beyond 2⁵³, which float64 would round,
+        in other places than x − μ.
         Shapes, `x_scale`, `axis`, `weight`, `min_var`, `reduction` or `out` against the rules above. After an
         error no input is changed.
 
@@ -486,10 +488,21 @@ def bernoulli_nll_grad(
     return grad
 
 
-def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None, *, x_scale: float = 1.0) -> Any:
+def optimal_var(
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    axis: _Axis = None,
+    *,
+    x_scale: float = 1.0,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+) -> Any:
     """Shared variance that minimises `gaussian_nll`: the mean squared error.
 
-    There NLL = (D/2)(1 + log 2π + log MSE), which falls without bound as MSE goes to 0.
+    There NLL = (D/2)(1 + log 2π + log MSE), which falls without bound as MSE goes to 0. With weights it is
+    the weighted mean, over the elements that `where` leaves::
+
+        σ*² = Σ w·(x − μ)² / Σ w
 
     Parameters
     ----------
@@ -499,17 +512,20 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None, *, x_
         Axes that share one variance; None takes all.
     x_scale : float, default 1.0
         Factor of `x`, as in `gaussian_nll`.
+    weight, where : array_like, optional
+        As in `gaussian_nll`. Weights of rows, which are what `axis` leaves, change nothing here.
 
     Returns
     -------
     ndarray or NumPy scalar
         The mean of (x − mean)² over `axis`, computed in float64 without temporaries, in NumPy's promotion of
-        `x` and `mean`, at least float32. NaN for the mean of no elements.
+        `x` and `mean`, at least float32. NaN for the mean of no elements, and where the weights add up to 0.
+        Of negative weights it is what the formula says, and may be negative.
 
     Raises
     ------
     TypeError, ValueError
-        For dtypes, shapes, `axis` and `x_scale`, as `gaussian_nll`.
+        For dtypes, shapes, `axis`, `x_scale`, `weight` and `where`, as `gaussian_nll`.
 
     References
     ----------
@@ -525,19 +541,10 @@ def optimal_var(x: npt.ArrayLike, mean: npt.ArrayLike, axis: _Axis = None, *, x_
     np.float32(1.5)
     >>> fe.optimal_var(x, 1.0, axis=-1)
     array([0.5, 2.5], dtype=float32)
+    >>> fe.optimal_var(x, 1.0, where=x < 3)
+    np.float32(0.6666667)
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
+    found = mean_square(x, mean, axis, _arrays.x_factor(x_scale, dtype), weight, where)
     with np.errstate(all="ignore"):
-        return mean_square(x, mean, axis, _arrays.x_factor(x_scale, dtype))[0].astype(dtype, copy=False)
-
-
-def mean_square(x: npt.NDArray[Any], mean: npt.NDArray[Any], axis: _Axis, x_factor: float) -> tuple[Any, int]:
-    """The MSE over `axis` in float64, an array or a NumPy scalar, and the number of elements of each."""
-    # A strong float64 makes the core compute in double, from the caller's arrays: SSE could overflow float32.
-    half_sse = _core.nll(
-        x, mean, np.float64(1.0), None, None, None, None, axis, False, None, None, 0.0, "none", None, x_factor
-    )  # fmt: skip
-    count = (x if x.ndim >= mean.ndim else mean).size // max(half_sse.size, 1)
-    with np.errstate(all="ignore"):
-        half_sse /= np.float64(count / 2)
-    return half_sse, count
+        return np.ldexp(found.mantissa, found.exponent).astype(dtype, copy=False)

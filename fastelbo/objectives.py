@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from fractions import Fraction
+from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fastelbo import _arrays, _blocks, _core
-from fastelbo.losses import mean_square
+from fastelbo._squares import MeanSquare, mean_square
+from fastelbo.losses import _Axis, _Out
+from fastelbo.losses import _Reduction as _Reduced
 
-if TYPE_CHECKING:
-    from typing import Literal, SupportsIndex, TypeAlias
+_Name: TypeAlias = Literal["x", "mean"]
+_Reduction: TypeAlias = Literal["sum", "mean"]
 
-    import numpy.typing as npt
-
-    from fastelbo.losses import _Axis, _Out
-
-    _Name: TypeAlias = Literal["x", "mean"]
-    _Reduction: TypeAlias = Literal["sum", "mean"]
 
 HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 
@@ -27,6 +25,7 @@ HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 # --- the σ-VAE ----------------------------------------------------------------------------------------------
 
 
+@_arrays.public
 class OptimalNLLGrad(NamedTuple):
     """Value and gradients of `optimal_nll`; None for a gradient not asked for."""
 
@@ -42,7 +41,10 @@ def optimal_nll(
     x_scale: float = 1.0,
     axis: _Axis = None,
     full: bool = True,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
+    reduction: _Reduced = "none",
 ) -> Any:
     """Negative log-likelihood at the shared variance that minimises it, in nats: the loss of the σ-VAE.
 
@@ -50,7 +52,8 @@ def optimal_nll(
 
         NLL = (D/2)·(log 2π + log σ*² + MSE/σ*²)
 
-    Above the floor MSE/σ*² is 1.
+    Above the floor MSE/σ*² is 1. With weights w, of the elements that `where` leaves, D is Σ w, and MSE is
+    Σ w·(x − μ)²/Σ w, as in `optimal_var`: it is `gaussian_nll` with these weights at its minimum over σ².
 
     Parameters
     ----------
@@ -60,19 +63,28 @@ def optimal_nll(
         Event axes: the axes that share one variance, and are summed. None takes all, a batch with one σ.
     full : bool, default True
         False drops ½·log 2π for each element, and nothing else.
+    weight, where : array_like, optional
+        As in `gaussian_nll`: pixels that are missing, and the rows, features or elements that count more.
+        What `where` removes touches neither σ*² nor value nor gradient.
     min_var : float, default 0.0
         Floor of σ*². Without one the NLL falls without bound as the MSE goes to 0.
+    reduction : {"none", "sum", "mean"}, default "none"
+        What becomes of the events, if `axis` leaves several. "mean" divides by their number, whatever
+        `weight` and `where` say.
 
     Returns
     -------
-    ndarray or NumPy scalar
-        Nats, one number for each event, in NumPy's promotion of `x` and `mean`, at least float32. −inf for an
-        MSE of 0 without a floor, which is the limit; 0 for events without elements.
+    ndarray, NumPy scalar or float
+        Nats, one number for each event, in NumPy's promotion of `x` and `mean`, at least float32; a Python
+        float, summed in double, for "sum" and "mean". −inf for an MSE of 0 without a floor, which is the
+        limit; 0 for events without elements, or of which nothing counts, because all is removed or has weight
+        0. Negative weights are what the formula says: NaN where they make σ*² negative or undefined.
 
     Raises
     ------
     TypeError, ValueError
-        For dtypes, shapes, `x_scale`, `axis` and `min_var`, as `gaussian_nll`.
+        For dtypes, shapes, `x_scale`, `axis`, `weight`, `where`, `min_var` and `reduction`, as
+        `gaussian_nll`.
 
     See Also
     --------
@@ -92,23 +104,49 @@ def optimal_nll(
     np.float64(6.4867)
     >>> fe.gaussian_nll(x, 1.0, var=fe.optimal_var(x, 1.0), axis=None).round(4)
     np.float64(6.4867)
+    >>> x[0, 1] = np.nan  # missing
+    >>> fe.optimal_nll(x, 1.0, where=np.isfinite(x)).round(4) == fe.optimal_nll([0.0, 2.0, 3.0], 1.0).round(4)
+    np.True_
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    return _optimal(x, mean, dtype, _arrays.x_factor(x_scale, dtype), axis, full, min_var)[0]
+    _arrays.check_reduction(reduction, axis, ())
+    factor = _arrays.x_factor(x_scale, dtype)
+    rows, _ = _optimal(x, mean, factor, axis, full, weight, where, min_var)
+    return _reduced(rows, dtype, reduction)
 
 
 def _optimal(
-    x: Any, mean: Any, dtype: np.dtype[Any], x_factor: float, axis: _Axis, full: bool, min_var: float
-) -> tuple[Any, Any]:
-    """The value in the computing dtype, and σ*² in float64."""
+    x: Any, mean: Any, x_factor: float, axis: _Axis, full: bool, weight: Any, where: Any, min_var: float
+) -> tuple[Any, MeanSquare]:
+    """The rows, in float64, and σ*²; of an event of which nothing counts that is 1, and of no consequence."""
     floor = _arrays.number("min_var", min_var, "variance")
-    mse, count = mean_square(x, mean, axis, x_factor)
+    mse = mean_square(x, mean, axis, x_factor, weight, where)
+    mantissa, exponent = np.where(mse.nothing, 1.0, mse.mantissa), mse.exponent
+    ratio: Any = 1.0  # MSE/σ*²
+    part, power = np.frexp(floor)
     with np.errstate(all="ignore"):
-        var = np.maximum(mse, floor)
-        ratio = np.where(mse < floor, mse / floor if floor else 1.0, 1.0)
-        terms = (2 * HALF_LOG_2PI if full else 0.0) + _blocks.elementary("log", var) + ratio
-        value = 0.5 * count * terms if count else np.zeros_like(terms)
-        return value.astype(dtype)[()], var
+        mantissa[mantissa < 0] = np.nan
+        below = np.ldexp(mantissa, exponent - power) < part
+        if below.any():
+            ratio = np.where(below, np.ldexp(mantissa / part, exponent - power), 1.0)
+            mantissa[below] = floor
+            exponent = np.where(below, 0, exponent)
+        rows = np.asarray(_blocks.elementary("log", mantissa))
+        rows += exponent * math.log(2)
+        rows += 2 * HALF_LOG_2PI if full else 0.0
+        rows += ratio
+        rows *= 0.5 * mse.total
+        rows[np.broadcast_to(mse.nothing, rows.shape)] = 0.0
+    return rows, mse._replace(mantissa=mantissa, exponent=exponent)
+
+
+def _reduced(rows: Any, dtype: np.dtype[Any], reduction: str) -> Any:
+    """The rows in the computing dtype, or what `reduction` makes of them."""
+    with np.errstate(all="ignore"):
+        if reduction == "none":
+            return rows.astype(dtype)[()]
+        total = _blocks.fold(rows, range(rows.ndim)).item()
+        return total if reduction == "sum" else (np.float64(total) / rows.size).item()
 
 
 def optimal_nll_grad(
@@ -118,24 +156,28 @@ def optimal_nll_grad(
     x_scale: float = 1.0,
     axis: _Axis = None,
     full: bool = True,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
+    reduction: _Reduced = "none",
     wrt: _Name | Iterable[_Name] = ("mean",),
     out: tuple[_Out, _Out, _Out] | None = None,
 ) -> OptimalNLLGrad:
     """Value of `optimal_nll` and its gradients.
 
-    With r = x − μ, and summed where an argument is broadcast::
+    With r = x − μ and weights w, and summed where an argument is broadcast::
 
-        ∂x = r/σ*² = −∂mean
+        ∂x = w·r/σ*² = −∂mean
 
-    With an `x_scale` c it is r = c·x − μ and ∂x = c·r/σ*², with respect to `x` as passed.
+    With an `x_scale` c it is r = c·x − μ and ∂x = w·c·r/σ*², with respect to `x` as passed. It is exactly 0
+    for elements that `where` removes.
 
     That σ*² is itself a function of r adds nothing: above the floor the derivative of the NLL with respect to
     the variance is 0 there, below it σ*² is constant.
 
     Parameters
     ----------
-    x, mean, x_scale, axis, full, min_var
+    x, mean, x_scale, axis, full, weight, where, min_var, reduction
         As in `optimal_nll`.
     wrt : name or names of {"x", "mean"}, default ("mean",)
         The gradients to compute; the other is None.
@@ -170,37 +212,67 @@ def optimal_nll_grad(
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
     factor = _arrays.x_factor(x_scale, dtype)
-    value, var = _optimal(x, mean, dtype, factor, axis, full, min_var)
+    _arrays.check_reduction(reduction, axis, ())
+    rows, var = _optimal(x, mean, factor, axis, full, weight, where, min_var)
     fields, shapes = OptimalNLLGrad._fields, {"x": x.shape, "mean": mean.shape}
     asked = _arrays.asked_for(wrt, fields, {"x": x, "mean": mean})
-    if out is not None:
-        kept = {"value": var.shape} | {name: shapes[name] for name in asked}
-        _arrays.given_arrays(out, fields, True, "none", dtype, kept)
-    if asked and not np.all(var != 0):
-        index = [int(i) for i in np.argwhere(var == 0)[0]]
-        raise ValueError(
-            f"the optimal variance{f' of event {index}' if index else ''} is 0, as x equals mean: "
-            "the gradient has no limit there; pass min_var for a floor"
-        )
-    # σ* is of the size of r, so it fits the computing dtype where σ*² would not.
-    least = np.finfo(dtype).smallest_subnormal
-    ndim = max(x.ndim, mean.ndim)
-    with np.errstate(all="ignore"):
-        std = np.maximum(np.sqrt(var).astype(dtype), least)
-        std = np.expand_dims(std, _arrays.event_axes(axis, ndim))
+    kept = {"value": rows.shape} | {name: shapes[name] for name in asked}
+    given, _ = _arrays.given_arrays(out, fields, True, reduction, dtype, kept, (("x", "mean"), (x, mean)))
+    value = _reduced(rows, dtype, reduction)
     place, *places = (None, None, None) if out is None else out
-    grad = _core.nll_grad(
-        x, mean, None, std, None, None, None, axis, full, None, None, 0.0, "none",
-        asked, (None, *places, None), factor,
-    )  # fmt: skip
+    d_x = d_mean = None
+    if asked:
+        _check_positive(var.mantissa, weight is not None or where is not None)
+        events = _arrays.event_axes(axis, max(x.ndim, mean.ndim))
+        std, share = _std(var, dtype, events)
+        if share is not None and weight is not None:
+            frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
+            share = _arrays.as_weight(weight, dtype, frame) * share
+        _, d_x, d_mean, _ = _core.nll_grad(
+            x, mean, None, std, None, None, None, axis, full, weight if share is None else share, where, 0.0,
+            reduction, asked, (None, *places, None), factor,
+        )  # fmt: skip
     if place is not None:
-        place[...] = value
-    return OptimalNLLGrad(value if place is None else place, grad.x, grad.mean)
+        given["value"][...] = value
+    return OptimalNLLGrad(value if place is None else place, d_x, d_mean)
+
+
+def _check_positive(var: Any, some: bool) -> None:
+    if np.all(var != 0):
+        return
+    index = [int(i) for i in np.argwhere(var == 0)[0]]
+    raise ValueError(
+        f"the optimal variance{f' of event {index}' if index else ''} is 0, as x equals mean"
+        f"{' wherever it counts' if some else ''}: the gradient has no limit there; pass min_var for a floor"
+    )
+
+
+def _std(var: MeanSquare, dtype: np.dtype[Any], events: tuple[int, ...]) -> tuple[Any, Any]:
+    """σ* in the computing dtype with size 1 along the events, and a weight of them where it is not σ* alone.
+
+    σ* is of the size of r, so it fits the computing dtype where σ*² would not; but not where r overflows or
+    is subnormal. There it is σ*·2ʰ, and 4ʰ the weight: w·r/σ*² is w·4ʰ·r/(σ*·2ʰ)².
+    """
+    limits = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        half = np.asarray(var.exponent) // 2
+        root = np.asarray(np.sqrt(np.ldexp(var.mantissa, var.exponent - 2 * half)))
+        std = np.ldexp(root, half) if half.any() else root
+        if np.all((std >= 2 * limits.tiny) & (std <= limits.max / 4)):
+            return np.expand_dims(std.astype(dtype), events), None
+        size = np.frexp(root)[1] + half  # σ* < 2^size
+        up = np.where(
+            size <= limits.minexp + 1, np.maximum(-limits.minexp // 4, limits.minexp + 40 - size), 0
+        )
+        shift = np.where(size >= limits.maxexp - 1, -4, up)
+        std = np.expand_dims(np.ldexp(root, half + shift).astype(dtype), events)
+        return std, np.expand_dims(np.ldexp(1.0, 2 * shift), events)
 
 
 # --- the importance-weighted bound --------------------------------------------------------------------------
 
 
+@_arrays.public
 class IWAEBound(NamedTuple):
     """The bound, its gradient (the normalized importance weights), and the effective sample size."""
 
@@ -262,6 +334,7 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
     array([2. , 1.6])
     """
     (array,), dtype = _arrays.as_operands(("log_w",), (log_w,))
+    _arrays.check_integers(("log_w",), (array,))
     axes = _arrays.event_axes(axis, array.ndim)
     count = math.prod([array.shape[i] for i in axes])
     log_weights = np.array(array, np.float64, order="C")
@@ -283,8 +356,9 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
 # --- free bits ----------------------------------------------------------------------------------------------
 
 
+@_arrays.public
 class FreeBits(NamedTuple):
-    """The floored KL, and its derivative for each KL: 1 where that counts, 0 where the floor does."""
+    """The floored KL, and its derivative for each KL: 0 where the floor counts, else 1, or the share of w."""
 
     value: float
     factor: Any
@@ -297,6 +371,8 @@ def free_bits(
     per: Literal["dim", "row"],
     average: Literal["first", "last"],
     axis: _Axis = _arrays.DEFAULT_AXIS,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
 ) -> FreeBits:
     """KL that costs at least `min_kl` nats, so that nothing is gained by making it smaller.
 
@@ -306,6 +382,9 @@ def free_bits(
         per="dim", average="last"     (1/N) Σₙ Σⱼ max(λ, KLₙⱼ)
         per="row", average="first"    max(λ, (1/N) Σₙ Σⱼ KLₙⱼ)
         per="row", average="last"     (1/N) Σₙ max(λ, Σⱼ KLₙⱼ)
+
+    With weights (1/N) Σₙ is Σₙ wₙ· / Σₙ wₙ, the mean over the rows that count: λ is what a *real* row has to
+    cost, so padding is in no mean, other than in the losses, whose "mean" divides by all rows.
 
     Parameters
     ----------
@@ -320,20 +399,28 @@ def free_bits(
         Whether the mean over the batch is taken before the floor, or after it.
     axis : int, tuple of ints, () or None, default -1
         The axes of the dimensions; the others are the batch. Of 1-D data it has to be given.
+    weight : array_like, real, optional
+        Weights of the rows in the mean over the batch, in the rows' shape.
+    where : array_like of bool, optional
+        Broadcasts to `kl`. False removes a KL, as those of padded steps: (N, T, 1) for (N, T, J), say. What
+        it holds touches nothing. The mean of a dimension is over the rows in which it is left; a row of which
+        nothing is left is in no mean, and a dimension of which nothing is left not in the sum.
 
     Returns
     -------
     FreeBits
-        Named tuple (value, factor). `value` is a Python float, in nats. `factor` is 1 where the KL counts, at
-        the floor too, and 0 below it; it has as many axes as `kl`, with size 1 where all share it. Multiply
-        the gradients of the KL's mean over the batch by it, or let ``gaussian_kl_grad(..., weight=factor,
-        reduction="mean")`` do so. NaN makes the value NaN, and what shares its floor.
+        Named tuple (value, factor). `value` is a Python float, in nats; NaN if no row counts. `factor` is 1
+        where the KL counts, at the floor too, and 0 below it; it has as many axes as `kl`, with size 1 where
+        all share it. With `weight` or `where` it is N·wₙ/Σ w in place of 1, with N all rows, and 0 for what
+        is removed: so ``factor/N`` is always the derivative of `value` with respect to `kl`. Multiply the
+        gradients of the KL's mean over the batch by it, or let ``gaussian_kl_grad(..., weight=factor,
+        where=where, reduction="mean")`` do so. NaN makes the value NaN, and what shares its floor.
 
     Raises
     ------
     TypeError, ValueError
-        For the dtype and `axis`, as `gaussian_nll`; ValueError also for unknown modes, and for a `min_kl`
-        that is not finite and ≥ 0.
+        For the dtype, `axis` and `where`, as `gaussian_nll`; ValueError also for unknown modes, for a
+        `min_kl` that is not finite and ≥ 0, and for a `weight` that has not the rows' shape.
 
     References
     ----------
@@ -352,30 +439,73 @@ def free_bits(
     >>> fe.gaussian_kl_grad(mean, logvar=logvar, weight=factor, reduction="mean").mean
     array([[0. , 1. ],
            [0. , 0.5]])
+
+    With a row of padding:
+
+    >>> kl = np.array([[0.1, 2.0], [0.3, 1.0], [np.nan, np.nan]])
+    >>> value, factor = fe.free_bits(kl, 0.5, per="row", average="last", where=[[True], [True], [False]])
+    >>> round(value, 4), factor.T
+    (1.7, array([[1.5, 1.5, 0. ]]))
     """
     (array,), dtype = _arrays.as_operands(("kl",), (kl,))
+    _arrays.check_integers(("kl",), (array,))
     _arrays.check_one_event(f"kl of shape {array.shape}", axis, array.shape)
     dims = _arrays.event_axes(axis, array.ndim)
-    rows = tuple([i for i in range(array.ndim) if i not in dims])
+    batch = tuple([i for i in range(array.ndim) if i not in dims])
     for name, mode, choices in (("per", per, ("dim", "row")), ("average", average, ("first", "last"))):
         if mode not in choices:
             raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {mode!r}")
-    floor = _arrays.number("min_kl", min_kl, "number of nats")
-    size = np.float64(math.prod([array.shape[i] for i in rows]))
+    instead = "call free_bits for each part of kl that has one of them"
+    floor = _arrays.number("min_kl", min_kl, "number of nats", instead=instead)
+    frame = _arrays.frame_of("kl", array.shape, dims)
+    weights = None if weight is None else _row_weights(weight, frame)
+    own: Any = True
+    if where is not None:
+        own = _arrays.as_mask(where, frame)
+        own = own[(np.newaxis,) * (array.ndim - own.ndim)]
+    size = np.float64(math.prod(frame.rows))
     with np.errstate(all="ignore"):
         floored = np.array(array, np.float64, order="C")
+        counts: Any = own
+        if where is not None:
+            floored = np.where(own, floored, 0.0)
+            counts = np.broadcast_to(own, array.shape)
+            counts = np.any(counts, axis=dims, keepdims=True) if per == "row" else counts
+        counted, total, gone = _batch_weights(weights, counts, batch, size)
+        share = np.where(gone, 0.0, counted * (size / total))
         if per == "row":
             floored = _blocks.fold(floored, dims)
         if average == "first":
-            floored, size = _blocks.fold(floored, rows) / size, np.float64(1)
-        value = _blocks.fold(np.maximum(floored, floor), range(array.ndim)) / size
-        factor = np.where(np.isnan(floored), np.nan, floored >= floor)
-        return FreeBits(value.item(), factor.astype(dtype)[()])
+            floored = _blocks.fold(floored * counted, batch) / total
+            costs, size = np.where(gone, 0.0, np.maximum(floored, floor)), np.float64(1)
+        else:
+            costs = np.maximum(floored, floor) * share
+        value = _blocks.fold(costs, range(array.ndim)) / size
+        indicator = np.where(np.isnan(floored), np.nan, floored >= floor)
+        factor = np.where(own, indicator * share, 0.0)
+        nothing = np.size(gone) > 0 and np.all(gone)
+        return FreeBits(math.nan if nothing else value.item(), factor.astype(dtype)[()])
+
+
+def _row_weights(weight: Any, frame: _arrays.Frame) -> Any:
+    why = "the mean over the batch is of rows"
+    array = _arrays.row_weight(weight, np.dtype(np.float64), frame.rows, why)
+    return _arrays.along_rows(array.astype(np.float64), frame)
+
+
+def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any) -> tuple[Any, Any, Any]:
+    """w, 0 for what does not count; its sum over the batch; and whether nothing counts there."""
+    if weights is None and counts is True:
+        return np.float64(1), size, False
+    counted = np.where(counts, 1.0 if weights is None else weights, 0.0)
+    gone = False if counts is True else ~np.any(counts, axis=batch, keepdims=True)
+    return counted, _blocks.fold(counted, batch), gone
 
 
 # --- what a mix optimises -----------------------------------------------------------------------------------
 
 
+@_arrays.public
 class ImpliedObjective(NamedTuple):
     """A loss in the terms of the negative ELBO, of which it is ``scale`` times, but for a constant."""
 
@@ -427,9 +557,9 @@ def implied_objective(
     Raises
     ------
     TypeError
-        No `n_features` or `n_latents` where a mean needs it.
+        No `n_features` or `n_latents` where a mean needs it; True or False for a number.
     ValueError
-        Unknown reductions; numbers that are not > 0 and finite.
+        Unknown reductions; numbers that are not > 0 and finite; σ², β or factor beyond the range of float64.
 
     References
     ----------
@@ -450,23 +580,43 @@ def implied_objective(
     >>> fe.implied_objective("sum", "sum").var, fe.implied_objective("sum", "sum", error_weight=0.5).var
     (0.5, 1.0)
     """
-    a, a_size = _term("error", error, error_weight, "n_features", n_features)
-    b, b_size = _term("kl", kl, kl_weight, "n_latents", n_latents)
-    # a·SSE/a_size + b·KL/b_size; sizes are multiplied up, so that whole numbers stay whole
-    unit_beta = b * a_size / (2 * a * b_size)
+    # Exact until the end: a product on the way may leave the range of float64 where the result does not.
+    a = _term("error", error, error_weight, "n_features", n_features)
+    b = _term("kl", kl, kl_weight, "n_latents", n_latents)
     if var is None:
-        return ImpliedObjective(unit_beta, 1.0, b / b_size)
-    var = _arrays.number("var", var, "variance", positive=True)
-    return ImpliedObjective(var, unit_beta / var, 2 * a * var / a_size)
+        exact = b / (2 * a), Fraction(1), b
+    else:
+        given = _factor("var", var, "variance")
+        exact = given, b / (2 * a * given), 2 * a * given
+    return ImpliedObjective(*map(_rounded, ImpliedObjective._fields, exact))
 
 
-def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -> tuple[float, int]:
-    """The factor of one term of the mix, and what its sum is divided by."""
+def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -> Fraction:
+    """The factor of one sum of the mix."""
     if reduction not in ("sum", "mean"):
         raise ValueError(f"{name} must be 'sum' or 'mean', not {reduction!r}")
-    factor = _arrays.number(f"{name}_weight", weight, "factor", positive=True)
+    factor = _factor(f"{name}_weight", weight, "factor")
     if reduction == "sum":
-        return factor, 1
+        return factor
     if size is None:
         raise TypeError(f"{name}='mean' needs {size_name}, the number of elements it is the mean of")
-    return factor, _arrays.count_of(size_name, size)
+    return factor / _arrays.count_of(size_name, size)
+
+
+def _factor(name: str, value: float, what: str) -> Fraction:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return Fraction(_arrays.number(name, value, what, positive=True))
+
+
+def _rounded(name: str, exact: Fraction) -> float:
+    try:
+        number = float(exact)
+    except OverflowError:
+        number = math.inf
+    if number in (0.0, math.inf):
+        raise ValueError(
+            f"the {name} of this mix is too {'large' if number else 'small'} for a float: "
+            "take weights, a var or numbers of elements nearer to 1"
+        )
+    return number

@@ -74,6 +74,13 @@ def _array(argument: ArrayLike) -> Array:
     return np.asarray(argument, dtype=np.float64)
 
 
+def _difference(x: ArrayLike, mean: ArrayLike, x_scale: float = 1.0) -> Array:
+    """x_scale·x - mean; of integers in long double, whose 64 bits hold those that float64 would round."""
+    wide = any(np.asarray(argument).dtype.kind in "iu" for argument in (x, mean))
+    dtype = np.longdouble if wide else np.float64
+    return _array(np.multiply(x_scale, np.asarray(x, dtype)) - np.asarray(mean, dtype))
+
+
 def _pick(prefix: str, given: Sequence[ArrayLike | None]) -> tuple[str, Array] | None:
     """Return the name and the value of the one scale that was given, or None."""
     chosen = [(name, _array(raw)) for name, raw in zip(SCALES, given, strict=True) if raw is not None]
@@ -85,11 +92,12 @@ def _pick(prefix: str, given: Sequence[ArrayLike | None]) -> tuple[str, Array] |
 def _logvar(name: str, raw: Array, where: ArrayLike | None, min_var: float = 0.0) -> tuple[Array, Array]:
     """Return s = log σ² and ds/d(raw), floored: below min_var the slope is 0."""
     scale = SCALES[name]
-    # max(raw, 0) keeps NaN, and sends what is not positive to σ² = 0, which the floor lifts (or to 1/σ² = 0)
+    # max(raw, 0) keeps NaN; the floor lifts σ² = 0, but not 1/σ² = 0
     defined = np.maximum(raw, 0.0) if scale.positive else raw
     s, slope = scale.logvar(defined), scale.slope(raw)
     below = s < (np.log(min_var) if min_var > 0 else -np.inf)
-    if scale.positive and np.any((raw <= 0) & ~below & (True if where is None else np.asarray(where))):
+    bad = (raw < 0) | ((raw == 0) & ~below)  # a negative scale is none, however high the floor
+    if scale.positive and np.any(bad & (True if where is None else np.asarray(where))):
         raise ValueError(f"{name} must be > 0")
     return np.where(below, np.log(min_var), s), np.where(below, 0.0, slope)
 
@@ -105,10 +113,10 @@ def _rows(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     return tuple(n for i, n in enumerate(shape) if i not in _event(len(shape), axis))
 
 
-def _sum(terms: Array, axes: tuple[int, ...], add: Callable[..., Any] = np.sum) -> Any:
-    """The sum (or mean) over these axes: of contiguous memory, where NumPy adds pairwise, not one by one."""
+def _sum(terms: Array, axes: tuple[int, ...]) -> Any:
+    """The sum over these axes: of contiguous memory, where NumPy adds pairwise, not one by one."""
     kept = tuple(i for i in range(terms.ndim) if i not in axes)
-    return add(np.array(terms.transpose(kept + axes), order="C"), axis=tuple(range(len(kept), terms.ndim)))
+    return np.sum(np.array(terms.transpose(kept + axes), order="C"), axis=tuple(range(len(kept), terms.ndim)))
 
 
 class _Rows:
@@ -133,19 +141,19 @@ class _Rows:
         if weight is not None and self.weight.ndim != len(shape):  # one weight a row
             self.weight = np.expand_dims(self.weight, self.event)
 
-    def _select(self, term: Array) -> Array:
+    def select(self, term: Array) -> Array:
         return np.broadcast_to(np.where(self.where, self.weight * term, 0.0), self.shape)
 
     def value(self, term: Array) -> Any:
         """Sum over the event axes, then reduce the rows."""
-        rows = _sum(self._select(term), self.event)
+        rows = _sum(self.select(term), self.event)
         if self.reduction == "none":
             return rows
         return float(rows.sum() / np.float64(self.n_rows if self.reduction == "mean" else 1))
 
     def grad(self, derivative: Array, argument: Array) -> Array:
         """Sum the elementwise derivative over everything that `argument` was broadcast over."""
-        full = self._select(derivative) / (self.n_rows if self.reduction == "mean" else 1)
+        full = self.select(derivative) / (self.n_rows if self.reduction == "mean" else 1)
         leading = full.ndim - argument.ndim
         stretched = tuple(i + leading for i, n in enumerate(argument.shape) if n == 1)
         return np.reshape(_sum(full, (*range(leading), *stretched)), argument.shape)
@@ -191,12 +199,12 @@ def gaussian_nll_grad(
     out: Sequence[Any] | None = None,
 ) -> NLLGrad:
     """Return the Gaussian negative log-likelihood and its gradients: see `fastelbo.gaussian_nll_grad`."""
-    x, mean = _array(x), _array(mean)
     name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
     with np.errstate(all="ignore"):
+        r, x, mean = _difference(x, mean, x_scale), _array(x), _array(mean)
         s, slope = _logvar(name, raw, where, min_var)
         inv_std = np.exp(-0.5 * s)
-        z = (x_scale * x - mean) * inv_std
+        z = r * inv_std
         rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
         members = {
             "value": lambda: rows.value((HALF_LOG_2PI if full else 0.0) + 0.5 * s + 0.5 * z * z),
@@ -255,15 +263,15 @@ def gaussian_kl_grad(
     out: Sequence[Any] | None = None,
 ) -> KLGrad:
     """Return KL(q ‖ p) of diagonal Gaussians and its gradients: see `fastelbo.gaussian_kl_grad`."""
-    mean, prior_mean = _array(mean), _array(prior_mean)
     name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
     prior = _pick("prior_", (prior_var, prior_std, prior_logvar, prior_logstd, prior_precision))
     prior_name, prior_raw = prior or ("logvar", _array(0.0))
     with np.errstate(all="ignore"):
+        r, mean, prior_mean = _difference(mean, prior_mean), _array(mean), _array(prior_mean)
         s_q, slope_q = _logvar(name, raw, where)
         s_p, slope_p = _logvar(prior_name, prior_raw, where)
         inv_std = np.exp(-0.5 * s_p)
-        z = (mean - prior_mean) * inv_std
+        z = r * inv_std
         d = s_q - s_p
         shapes = mean.shape, prior_mean.shape, raw.shape if mean.ndim == 0 else ()
         rows = _Rows(np.broadcast_shapes(*shapes), axis, weight, where, reduction)
@@ -376,6 +384,7 @@ def neg_elbo_grad(
     full: bool = True,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    z_where: ArrayLike | None = None,
     min_var: float = 0.0,
     reduction: str = "mean",
     wrt: str | Sequence[str] = ("recon", "scale", "z_mean", "z_scale"),
@@ -407,7 +416,7 @@ def neg_elbo_grad(
         z_mean, var=z_var, std=z_std, logvar=z_logvar, logstd=z_logstd, precision=z_precision,
         prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
         prior_logstd=prior_logstd, prior_precision=prior_precision, axis=z_axis, weight=weight,
-        reduction=reduction, wrt=("mean", "scale", "prior_mean", "prior_scale"),
+        where=z_where, reduction=reduction, wrt=("mean", "scale", "prior_mean", "prior_scale"),
     )  # fmt: skip
     with np.errstate(all="ignore"):
         average = nll.value.mean(axis=0) if sampled and reduction == "none" else nll.value
@@ -456,6 +465,7 @@ def neg_elbo(
     full: bool = True,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
+    z_where: ArrayLike | None = None,
     min_var: float = 0.0,
     reduction: str = "mean",
 ) -> NegELBO:
@@ -465,16 +475,26 @@ def neg_elbo(
         z_var=z_var, z_std=z_std, z_logvar=z_logvar, z_logstd=z_logstd, z_precision=z_precision,
         prior_mean=prior_mean, prior_var=prior_var, prior_std=prior_std, prior_logvar=prior_logvar,
         prior_logstd=prior_logstd, prior_precision=prior_precision, x_scale=x_scale, beta=beta, axis=axis,
-        z_axis=z_axis, full=full, weight=weight, where=where, min_var=min_var, reduction=reduction,
-        wrt=(),
+        z_axis=z_axis, full=full, weight=weight, where=where, z_where=z_where, min_var=min_var,
+        reduction=reduction, wrt=(),
     )  # fmt: skip
     return NegELBO(value, nll, kl)
 
 
-def optimal_var(x: ArrayLike, mean: ArrayLike, axis: Axis = None, *, x_scale: float = 1.0) -> Any:
+def optimal_var(
+    x: ArrayLike,
+    mean: ArrayLike,
+    axis: Axis = None,
+    *,
+    x_scale: float = 1.0,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Any:
     """Return the shared σ² that minimises the NLL, the mean squared error: see `fastelbo.optimal_var`."""
-    squares = (x_scale * _array(x) - _array(mean)) ** 2
-    return _sum(squares, _event(squares.ndim, axis), np.mean)
+    squares = _difference(x, mean, x_scale) ** 2
+    rows = _Rows(squares.shape, axis, weight, where, "none")
+    with np.errstate(all="ignore"):
+        return rows.value(squares) / rows.value(np.ones_like(squares))
 
 
 # --- the σ-VAE, and samples ---------------------------------------------------------------------------------
@@ -487,22 +507,28 @@ def optimal_nll_grad(
     x_scale: float = 1.0,
     axis: Axis = None,
     full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     min_var: float = 0.0,
+    reduction: str = "none",
     wrt: str | Sequence[str] = ("mean",),
     out: Sequence[Any] | None = None,
 ) -> OptimalNLLGrad:
     """Return the NLL at the shared optimal variance, and its gradients: see `fastelbo.optimal_nll_grad`."""
-    x, mean = _array(x), _array(mean)
     with np.errstate(all="ignore"):
-        r = x_scale * x - mean
-        rows = _Rows(r.shape, axis, None, None, "none")
-        mse = np.expand_dims(_sum(r**2, rows.event, np.mean), rows.event)
-        var = np.maximum(mse, min_var)
+        r, x, mean = _difference(x, mean, x_scale), _array(x), _array(mean)
+        rows = _Rows(r.shape, axis, weight, where, reduction)
+        total = np.expand_dims(_sum(rows.select(np.ones_like(r)), rows.event), rows.event)
+        sse = np.expand_dims(_sum(rows.select(r**2), rows.event), rows.event)
+        nothing = (total == 0) & (sse == 0)  # no element counts: the NLL is 0
+        mse = np.where(nothing, 1.0, sse / np.where(total == 0, np.nan, total))
+        var = np.maximum(np.where(mse < 0, np.nan, mse), min_var)
         if wrt and np.any(var == 0):
             raise ValueError("the optimal variance is 0: pass min_var")
         log_term = (HALF_LOG_2PI if full else 0.0) + 0.5 * np.log(var)
+        terms = np.where(nothing, 0.0, log_term + 0.5 * np.where(var > mse, mse / var, 1.0))
         members = {
-            "value": lambda: rows.value(log_term + 0.5 * np.where(var > mse, mse / var, 1.0)),
+            "value": lambda: rows.value(terms),
             "x": lambda: rows.grad(x_scale * r / var, x),
             "mean": lambda: rows.grad(-r / var, mean),
         }
@@ -516,10 +542,16 @@ def optimal_nll(
     x_scale: float = 1.0,
     axis: Axis = None,
     full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     min_var: float = 0.0,
+    reduction: str = "none",
 ) -> Any:
     """Return the Gaussian NLL at the shared optimal variance: see `fastelbo.optimal_nll`."""
-    return optimal_nll_grad(x, mean, x_scale=x_scale, axis=axis, full=full, min_var=min_var, wrt=()).value
+    return optimal_nll_grad(
+        x, mean, x_scale=x_scale, axis=axis, full=full, weight=weight, where=where, min_var=min_var,
+        reduction=reduction, wrt=(),
+    ).value  # fmt: skip
 
 
 def reparameterize(

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fastelbo import _arrays, _blocks
 from fastelbo._arrays import Array
-
-if TYPE_CHECKING:
-    from typing import SupportsIndex
-
-    import numpy.typing as npt
-
-    from fastelbo.losses import _Out
+from fastelbo.losses import _Out
 
 #: m·2^k, so that σ, its powers and its products neither over- nor underflow on the way
 _Split: TypeAlias = tuple[Array, Array]
@@ -27,6 +22,7 @@ _NORMAL: Final = 708.0
 _FACTORS: Final = 4
 
 
+@_arrays.public
 class Reparameterized(NamedTuple):
     """Samples z = μ + σε, and the ε they were made with."""
 
@@ -34,6 +30,7 @@ class Reparameterized(NamedTuple):
     eps: Any
 
 
+@_arrays.public
 class ReparameterizeGrad(NamedTuple):
     """Gradients for the mean and for the scale, as it was passed."""
 
@@ -117,7 +114,7 @@ def reparameterize(
         Means μ, as (N, J). A scalar stands for a constant of the scale's shape.
     var, std, logvar, logstd, precision : array_like, real
         The scale, as **exactly one** of σ², σ, log σ², log σ, 1/σ². Broadcasts to the shape of `mean`. var,
-        std and precision must be > 0.
+        std and precision must be > 0; a σ of 0 is a `logstd` of −inf.
     eps : array_like, real, optional
         The noise ε, of the shape of z: that of `mean`, or (S, N, J) for S samples. Takes part in the
         computing dtype.
@@ -180,7 +177,9 @@ def reparameterize(
     if eps is not None:
         names.append("eps")
         passed.append(eps)
-    (mean, scale, *noise), dtype = _arrays.as_operands(names, passed)
+    plain = _arrays.as_plain(names, passed)
+    (mean, scale, *noise), dtype = _arrays.as_computed(names, plain)
+    _arrays.check_integers(names, (mean, scale, *noise))
     latents = _arrays.latents(name, scale, mean.shape)
     count = None if n_samples is None else _arrays.count_of("n_samples", n_samples)
     shape = noise[0].shape if noise else latents.shape if count is None else (count, *latents.shape)
@@ -191,8 +190,10 @@ def reparameterize(
         raise ValueError("out[1] (eps) is given, but eps is passed, and nothing drawn")
     shapes = {"z": shape} | ({} if noise else {"eps": shape})
     inputs = [mean, noise[0] if noise else mean, scale]  # ε yet to be drawn is none
-    call = _arrays.sample_call(name, passed[1], inputs, dtype, frame)
-    given, results, copies = _arrays.places(out, Reparameterized._fields, call, shapes)
+    call = _arrays.sample_call(name, plain[1], inputs, dtype, frame)
+    given, passed_out, results, copies = _arrays.places(
+        out, Reparameterized._fields, call, shapes, (names, plain)
+    )
     if noise and "z" in given and _arrays.share_memory([given["z"]], noise):
         raise ValueError("out[0] (z) overlaps eps, which is returned for the gradient: pass another array")
     with np.errstate(all="ignore"):
@@ -208,7 +209,7 @@ def reparameterize(
             target[...] = result
         if "eps" in given and noise[0] is not results["eps"]:
             given["eps"][...] = noise[0]
-    return Reparameterized(**_arrays.as_returned({"z": results["z"], "eps": noise[0]}, given))
+    return Reparameterized(**_arrays.as_returned({"z": results["z"], "eps": noise[0]}, passed_out))
 
 
 def _draw(rng: np.random.Generator, place: Array, inputs: tuple[Array, ...]) -> Array:
@@ -286,8 +287,9 @@ def reparameterize_grad(
     """
     names, passed = ["grad_z", "eps"], [grad_z, eps]
     _arrays.add_scale(names, passed, (var, std, logvar, logstd, precision))
-    name, value = names[2], passed[2]
-    (grad_z, eps, scale), dtype = _arrays.as_operands(names, passed)
+    plain, name = _arrays.as_plain(names, passed), names[2]
+    (grad_z, eps, scale), dtype = _arrays.as_computed(names, plain)
+    _arrays.check_integers(names, (grad_z, eps, scale))
     shape = grad_z.shape
     if eps.shape != shape:
         raise ValueError(f"grad_z has shape {shape} and eps {eps.shape}; both must have the shape of z")
@@ -296,8 +298,10 @@ def reparameterize_grad(
     frame = _arrays.sampled("grad_z", shape, latents, None)
 
     shapes = {"mean": latents.shape if own is None else own, "scale": scale.shape}
-    call = _arrays.sample_call(name, value, [grad_z, eps, scale], dtype, frame)
-    given, results, copies = _arrays.places(out, ReparameterizeGrad._fields, call, shapes)
+    call = _arrays.sample_call(name, plain[2], [grad_z, eps, scale], dtype, frame)
+    _, passed_out, results, copies = _arrays.places(
+        out, ReparameterizeGrad._fields, call, shapes, (names, plain)
+    )
     with np.errstate(all="ignore"):
         _arrays.check_positive(call)
         lead, samples = _lead(shape, latents.shape)
@@ -313,4 +317,4 @@ def reparameterize_grad(
         d_scale.finish()
         for target, result in copies:
             target[...] = result
-    return ReparameterizeGrad(**_arrays.as_returned(results, given))
+    return ReparameterizeGrad(**_arrays.as_returned(results, passed_out))

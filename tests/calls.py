@@ -65,12 +65,23 @@ class Stubborn(np.ndarray):
         raise AssertionError("called")
 
 
+class Liar(np.ndarray):
+    """A subclass whose attributes are not those of its memory."""
+
+    shape = property(lambda self: (1 << 40,))  # type: ignore[assignment]
+    ndim = property(lambda self: 1)  # type: ignore[assignment]
+    strides = property(lambda self: (1 << 20,))  # type: ignore[assignment]
+    dtype = property(lambda self: np.dtype(bool))  # type: ignore[assignment]
+    size = property(lambda self: 1 << 40)  # type: ignore[assignment]
+
+
 #: What may be passed in an array's place, made of it.
 OBJECTS: dict[str, Callable[[Array], Any]] = {
     "list": lambda a: a.tolist(),
     "tuple": lambda a: tuple(a.tolist()) if a.ndim else a.item(),
     "array-like": Wrapped,
     "subclass": lambda a: a.view(Stubborn),
+    "liar": lambda a: a.view(Liar),
     "matrix-like": lambda a: a.view(np.recarray) if a.dtype.kind != "V" else a,
     "memoryview": lambda a: memoryview(np.array(a, np.float32)),
     "masked": np.ma.masked_array,
@@ -128,6 +139,7 @@ class Calls:
         faults = self.random.choices((0, 1, 2), (60, 34, 6))[0]
         self.faults = [self.pick(FAULTS) for _ in range(faults)]
         self.arguments: dict[str, Any] = {}
+        self.positive = False
         getattr(self, contract.FUNCTIONS[name].loss)(name)
         self.options(name)
         for fault in self.faults:
@@ -197,6 +209,7 @@ class Calls:
         integers = not self.usual and self.chance() < 0.08
         dtype = self.pick(INTEGERS if integers else self.floats)
         values = self.values(shape, dtype, key if scale else None)
+        values = abs(values) if key == "weight" and self.positive else values  # of others Σ w may cancel
         if not shape and self.chance() < 0.7:
             self.arguments[key] = values.item() if self.chance() < 0.7 else values[()]
         elif self.chance() < 0.02:
@@ -240,8 +253,9 @@ class Calls:
         self.pair("x", "logits")
 
     def variance(self, name: str) -> None:
-        self.pair("x", "mean")
-        self.arguments.setdefault("axis", None)
+        shape = self.pair("x", "mean")
+        if "axis" not in self.arguments:
+            self.arguments["axis"], self.events = None, tuple(range(len(shape)))
 
     optimal = variance
 
@@ -276,6 +290,7 @@ class Calls:
             z_axis = [i + (i >= at) for i in z_axis] + [at]
         if z_axis != [len(latents) - 1]:
             self.arguments["z_axis"] = tuple([i - len(latents) for i in z_axis])
+        self.latents = tuple(latents)
         self.add("z_mean", latents)
         self.add_scale(latents, "z_")
         if self.chance() < 0.4:
@@ -315,7 +330,7 @@ class Calls:
     def one(self, name: str, key: str) -> None:
         shape = self.shape()
         self.add(key, shape)
-        self.axes(len(shape), True)
+        self.frame, self.events = shape, self.axes(len(shape), True)
 
     # --- options
 
@@ -328,9 +343,12 @@ class Calls:
         if "weight" in takes and not self.usual and self.chance() < 0.25:
             rows = tuple([n for i, n in enumerate(self.frame) if i not in self.events])
             shapes = [rows, [n if self.chance() < 0.6 else 1 for n in self.frame]]
-            self.add("weight", self.rows if "z_mean" in given else self.pick(shapes))
-        if "where" in takes and not self.usual and self.chance() < 0.25:
-            self.mask()
+            self.positive = contract.FUNCTIONS[name].loss in ("optimal", "variance", "bits")
+            of_rows = name == "free_bits"
+            self.add("weight", self.rows if "z_mean" in given else rows if of_rows else self.pick(shapes))
+        for key, of in (("where", "frame"), ("z_where", "latents")):
+            if key in takes and not self.usual and self.chance() < 0.25:
+                self.mask(key, getattr(self, of))
         if "wrt" in takes and self.chance() < 0.8:
             fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
             have = DEFAULT_MEANS | given
@@ -343,28 +361,30 @@ class Calls:
         prefix = contract.SCALES.get(field)
         return field in given if prefix is None else any(prefix + form in given for form in FORMS)
 
-    def mask(self) -> None:
-        shape = self.part(self.frame)
+    def mask(self, key: str, frame: Sequence[int]) -> None:
+        shape = self.part(frame)
         start = self.random.randrange(NOISE.size - math.prod(shape))
         mask = NOISE[start : start + math.prod(shape)].reshape(shape)
-        self.arguments["where"] = self.put(mask)
+        self.arguments[key] = self.put(mask)
 
     def poison(self) -> None:
-        """NaN, or what is no scale, in elements that `where` removes."""
-        mask = self.arguments.get("where")
-        if (
-            not isinstance(mask, Array)
-            or (mask.dtype, mask.shape) != (bool, self.frame)
-            or self.chance() < 0.5
-        ):
+        """NaN, or what is no scale, in elements that a mask removes."""
+        if "z_mean" in self.arguments:
+            latents = [prefix + form for prefix in ("z_", "prior_") for form in FORMS]
+            self.poison_removed("where", self.frame, ("recon", *FORMS))
+            self.poison_removed("z_where", self.latents, ("z_mean", "prior_mean", *latents))
+        elif "where" in self.arguments:
+            self.poison_removed("where", self.frame, self.arrays())
+
+    def poison_removed(self, where: str, frame: tuple[int, ...], keys: Sequence[str]) -> None:
+        mask = self.arguments.get(where)
+        if not isinstance(mask, Array) or (mask.dtype, mask.shape) != (bool, frame) or self.chance() < 0.5:
             return
         removed = ~np.asarray(mask)
-        for key in self.arrays():
-            array, of_data = self.arguments[key], not key.startswith(("z_", "prior_"))
-            fit = array.shape == self.frame and array.dtype.kind == "f" and 0 not in array.strides
-            if "z_mean" in self.arguments:
-                of_data = key in ("recon", *FORMS)
-            if fit and of_data and array.flags.writeable:
+        for key in [key for key in self.arrays() if key in keys]:
+            array = self.arguments[key]
+            fit = array.shape == frame and array.dtype.kind == "f" and 0 not in array.strides
+            if fit and array.flags.writeable:
                 array[removed] = self.pick((NAN, np.inf, -1.0))
 
     # --- outputs, fresh or over inputs
@@ -470,6 +490,7 @@ class Calls:
             old = self.arguments[key]
             scale = contract.form_of(key) in FORMS
             values = self.values(self.altered(old.shape), judge.native(old.dtype), key if scale else None)
+            values = abs(values) if key == "weight" and self.positive else values
             self.arguments[key] = self.put(values)
 
     def wrong_dtype(self, name: str) -> None:
@@ -553,6 +574,7 @@ WRONG: dict[str, Sequence[Any]] = {
     "average": ("never", None, 1),
     "weight": (1.0, "1", None, np.ones(3), 1j, object()),
     "where": (1, 1.0, "True", None, np.ones(3), [1, 0], True, False, object()),
+    "z_where": (1, "True", None, np.ones(3), True, False, object()),
     "rng": (None, 0, np.random, np.random.RandomState(0)),
     "eps": (None, 0.0, "eps", 1j),
     "n_samples": (0, -1, 1.0, "3", None, 2, True, np.int8(2)),

@@ -203,6 +203,8 @@ class Checks:
         if self.found:
             return
         self.dtype = computing_dtype([given[key] for key in self.names])
+        for key in self.names:
+            self.rule(self.representable, given[key])
         self.shapes = {key: array.shape for key, array in self.arrays.items()}
         self.scale = {prefix: forms[0] for prefix, forms in scales_of(row, given).items() if forms}
         for option in ("min_var", "min_kl", "beta"):
@@ -224,6 +226,11 @@ class Checks:
         if not self.found and self.not_positive(bool(asked)):
             self.domain = True
             self.found.add(ValueError)
+
+    def representable(self, value: Any) -> None:
+        """No Python scalar becomes infinite in the computing dtype."""
+        if type(value) in (int, float) and math.isfinite(value):
+            need(math.isfinite(rounded(value, self.dtype)))
 
     def usable_factor(self, value: float) -> bool:
         with np.errstate(all="ignore"):
@@ -249,10 +256,9 @@ class Checks:
     def frame(self, one: str, two: str, axis: str = "axis") -> Shape:
         """The joint shape of two operands; `axis` must not count from the wrong end."""
         a, b = self.shapes[one], self.shapes[two]
-        scalar = False
+        scalar = not (a and b)
         if self.row.loss in ("kl", "elbo") and two == "prior_mean":
             own = self.shapes[self.scale["z_" if one == "z_mean" else ""]]
-            scalar = not (a and b)
             if not a and not fits(own, b):
                 a = own
         shape = joint(a, b)
@@ -267,16 +273,18 @@ class Checks:
         for prefix in scales:
             if prefix in self.scale:
                 self.rule(need, fits(self.shapes[self.scale[prefix]], shape))
-        if given["where"] is not None:
-            mask = self.rule(real, given["where"])
-            if mask is not None:
-                self.rule(need, mask.dtype == bool, TypeError)
-                self.rule(need, fits(mask.shape, shape))
+        self.mask("where", shape)
         weight = None if given["weight"] is None else self.rule(real, given["weight"])
         if weight is not None:
             whole = rows is None and weight.ndim == len(shape) and fits(weight.shape, shape)
             self.rule(need, whole or weight.shape == (own_rows if rows is None else rows))
         return own_rows
+
+    def mask(self, key: str, shape: Shape) -> None:
+        mask = None if self.given[key] is None else self.rule(real, self.given[key])
+        if mask is not None:
+            self.rule(need, mask.dtype == bool, TypeError)
+            self.rule(need, fits(mask.shape, shape))
 
     def one_event(self, ndim: int) -> None:
         self.rule(need, self.given["reduction"] == "none" or self.axis_given or ndim != 1)
@@ -304,12 +312,13 @@ class Checks:
         for prefix in ("z_", "prior_"):
             if prefix in self.scale:
                 need(fits(self.shapes[self.scale[prefix]], self.z_data))
+        self.mask("z_where", self.z_data)
         self.rest(recon, ("",), rows)
         return dict.fromkeys(VALUES, rows)
 
     def shapes_optimal(self) -> dict[str, Shape]:
         self.data = self.frame("x", "mean")
-        return {"value": rows_of(self.data, self.given["axis"])}
+        return {"value": self.rest(self.data, ())}
 
     shapes_variance = shapes_optimal
 
@@ -320,6 +329,7 @@ class Checks:
     def shapes_bits(self) -> dict[str, Shape]:
         shapes = self.shapes_iwae()
         need(self.axis_given or len(self.data) != 1)
+        self.rest(self.data, (), shapes["value"])
         return shapes
 
     def shapes_sample(self) -> dict[str, Shape]:
@@ -327,7 +337,7 @@ class Checks:
         latents = self.shapes["mean"] or scale
         need(fits(scale, latents))
         if count is not None:
-            need(hasattr(count, "__index__"), TypeError)
+            need(hasattr(count, "__index__") and not isinstance(count, bool), TypeError)
             need(operator.index(count) >= 1)
         if "eps" not in self.arrays:
             shape = latents if count is None else (operator.index(count), *latents)
@@ -367,6 +377,7 @@ class Checks:
             good = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
             if self.rule(need, good, TypeError) or not good:
                 continue
+            array = arrays[name] = np.asarray(array)  # whatever a subclass says of itself
             reduced = given.get("reduction", "none") != "none"
             self.rule(need, name in shapes and not (reduced and name in VALUES))
             self.rule(need, array.dtype == self.dtype and array.shape == shapes.get(name, array.shape))
@@ -384,18 +395,17 @@ class Checks:
     def not_positive(self, asked: bool) -> bool:
         """Whether a linear scale is not positive where it counts."""
         if self.row.loss == "optimal" and self.row.out and asked:
-            plain = Plain(self)
-            mse = np.mean(plain.r**2, axis=events(self.given["axis"], plain.r.ndim)) if plain.r.size else 1.0
-            return bool(np.any(np.maximum(mse, float(np.asarray(self.given["min_var"]))) == 0))
+            return bool(np.any(best_var(**Plain(self).arguments)[0] == 0))
         for prefix, name in self.scale.items():
             form = name.removeprefix(prefix)
-            if form in oracles.LOG or (self.row.loss in ("nll", "elbo") and self.floored(prefix, form)):
+            if form in oracles.LOG:
                 continue
             raw = rounded(self.given[name], self.dtype)
-            bad = raw <= 0
+            lifted = self.row.loss in ("nll", "elbo") and self.floored(prefix, form)
+            bad = raw < 0 if lifted else raw <= 0
             if self.row.loss not in ("sample", "slope"):
                 latent = self.row.loss == "elbo" and prefix
-                where = None if latent else self.given["where"]
+                where = self.given["z_where" if latent else "where"]
                 bad = np.broadcast_to(bad, self.z_data if latent else self.data)
                 bad = bad & (True if where is None else np.asarray(where))
             if bad.any():
@@ -441,13 +451,9 @@ class Plain:
         for option in ("axis", "z_axis"):
             if option in given and not isinstance(given[option], tuple) and given[option] is not None:
                 self.arguments[option] = int(given[option])
-        if given.get("where") is not None:
-            self.arguments["where"] = np.array(given["where"])
-
-    @property
-    def r(self) -> np.ndarray:
-        a = self.arguments
-        return a["x_scale"] * a["x"] - a["mean"]
+        for option in ("where", "z_where"):
+            if given.get(option) is not None:
+                self.arguments[option] = np.array(given[option])
 
 
 class Answer(NamedTuple):
@@ -542,13 +548,13 @@ def elbo_sizes(x: Any, recon: Any, z_mean: Any, prior_mean: Any, beta: float, **
     sampled, reduction = recon.ndim > x.ndim, given["reduction"]
     samples = len(recon) if sampled else 1
     event = tuple([i - x.ndim for i in reference._event(x.ndim, given["axis"])])
-    weight, shared = given.pop("weight"), {"reduction": reduction}
+    weight, shared = given.pop("weight"), {"reduction": reduction, "where": given.pop("z_where")}
     spread = None if weight is None else np.expand_dims(weight, event)
     if spread is not None and sampled:
         spread = spread[np.newaxis]
     nll = nll_sizes(x, recon, **given | {"axis": event, "weight": spread})
     scales = {key.removeprefix("z_"): raw for key, raw in given.items() if key.startswith(("z_", "prior_"))}
-    kl = kl_sizes(z_mean, prior_mean, **scales | shared | {"weight": weight, "where": None})
+    kl = kl_sizes(z_mean, prior_mean, **scales | shared | {"weight": weight})
     value = nll["value"].mean(axis=0) if sampled and reduction == "none" else nll["value"]
     value = value / samples if reduction == "sum" else value
     share = 1 if reduction == "mean" else samples
@@ -560,14 +566,25 @@ def elbo_sizes(x: Any, recon: Any, z_mean: Any, prior_mean: Any, beta: float, **
     )
 
 
-def optimal_sizes(
-    x: Any, mean: Any, x_scale: float, axis: Any, full: bool = True, min_var: float = 0.0, **_: Any
-) -> dict[str, Any]:
+def best_var(x: Any, mean: Any, x_scale: float, axis: Any, min_var: float = 0.0, **given: Any) -> Any:
+    """σ*² of the reference, 1 where nothing counts; and how large its terms are."""
+    with np.errstate(all="ignore"):
+        r, size = x_scale * x - mean, abs(x_scale * x) + abs(mean)
+        rows = _rows(r.shape, given | {"axis": axis, "reduction": "none"})
+        total, sse, most = (
+            np.expand_dims(reference._sum(rows.select(squares), rows.event), rows.event)
+            for squares in (np.ones_like(r), r * r, size * size)
+        )
+        nothing = (total == 0) & (sse == 0)
+        var = np.maximum(np.where(nothing, 1.0, sse / total), min_var)
+        return var, np.where(nothing, 0.0, most / total)
+
+
+def optimal_sizes(x: Any, mean: Any, x_scale: float, full: bool = True, **given: Any) -> dict[str, Any]:
     """What rounding makes of the MSE is a share of the squares of |x| + |mean|, not of r²."""
     r = abs(x_scale * x) + abs(mean)
-    rows = reference._Rows(r.shape, axis, None, None, "none")
-    most = np.mean(r**2, axis=rows.event, keepdims=True)
-    var = np.maximum(np.mean((x_scale * x - mean) ** 2, axis=rows.event, keepdims=True), min_var)
+    rows = _rows(r.shape, given)
+    var, most = best_var(x, mean, x_scale, **given)
     return {
         "value": rows.value(full + abs(np.log(var)) / 2 + np.broadcast_to(most / var, r.shape)),
         "x": rows.grad(abs(x_scale) * r / var * (1 + most / var), x),
@@ -613,16 +630,35 @@ def iwae(log_w: Any, axis: Any) -> dict[str, Answer]:
             "ess": Answer(ess, 8 * ess)}  # fmt: skip
 
 
-def bits(kl: Any, min_kl: float, per: str, average: str, axis: Any) -> dict[str, Answer]:
+def bits(
+    kl: Any, min_kl: float, per: str, average: str, axis: Any, weight: Any, where: Any
+) -> dict[str, Answer]:
     dims = events(axis, kl.ndim)
-    rows = tuple([i for i in range(kl.ndim) if i not in dims])
-    floored = kl.sum(axis=dims, keepdims=True) if per == "row" else kl
-    count = np.float64(np.prod([kl.shape[i] for i in rows]))
+    batch = tuple([i for i in range(kl.ndim) if i not in dims])
+    counts = np.broadcast_to(True if where is None else where, kl.shape)
+    floored = np.where(counts, kl, 0.0)
+    if per == "row":
+        floored = floored.sum(axis=dims, keepdims=True)
+        counts = np.any(counts, axis=dims, keepdims=True) if where is not None else np.array(True)
+    w = np.where(counts, 1.0 if weight is None else np.expand_dims(weight, dims), 0.0)
+    w = w + np.zeros(floored.shape)
+    total = w.sum(axis=batch, keepdims=True)
+    gone = np.zeros(total.shape, bool) if where is None else ~np.any(counts, axis=batch, keepdims=True)
+    sizes = (w * abs(floored)).sum(axis=batch, keepdims=True) / total
     if average == "first":
-        floored, count = floored.sum(axis=rows, keepdims=True) / count, np.float64(1)
-    value = np.maximum(floored, min_kl).sum() / count
-    factor = np.where(np.isnan(floored), np.nan, floored >= min_kl)
-    return {"value": Answer(value, abs(kl).sum() / count + abs(value)), "factor": Answer(factor, 0.0)}
+        floored = (w * floored).sum(axis=batch, keepdims=True) / total
+        costs = np.maximum(floored, min_kl)
+    else:
+        costs = (w * np.maximum(floored, min_kl)).sum(axis=batch, keepdims=True) / total
+    value = np.where(gone, 0.0, costs).sum() if not gone.size or not gone.all() else np.nan
+    share = np.where(gone, 0.0, w * math.prod([kl.shape[i] for i in batch]) / total)
+    factor = np.where(np.isnan(floored), np.nan, floored >= min_kl) * share
+    if where is not None:
+        factor = np.where(np.reshape(where, (1,) * (kl.ndim - np.ndim(where)) + np.shape(where)), factor, 0.0)
+    if weight is None and where is None:
+        factor = np.where(np.isnan(floored), np.nan, floored >= min_kl)
+    size = np.where(gone, 0.0, sizes).sum() + abs(value)
+    return {"value": Answer(value, size), "factor": Answer(factor, abs(factor))}
 
 
 OTHERS = {"iwae": iwae, "bits": bits}

@@ -22,7 +22,7 @@ def judge(name: str, arguments: Mapping[str, Any], memory: arenas.Arenas) -> str
     function, rng = getattr(fe, name), arguments.get("rng")
     checks = contract.Checks(name, arguments)
     state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
-    outputs = [array for array in outs(arguments) if isinstance(array, Array)]
+    outputs = [np.asarray(array) for array in outs(arguments) if isinstance(array, Array)]
     expected, copies = None, None
     if not checks.found:
         expected, copies = contract.truth(name, checks), plain(arguments)
@@ -58,7 +58,8 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     copies = dict(arguments)
     for key, value in arguments.items():
         if isinstance(value, Array) and not isinstance(value, np.ma.MaskedArray):
-            copies[key] = np.array(value, native(value.dtype), order="C", subok=False)
+            memory = np.asarray(value)  # whatever a subclass says
+            copies[key] = np.array(memory, native(memory.dtype), order="C")
     if isinstance(arguments.get("rng"), np.random.Generator):
         copies["rng"] = np.random.default_rng(0)
     copies.pop("out", None)
@@ -95,10 +96,11 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
             is_input = row.loss == "sample" and key == "eps" and given["eps"] is not None
             assert type(mine) is Array or isinstance(mine, np.generic), f"{key} is {type(mine)}"
             assert is_input or mine.dtype == checks.dtype, f"{key} has {mine.dtype}, not {checks.dtype}"
+        mine = np.asarray(mine)
         assert np.shape(mine) == np.shape(value), f"{key} has shape {np.shape(mine)}, not {np.shape(value)}"
         bound = ULPS * oracles.eps(checks.dtype) * np.asarray(size, float)
         with np.errstate(all="ignore"):
-            right = abs(np.asarray(mine, float) - value) <= bound
+            right = abs(mine.astype(float) - value) <= bound
             right |= mine == np.asarray(value).astype(checks.dtype)  # infinite, or beyond the dtype
         right |= np.isnan(mine) & np.isnan(value)
         assert np.all(right), f"{key} is\n{mine!r}, not\n{value!r}"

@@ -20,6 +20,7 @@ r²·inf at r = 0, which is 0, and for the values, where one term outgrows anoth
 In the Bernoulli NLL max(l, 0) − x·l is one product, (1 − x)·l or −x·l, in which 0·inf is 0: the limit, too.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -288,6 +289,181 @@ def kind(y: mpf, size: mpf, dtype) -> str:
     if abs(beyond) <= 16 * eps(dtype) * size:
         return "any"
     return "finite" if beyond < 0 else "inf" if y > 0 else "-inf"
+
+
+# --- whole calls --------------------------------------------------------------------------------------------
+
+
+class _Sums:
+    """What `axis`, `weight`, `where` and `reduction` make of elements of this shape."""
+
+    def __init__(self, shape: tuple[int, ...], axis, weight, where, reduction: str) -> None:
+        axes = range(len(shape)) if axis is None else np.atleast_1d(np.array(axis, int)).tolist()
+        self.shape, self.event = shape, tuple([i % len(shape) for i in axes]) if shape else ()
+        self.rows = tuple([n for i, n in enumerate(shape) if i not in self.event])
+        self.mask = np.broadcast_to(True if where is None else np.asarray(where), shape)
+        factor = _exact(1.0 if weight is None else weight)
+        if weight is not None and factor.ndim != len(shape):
+            factor = np.expand_dims(factor, self.event)
+        self.factor = np.where(self.mask, factor, mpf(0))
+        self.reduced = reduction != "none"
+        self.share = 1 / mpf(math.prod(self.rows)) if reduction == "mean" else mpf(1)
+
+    def spread(self, argument) -> np.ndarray:
+        """An argument for each element; 1 in the place of what the mask removes."""
+        return np.where(self.mask, _exact(argument), mpf(1))
+
+    def _weighted(self, part: Exact) -> list[np.ndarray]:
+        """Answer and size; of infinite or undefined elements too, a weight of 0 makes 0."""
+        return [_each(_product)(f, np.broadcast_to(a, self.shape)) for f, a in
+                zip((self.factor, abs(self.factor)), part, strict=True)]  # fmt: skip
+
+    def value(self, part: Exact) -> Exact:
+        rows = [np.asarray(a.sum(axis=self.event), object) for a in self._weighted(part)]
+        return Exact(*[np.asarray(self.share * a.sum() if self.reduced else a) for a in rows])
+
+    def grad(self, part: Exact, argument) -> Exact:
+        parts = [self.share * sum_to(a, self.shape, np.shape(argument)) for a in self._weighted(part)]
+        return Exact(*map(np.asarray, parts))
+
+
+def _each(function: Callable[..., mpf]) -> Callable[..., np.ndarray]:
+    ufunc = np.frompyfunc(function, 2, 1)
+    return lambda *arrays: np.asarray(ufunc(*arrays), object)
+
+
+def _times_each(factor, part: Exact) -> Exact:
+    return Exact(np.asarray(factor * part.value), np.asarray(abs(factor) * part.size))
+
+
+def _floored_terms(member: str, x: mpf, mean: mpf, name: str, raw: mpf, floor: mpf, full: bool) -> Terms:
+    """The NLL's at σ² = max(σ², floor), where a scale below has the gradient 0; without its constant."""
+    none = raw == {"precision": mp.inf, "logvar": -mp.inf, "logstd": -mp.inf}.get(name, 0)
+    below = floor > 0 and (none or var(name, raw) < floor)
+    if below and member == "scale":
+        return (mpf(0),)
+    terms = nll_terms(member, x, mean, *(("var", floor) if below else (name, raw)))
+    return terms[1:] if member == "value" and not full and len(terms) > 1 else terms
+
+
+def _call_nll(x, mean, axis=-1, full=True, weight=None, where=None, min_var=0.0, reduction="none",
+              x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
+    name, raw = _scale("", scale)
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
+    factor = mpf(float(x_scale))
+    x_one, mean_one, raw_one = map(sums.spread, (x, mean, raw))
+    found = _evaluate(
+        _floored_terms, NLL_MEMBERS, factor * x_one, mean_one, name, raw_one, mpf(float(min_var)), bool(full)
+    )
+    return {
+        "value": sums.value(found["value"]),
+        "x": sums.grad(_times_each(factor, found["x"]), x),
+        "mean": sums.grad(found["mean"], mean),
+        "scale": sums.grad(found["scale"], raw),
+    }
+
+
+def _call_kl(mean, prior_mean=0.0, axis=-1, weight=None, where=None, reduction="none",
+             **scales) -> dict[str, Exact]:  # fmt: skip
+    (q, raw), (p, prior_raw) = _scale("", scales), _scale("prior_", scales)
+    shapes = [np.shape(mean), np.shape(prior_mean), () if np.ndim(mean) else np.shape(raw)]
+    sums = _Sums(np.broadcast_shapes(*shapes), axis, weight, where, reduction)
+    arguments = {"mean": mean, "scale": raw, "prior_mean": prior_mean, "prior_scale": prior_raw}
+    one = {name: sums.spread(argument) for name, argument in arguments.items()}
+    found = _evaluate(
+        kl_terms, KL_MEMBERS, one["mean"], one["prior_mean"], q, one["scale"], p, one["prior_scale"]
+    )
+    return {"value": sums.value(found["value"])} | {
+        name: sums.grad(found[name], argument) for name, argument in arguments.items()
+    }
+
+
+def _call_bernoulli(x, logits, axis=-1, weight=None, where=None, reduction="none",
+                    x_scale=1.0) -> dict[str, Exact]:  # fmt: skip
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(logits)), axis, weight, where, reduction)
+    factor = mpf(float(x_scale))
+    found = bernoulli(factor * sums.spread(x), sums.spread(logits))
+    return {
+        "value": sums.value(found["value"]),
+        "x": sums.grad(_times_each(factor, found["x"]), x),
+        "logits": sums.grad(found["logits"], logits),
+    }
+
+
+def _call_elbo(
+    x, recon, z_mean, beta=1.0, prior_mean=0.0, axis=-1, z_axis=-1, full=True, weight=None, where=None,
+    min_var=0.0, reduction="mean", x_scale=1.0, **scales,
+) -> dict[str, Exact]:  # fmt: skip
+    sampled, samples = np.ndim(recon) > np.ndim(x), mpf(len(recon) if np.ndim(recon) > np.ndim(x) else 1)
+    axes = range(np.ndim(x)) if axis is None else np.atleast_1d(np.array(axis, int)).tolist()
+    event = tuple([i % np.ndim(x) - np.ndim(x) for i in axes]) if np.ndim(x) else ()
+    spread = None if weight is None else np.expand_dims(weight, event)
+    spread = spread[np.newaxis] if sampled and spread is not None else spread
+    decoder = {name: raw for name, raw in scales.items() if name in SCALES}
+    latents = {name.removeprefix("z_"): raw for name, raw in scales.items() if name not in SCALES}
+    nll = _call_nll(x, recon, event, full, spread, where, min_var, reduction, x_scale, **decoder)
+    kl = _call_kl(z_mean, prior_mean, z_axis, weight, None, reduction, **latents)
+    averaged = 1 if reduction == "mean" else 1 / samples  # that mean is over the rows of all samples
+    value = nll["value"]
+    if sampled and reduction == "none":
+        value = Exact(*[np.asarray(part.sum(axis=0), object) for part in value])
+    value, beta = _times_each(averaged, value), mpf(float(beta))
+    total = [one + beta * two for one, two in zip(value, kl["value"], strict=True)]
+    own = {"x": "x", "recon": "mean", "scale": "scale"}
+    theirs = {"z_mean": "mean", "z_scale": "scale", "prior_mean": "prior_mean", "prior_scale": "prior_scale"}
+    return (
+        {"value": Exact(*map(np.asarray, total)), "nll": value, "kl": kl["value"]}
+        | {name: _times_each(averaged, nll[member]) for name, member in own.items()}
+        | {name: _times_each(beta, kl[member]) for name, member in theirs.items()}
+    )
+
+
+def _call_optimal(x, mean, axis=None, full=True, min_var=0.0, x_scale=1.0) -> dict[str, Exact]:
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, None, None, "none")
+    factor = mpf(float(x_scale))
+    r = factor * sums.spread(x) - sums.spread(mean)
+    count = mpf(math.prod([sums.shape[i] for i in sums.event]))
+    mse = np.asarray((r**2).sum(axis=sums.event, keepdims=True), object) / count
+    best = _each(max)(mse, mpf(float(min_var)))
+    zero = best == 0
+    logs = _each(lambda v, _: mp.log(v) / 2 if v else -mp.inf)(best, 0)
+    ratio = np.where(zero, mpf(1), mse / np.where(zero, mpf(1), best)) / 2
+    constant = mp.log(2 * mp.pi) / 2 if full else mpf(0)
+    terms = Exact(constant + logs + ratio, constant + abs(logs) + ratio)
+    slope = r / np.where(zero, mpf(1), best)
+    found = {name: Exact(f * slope, abs(f * slope)) for name, f in (("x", factor), ("mean", mpf(-1)))}
+    spread = Exact(*[np.broadcast_to(part, sums.shape) for part in terms])
+    return {
+        "value": sums.value(spread),
+        "x": sums.grad(found["x"], x),
+        "mean": sums.grad(found["mean"], mean),
+    }
+
+
+def _call_variance(x, mean, axis=None, x_scale=1.0) -> dict[str, Exact]:
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, None, None, "none")
+    r2 = (mpf(float(x_scale)) * sums.spread(x) - sums.spread(mean)) ** 2
+    count = mpf(math.prod([sums.shape[i] for i in sums.event]))
+    mse = np.asarray(r2.sum(axis=sums.event) / count, object)
+    return {"value": Exact(mse, mse)}
+
+
+CALLS = {
+    "gaussian_nll": _call_nll,
+    "gaussian_kl": _call_kl,
+    "bernoulli_nll": _call_bernoulli,
+    "neg_elbo": _call_elbo,
+    "optimal_nll": _call_optimal,
+    "optimal_var": _call_variance,
+}
+
+
+def call(name: str, /, **arguments) -> dict[str, Exact]:
+    """All members of a public loss of these very numbers, weighted, summed and reduced; no input is infinite.
+
+    A value's size is the sum of its terms' sizes, and so is a summed gradient's.
+    """
+    return CALLS[name.removesuffix("_grad")](**arguments)
 
 
 # --- samples, and what is made of the losses ----------------------------------------------------------------

@@ -163,6 +163,8 @@ def neg_elbos(draw):
         "weight": draw(st.none() | hnp.arrays(np.float32, tuple(rows), elements=eighths)),
         "where": draw(st.none() | parts(sampled).flatmap(lambda part: hnp.arrays(bool, part))),
     }
+    if draw(st.booleans()):
+        options["z_where"] = draw(parts(tuple(latents)).flatmap(lambda part: hnp.arrays(bool, part)))
     prior = latents[draw(st.integers(0, len(latents))) :]
     shapes_of = {"x": shape, "recon": sampled, "z_mean": tuple(latents), "prior_mean": tuple(prior)}
     operands = {name: draw(data(part)) for name, part in shapes_of.items()}

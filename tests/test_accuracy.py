@@ -15,6 +15,7 @@ import itertools
 import numpy as np
 import pytest
 
+import exhaustive
 import fastelbo as fe
 import oracles
 import strategies
@@ -171,6 +172,50 @@ def test_kl_leaves_room_for_its_sums(sign):
         got = 2 * fe.gaussian_kl(np.float32(0), logvar=s, axis=()).astype(np.float64)
         errors = np.abs(got - h) / np.ldexp(1.0, np.frexp(h)[1] - 24)
         assert errors.max() <= 2.5, float(s[errors.argmax()]).hex()
+
+
+@NAMES
+@DTYPES
+def test_h(name, dtype):
+    """A share of `exhaustive.py --functions h-…`: value and gradient, everywhere and where it is hard."""
+    parts = [exhaustive.hard_h(name, dtype)]
+    if dtype is np.float32:
+        blocks = exhaustive.h_blocks(name, effort(997, 16))
+        results = [exhaustive.block_h(job) for job in [*blocks, (name, parts[0], 1.0)]]
+    else:
+        results = [exhaustive.worst_h_by_mpmath(name, parts[0][:: effort(5, 1)].copy())]
+        if exhaustive.HAS_WIDER:
+            parts.append(exhaustive.random_h(name, effort(100_000, 2_000_000)))
+            results += [exhaustive.worst_h_by_wider(name, part) for part in parts]
+    values, gradients = map(exhaustive.worst_of, zip(*results, strict=True))
+    assert values.ulps <= exhaustive.H_BOUNDS[name], values
+    assert gradients.ulps <= exhaustive.GRADIENT_BOUND, gradients
+
+
+@NAMES
+def test_what_h_is_measured_by(name):
+    """The wider type's formulas, at 60 digits: to 2⁻⁵ ULP of the narrower."""
+    for dtype in strategies.DTYPES if exhaustive.HAS_WIDER else (np.float32,):
+        raw = exhaustive.hard_h(name, dtype)[::13]
+        wide = exhaustive.WIDER[np.dtype(dtype).char]
+        value, gradient, _ = exhaustive.h_exact(name, raw.astype(wide))
+        exact = oracles.kl(0.0, members=("value", "scale"), **{name: raw})
+        for member, found in (("value", value), ("scale", gradient)):
+            right, high = exact[member].value, found.astype(float)
+            low = (found - high).astype(float)  # a long double is the sum of two
+            sums = np.array([oracles.mpf(a) + oracles.mpf(b) for a, b in zip(high, low, strict=True)], object)
+            allowed = 2.0**-5 * (ulp(right, dtype) if member == "value" else eps(dtype) * exact[member].size)
+            assert np.all(abs(sums - right) <= allowed), member
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@DTYPES
+def test_kl_at_the_ends_of_a_binade(name, dtype):
+    """At √2·2ᵏ and its neighbours, where a mantissa's inverse or square changes its exponent."""
+    root = dtype(np.sqrt(2))
+    near = root + np.finfo(dtype).eps * np.arange(-4, 5)
+    raw = np.ldexp(near.astype(dtype), np.arange(-5, 6)[:, None]).ravel()
+    check_kl(np.zeros_like(raw), 0, {name: raw}, dtype, f"{name}, √2")
 
 
 @pytest.mark.parametrize("size", TENS)

@@ -219,7 +219,7 @@ def test_empty():
     ("options", "message"),
     [
         ({"x": np.ones((3, 1)), "logits": np.ones(3)}, r"x has shape \(3, 1\) and logits has shape \(3,\)"),
-        ({"logits": np.ones((4, 2, 3)), "axis": 1}, "axis=1 may count from the wrong end.*pass axis=.-2,."),
+        ({"logits": np.ones((4, 2, 3)), "axis": 1}, "axis=1 may count from the wrong end.*pass axis=.-1,."),
         ({"x": np.ones(3), "logits": np.ones(3), "reduction": "sum"}, "one event of size 3, or 3 observ"),
         ({"wrt": "mean"}, "'x', 'logits', not 'mean'"),
         ({"wrt": "logvar"}, "'x', 'logits', not 'logvar'$"),

@@ -229,8 +229,8 @@ def test_a_broadcast_scale_is_checked_where_any_of_its_elements_counts():
 @pytest.mark.parametrize(
     ("form", "below", "above"),
     [
-        ("var", [0.0, -1.0, 0.2], [0.3, 2.0]),
-        ("std", [0.0, -1.0, 0.4], [0.6, 2.0]),
+        ("var", [0.0, -0.0, 0.2], [0.3, 2.0]),
+        ("std", [0.0, -0.0, 0.4], [0.6, 2.0]),
         ("logvar", [-np.inf, -100.0, -2.0], [-1.0, 3.0]),
         ("logstd", [-np.inf, -100.0, -1.0], [-0.5, 3.0]),
         ("precision", [np.inf, 1e30, 5.0], [3.0, 0.1]),
@@ -256,10 +256,36 @@ def test_min_var_lifts_no_precision_that_is_not_positive(value):
         fe.gaussian_nll(ZEROS, ZEROS, precision=scale_with(value, (2, 1)), min_var=0.1)
 
 
+@pytest.mark.parametrize("module", [fe, fe.reference])
+@pytest.mark.parametrize("shape", [(), (3,), (4, 1), (4, 3)])
+@pytest.mark.parametrize("form", ["var", "std"])
+@pytest.mark.parametrize("value", [-1e-300, -1.0, -np.inf])
+def test_min_var_lifts_no_negative_scale(value, form, shape, module):
+    """It may be a logarithm passed under the wrong name."""
+    scale = np.ones(shape)
+    scale[(-1,) * scale.ndim] = value
+    arguments = {"x": ZEROS, "mean": ZEROS, form: scale}
+    with pytest.raises(ValueError, match=f"{form} must be > 0"):
+        module.gaussian_nll(**arguments, min_var=1e30)
+    with pytest.raises(ValueError, match=f"{form} must be > 0"):
+        module.gaussian_nll_grad(**arguments, min_var=0.25)
+    if shape:
+        where = np.broadcast_to(scale > 0, ZEROS.shape)
+        module.gaussian_nll(**arguments, min_var=0.25, where=where)
+
+
+def test_a_negative_scale_under_a_floor_is_named_before_anything_is_written():
+    var = scale_with(-5.0, (2, 1))
+    kept = var.copy()
+    with pytest.raises(ValueError, match=r"var\[2, 1\] is -5.0 \(pass it as logvar if it is a logarithm"):
+        fe.gaussian_nll_grad(ZEROS, ZEROS, var=var, min_var=0.1, out=(None, None, None, var))
+    assert_array_equal(var, kept)
+
+
 # --- NaN ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("form", "raw"), [("var", 0.0), ("std", -1.0), ("precision", np.inf)])
+@pytest.mark.parametrize(("form", "raw"), [("var", 0.0), ("std", 0.0), ("precision", np.inf)])
 def test_a_floor_below_the_range_of_the_dtype_is_its_smallest_number(form, raw):
     """min_var=1e-60 is 0 in float32; a scale beyond it is finite and positive all the same."""
     zeros = ZEROS.astype(np.float32)

@@ -292,6 +292,65 @@ def test_where_touches_the_nll_alone(samples, per_sample):
 
 
 @SAMPLES
+@REDUCTIONS
+@pytest.mark.parametrize("mask_shape", [(ROWS, LATENTS), (LATENTS,), (ROWS, 1), ()])
+@pytest.mark.parametrize("rubbish", [np.nan, 0.0])
+@DTYPES
+def test_z_where_touches_the_kl_alone(samples, reduction, mask_shape, rubbish, dtype):
+    """Removed latents cost nothing, have gradients of exactly 0, and hold anything, in place too."""
+    arguments = inputs(dtype, samples, z_form="var", prior_form="std")
+    mask = np.asarray(RNG.random(mask_shape) < 0.6)
+    everywhere = np.broadcast_to(mask, (ROWS, LATENTS))
+    options = {"reduction": reduction, "weight": np.arange(1.0, ROWS + 1), "beta": 0.7}
+    _, kl = halves(arguments)
+    want = fe.neg_elbo_grad(**arguments, **options, wrt=WRT)
+    divergence = fe.gaussian_kl_grad(
+        **kl, where=mask, weight=options["weight"], reduction=reduction,
+        wrt=("mean", "scale", "prior_mean", "prior_scale"),
+    )  # fmt: skip
+    for name in ("z_mean", "z_var", "prior_mean", "prior_std"):
+        arguments[name] = np.where(everywhere, arguments[name], dtype(rubbish))
+    got = fe.neg_elbo_grad(**arguments, **options, z_where=mask, wrt=WRT)
+    assert_array_equal(got.kl, divergence.value)
+    np.testing.assert_allclose(got.value, got.nll + 0.7 * got.kl, rtol=4 * eps(dtype))
+    for name in ("nll", "x", "recon", "scale"):
+        assert_array_equal(getattr(got, name), getattr(want, name))
+    for name in ("z_mean", "z_scale", "prior_mean", "prior_scale"):
+        own = getattr(divergence, name.removeprefix("z_"))
+        np.testing.assert_allclose(getattr(got, name), 0.7 * own, rtol=4 * eps(dtype))
+        assert np.all(getattr(got, name)[~everywhere] == 0)
+    for plain in (fe.neg_elbo(**arguments, **options, z_where=mask), got[:3]):
+        for one, two in zip(plain, got, strict=False):
+            assert_array_equal(one, two)
+    copies = {name: array.copy() for name, array in arguments.items()}
+    inputs_of = ("x", "recon", "logvar", "z_mean", "z_var", "prior_mean", "prior_std")
+    out = (None, None, None, *[copies[name] for name in inputs_of])
+    inside = fe.neg_elbo_grad(**copies, **options, z_where=mask, wrt=WRT, out=out)
+    for one, two in zip(inside, got, strict=True):
+        assert_array_equal(one, two)
+
+
+@SAMPLES
+def test_a_padded_batch_costs_what_its_real_part_does(samples):
+    """Of rows of sequences: (N, T, D) and (N, T, J), the last steps of some of them padding."""
+    lead = () if samples is None else (samples,)
+    real = np.arange(4) < np.array([[4], [2], [3]])
+    x, recon = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(*lead, 3, 4, 5))
+    z_mean, z_logvar = RNG.normal(size=(2, 3, 4, 2))
+    want = [
+        fe.neg_elbo(x[n, :t], recon[..., n, :t, :], z_mean[n, :t], var=0.5, z_logvar=z_logvar[n, :t],
+                    axis=(-2, -1), z_axis=(-2, -1), reduction="none")
+        for n, t in enumerate(real.sum(axis=1))
+    ]  # fmt: skip
+    for array in (x, recon, z_mean, z_logvar):
+        array[..., ~real, :] = np.nan
+    got = fe.neg_elbo(x, recon, z_mean, var=0.5, z_logvar=z_logvar, axis=(-2, -1), z_axis=(-2, -1),
+                      where=real[..., None], z_where=real[..., None], reduction="none")  # fmt: skip
+    for one, *rows in zip(got, *want, strict=True):
+        np.testing.assert_allclose(one, rows, rtol=1e-14)
+
+
+@SAMPLES
 def test_event_axes(samples):
     """Images and maps of latents are their flattened selves."""
     lead = () if samples is None else (samples,)
@@ -626,7 +685,12 @@ ERRORS = {
     "beta < 0": ({"beta": -0.5}, ValueError, "beta must be a finite number >= 0, not -0.5"),
     "beta NaN": ({"beta": np.nan}, ValueError, "beta must be a finite number >= 0, not nan"),
     "beta inf": ({"beta": np.inf}, ValueError, "beta must be a finite number >= 0, not inf"),
-    "betas": ({"beta": np.ones(2)}, ValueError, "beta must be one number, not an array of shape (2,)"),
+    "betas": (
+        {"beta": np.ones(2)},
+        ValueError,
+        "beta must be one number, not an array of shape (2,): for one of each latent, pass "
+        "gaussian_kl_grad(..., weight=beta)",
+    ),
     "no beta": ({"beta": None}, TypeError, "beta (None) has dtype object"),
     "min_var": ({"min_var": -1.0}, ValueError, "min_var must be a finite variance >= 0, not -1.0"),
     "weight": (
@@ -646,6 +710,17 @@ ERRORS = {
         "where has shape (4, 2)…(4, 3), the shape of x and recon",
     ),
     "where of 0 and 1": ({"where": 1}, TypeError, "where must be boolean"),
+    "z_where": (
+        {"z_where": np.ones((4, 3), bool)},
+        ValueError,
+        "z_where has shape (4, 3)…(4, 2), the shape of z_mean and prior_mean",
+    ),
+    "z_where of one a row": ({"z_where": np.ones(4, bool)}, ValueError, "…z_where.reshape(4, 1)"),
+    "z_where of 0 and 1": (
+        {"z_where": np.ones(2)},
+        TypeError,
+        "z_where must be boolean, not float64: pass z_where != 0",
+    ),
     "reduction": (
         {"reduction": "avg"},
         ValueError,
@@ -673,11 +748,18 @@ def test_every_mistake_has_its_message(case, function):
         function(**BASE | options)
 
 
-def test_messages_of_the_latents_do_not_point_to_where():
-    """It removes elements of the data."""
+def test_messages_of_the_latents_point_to_z_where():
+    """`where` removes elements of the data."""
     for name in ("z_var", "prior_var"):
-        with pytest.raises(ValueError, match=rf"{name}\[1, 1\] is 0\.0$"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\[1, 1\] is 0\.0 \(use z_where to leave elements out\)$"
+        ):
             fe.neg_elbo(**BASE | {name: ZERO})
+        assert np.isfinite(fe.neg_elbo(**BASE | {name: ZERO}, z_where=ZERO > 0).value)
+    with pytest.raises(TypeError, match=r"in a loss that takes it, z_where=~z_mean\.mask"):
+        fe.neg_elbo(**BASE | {"z_mean": np.ma.masked_array(Z)})
+    with pytest.raises(TypeError, match=r"pass z_where\.filled\(False\)"):
+        fe.neg_elbo(**BASE, z_where=np.ma.masked_array(ZERO > 0))
 
 
 ROW, ALL = np.zeros(4), np.zeros((4, 3))

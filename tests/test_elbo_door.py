@@ -235,6 +235,7 @@ STRANGE = {
     "prior of int": {"prior_mean": 1, "prior_var": 2},
     "weight": {"weight": np.arange(4.0)},
     "where": {"where": BASE["x"] > 0.3},
+    "z_where": {"z_where": BASE["z_mean"] > 0.3},
     "x_scale": {"x_scale": 0.5},
     "x_scale of 0": {"x_scale": 0},
     "floor": {"min_var": 0.7},

@@ -175,13 +175,47 @@ CASES = {
     ),
     "where of floats": (EVERY, {"where": 1.0}, TypeError, "where must be boolean…float64…where != 0"),
     "where of indices": (EVERY, {"where": [0, 2]}, TypeError, "where must be boolean…where != 0"),
+    "scale by rows, a shorter batch": (
+        EVERY,
+        {"std": np.ones(4)},
+        ValueError,
+        "one for each row is std.reshape(4, 1), as (4,) is one for each element of the last axis",
+    ),
+    "scale by channels": (
+        NLL,
+        {"x": np.zeros((4, 3, 5, 6)), "mean": np.zeros((4, 3, 5, 6)), "std": np.ones(3), "axis": (1, 2, 3)},
+        ValueError,
+        "along axis 1 of them it is std.reshape(3, 1, 1)",
+    ),
+    "where by channels": (
+        NLL,
+        {
+            "x": np.zeros((4, 3, 5, 6)),
+            "mean": np.zeros((4, 3, 5, 6)),
+            "where": np.ones(3, bool),
+            "axis": None,
+        },
+        ValueError,
+        "along axis 1 of them it is where.reshape(3, 1, 1)",
+    ),
     # weight
     "weight by features": (
         EVERY,
         {"weight": np.ones(3)},
         ValueError,
-        "weight has shape (3,)…(4, 3)…did you mean weight.reshape(1, 3)?…(4,) to weight rows, "
-        "(1, 3) to weight features, (4, 3) to weight elements",
+        "weight has shape (3,)…(4, 3)…did you mean weight.reshape(1, 3)? In a batch of 3 rows it would have "
+        "weighted those. Pass shape (4,) to weight rows, (1, 3) to weight features, (4, 3) to weight el",
+    ),
+    "weight by channels": (
+        NLL,
+        {
+            "x": np.zeros((4, 3, 5, 6)),
+            "mean": np.zeros((4, 3, 5, 6)),
+            "weight": np.ones(3),
+            "axis": (1, 2, 3),
+        },
+        ValueError,
+        "did you mean weight.reshape(1, 3, 1, 1)? Pass shape (4,) to weight rows",
     ),
     "scalar weight": (
         EVERY,
@@ -220,7 +254,19 @@ CASES = {
         NLL,
         {"mean": np.zeros((2, 4, 3)), "axis": 1},
         ValueError,
-        "axis=1…wrong end: x has 2 axes, mean 3; pass axis=(-2,)",
+        "axis=1…wrong end: x has 2 axes, mean 3; pass axis=(-1,)",
+    ),
+    "axis, images and samples": (
+        NLL,
+        {"x": np.zeros((4, 1, 2, 3)), "mean": np.zeros((2, 4, 1, 2, 3)), "axis": (1, 2, 3)},
+        ValueError,
+        "x has 4 axes, mean 5; pass axis=(-3, -2, -1)",
+    ),
+    "axis of the samples": (
+        NLL,
+        {"mean": np.zeros((2, 4, 3)), "axis": 2},
+        ValueError,
+        "x has 2 axes, mean 3; pass axis=(-1,)",
     ),
     "axis, different ndim, mixed": (
         NLL,
@@ -256,7 +302,12 @@ CASES = {
     ),
     "NaN min_var": (NLL, {"min_var": np.nan}, ValueError, "min_var must be…nan"),
     "infinite min_var": (NLL, {"min_var": np.inf}, ValueError, "min_var must be…inf"),
-    "min_var array": (NLL, {"min_var": [0.1, 0.2]}, ValueError, "min_var must be one number…(2,)"),
+    "min_var array": (
+        NLL,
+        {"min_var": [0.1, 0.2]},
+        ValueError,
+        "min_var must be one number…(2,): pass var=np.max",
+    ),
     "min_var string": (NLL, {"min_var": "0.1"}, TypeError, "min_var…<U3"),
     "min_var of KL": (KL, {"min_var": 0.1}, TypeError, "min_var"),
     # wrt
@@ -378,6 +429,49 @@ def test_what_refuses_to_become_an_array_has_the_last_word():
     with pytest.raises(RuntimeError, match="detach") as caught:
         nll(mean=Tensor())
     assert caught.value.__notes__ == ["raised by np.asarray(mean)"]
+
+
+def test_bfloat16_of_another_library_is_told_its_way_out():
+    class Tensor:
+        dtype = "torch.bfloat16"  # as its str() is
+
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("Got unsupported ScalarType BFloat16")
+
+    way_out = "pass mean.float().numpy(), or mean.view(torch.int16).numpy().view(ml_dtypes.bfloat16)"
+    with pytest.raises(TypeError, match=pattern(f"mean is a tensor of bfloat16…{way_out}")) as caught:
+        nll(mean=Tensor())
+    assert "ScalarType" in str(caught.value.__cause__)
+
+
+def test_a_column_with_missing_values_is_told_its_way_out():
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.0, None])
+
+        def to_numpy(self, dtype, na_value):
+            return np.array([1.0, na_value], dtype)
+
+        def notna(self):
+            return np.array([True, False])
+
+    x = Column()
+    message = "x has dtype object…pass x.to_numpy(np.float64, na_value=np.nan) and…where=x.notna()"
+    with pytest.raises(TypeError, match=pattern(message)):
+        fe.gaussian_nll(x, 0.0, var=1.0)
+    way_out = fe.gaussian_nll(x.to_numpy(np.float64, na_value=np.nan), 0.0, var=1.0, where=x.notna())
+    assert way_out == fe.gaussian_nll([1.0], 0.0, var=1.0)
+
+
+def test_a_scalar_that_becomes_0_is_told_its_way_out():
+    x = np.zeros((4, 3), np.float32)
+    for function in (nll_grad, kl):
+        data = {"x": x, "mean": x} if function is nll_grad else {"mean": x}
+        with pytest.raises(
+            ValueError, match=pattern("std is 1e-50, which is 0 in float32 (pass np.float64(std)")
+        ):
+            function(**data, std=1e-50)
+        function(**data, std=np.float64(1e-50))
 
 
 def test_scales_are_keywords_only():
@@ -528,6 +622,39 @@ def test_out_must_match_what_is_asked(case):
     function, options, exception, message = OUT[case]
     with pytest.raises(exception, match=pattern(message)):
         function(**options)
+
+
+F = np.zeros((4, 3), np.float32)
+ASKED = {
+    "a scalar": ({"var": np.float64(1.0)}, "var is float64; pass float(var) to compute in float32"),
+    "an array": ({"mean": A}, "mean is float64; pass mean.astype(np.float32) to"),
+    "both": (
+        {"mean": A, "var": np.float64(1.0)},
+        "mean is float64, var is float64; pass mean.astype(np.float32), float(var) to",
+    ),
+    "integers": ({"mean": A.astype(np.int32)}, "mean is int32; pass mean.astype(np.float32) to"),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_out_of_float32_says_who_asked_for_float64(case):
+    options, message = ASKED[case]
+    prefix = "native float64, not float32: "
+    with pytest.raises(ValueError, match=pattern(prefix + message)):
+        nll(**{"x": F, "mean": F} | options, out=np.empty(4, np.float32))
+    with pytest.raises(ValueError, match=pattern(prefix + message)):
+        nll_grad(**{"x": F, "mean": F} | options, out=(None, None, np.empty((4, 3), np.float32), None))
+
+
+def test_out_of_float32_of_the_others_says_it_too():
+    wide, f = np.float64(1.0), np.empty((4, 3), np.float32)
+    asked = pattern("not float32: std is float64; pass float(std) to compute in float32")
+    with pytest.raises(ValueError, match=asked):
+        fe.reparameterize(F, std=wide, eps=F, out=(f, None))
+    with pytest.raises(ValueError, match=asked):
+        fe.neg_elbo_grad(F, F, F, std=wide, z_var=1.0, out=(None,) * 4 + (f,) + (None,) * 5)
+    with pytest.raises(ValueError, match=pattern("not float32: x is float64; pass x.astype(np.float32)")):
+        fe.optimal_nll_grad(A, F, out=(None, None, f))
 
 
 # --- optimal_var --------------------------------------------------------------------------------------------

@@ -229,14 +229,18 @@ def whole_range(kind) -> np.ndarray:
 @DTYPES
 @LOSSES
 def test_integers_and_booleans_are_converted_as_numpy_does(loss, dtype, kind):
-    """To the nearest number of the computing dtype, which a weight, unlike the data, has no part in."""
+    """To the nearest number of the computing dtype, which a weight, unlike the data, has no part in.
+
+    Data beyond 2⁵³ are not converted at all: test_integers.py.
+    """
     exact = whole_range(kind)
+    held = exact // 2**11 if exact.itemsize == 8 and exact.dtype.kind in "iu" else exact
     arguments = inputs(loss, dtype, exact.shape)
     name = OPERANDS[loss][0]
     for make in (np.array, LAYOUTS["byte-swapped"], _field):
         computing = np.result_type(kind, dtype)
-        got = evaluate(loss, arguments | {name: make(exact)}, axis=())
-        assert_same(got, evaluate(loss, arguments | {name: exact.astype(computing)}, axis=()))
+        got = evaluate(loss, arguments | {name: make(held)}, axis=())
+        assert_same(got, evaluate(loss, arguments | {name: held.astype(computing)}, axis=()))
         got = evaluate(loss, arguments, axis=(), weight=make(exact))
         assert_same(got, evaluate(loss, arguments, axis=(), weight=exact.astype(dtype)))
 

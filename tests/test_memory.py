@@ -85,6 +85,9 @@ CALLS = {
         reduction='sum', wrt=('x', 'scale'), out=(None, scale[: len(x) // 2].reshape(-1, 4096), None, None),
     )""",
     "gradient of a shared mean": "fe.gaussian_nll_grad(x, mean[0], var=2.0, out=(rows, None, None, None))",
+    "sigma-VAE, masked": """fe.optimal_nll_grad(
+        x, mean, axis=-1, where=True, weight=scale, min_var=1e-6, out=(rows, None, mean)
+    )""",
 }
 
 
@@ -122,3 +125,42 @@ def test_peak_memory_hardly_grows(numbers):
     grown = dict(zip(names, measure(*[CALLS[name] for name in names]), strict=True))
     print(grown)
     assert {name: growth for name, growth in grown.items() if growth >= MOST} == {}
+
+
+def test_memory_runs_out_before_an_input_is_changed():
+    """The latents' half wants more than is left, for its 64 threads, when that of x has what it wants."""
+    code = """
+import resource
+import numpy as np
+import fastelbo as fe
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+x, z = np.ones((4096, 2), np.float32), np.ones((4096, 512), np.float32)
+held = [array.copy() for array in (x, z)]
+calls = [
+    lambda: fe.neg_elbo_grad(
+        x, 0 * x, z, var=1.0, z_var=2.0, weight=weight, wrt=("x", "z_mean"), reduction="sum",
+        out=(None, None, None, x, None, None, z, None, None, None),
+    )
+    for weight in (None, np.full(4096, 2, np.float32))
+]
+calls.append(lambda: fe.gaussian_kl_grad(z, var=2.0, wrt="mean", out=(None, z, None, None, None)))
+for call in calls:
+    call()
+x[...], z[...] = held
+fe.set_num_threads(1024)
+for call in calls:
+    resource.setrlimit(resource.RLIMIT_AS, (status("VmSize:") + 2_000_000, -1))
+    try:
+        call()
+    except MemoryError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    assert np.array_equal(x, held[0]) and np.array_equal(z, held[1])
+"""
+    lines = processes.run(code, FASTELBO_NUM_THREADS="1").splitlines()
+    assert len(lines) == 3
+    assert all("64 threads" in line for line in lines)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
@@ -147,13 +148,11 @@ def test_an_mse_of_0():
 @pytest.mark.parametrize("noisy", ["raise", "warn"])
 def test_infinite_errors_in_silence(noisy):
     with np.errstate(all=noisy):
-        for x in ([np.inf, 1.0], [1e200, 1.0], [np.nan, 1.0], [0.0, 0.0], []):
+        wanted = {(np.inf, 1.0): np.inf, (np.nan, 1.0): np.nan, (0.0, 0.0): -np.inf, (): 0.0}
+        for x, want in wanted.items():
             x = np.array(x)
-            value = fe.optimal_nll(x, np.zeros_like(x))
-            want = (
-                {0: 0.0, 2: np.inf}[x.size] if x.size == 0 or x[0] > 0 else -np.inf if x[0] == 0 else np.nan
-            )
-            assert_array_equal(value, want)
+            assert_array_equal(fe.optimal_nll(x, np.zeros_like(x)), want)
+            assert_array_equal(fe.optimal_nll(x, np.zeros_like(x), weight=np.ones(x.shape)), want)
             fe.optimal_nll_grad(x, np.zeros_like(x), min_var=1.0)
 
 
@@ -181,6 +180,305 @@ def test_optimal_nll_in_any_layout_and_into_any_out(payload):
         assert over is place
 
 
+# --- mask, weight and reduction, and what float64 cannot square ---------------------------------------------
+
+
+def exact_optimum(x, mean, weight, mask, axis, min_var=0.0, x_scale=1.0):
+    """Rows of σ*² and NLL, their terms' absolute sum, and w·r/σ*², each an object array of mpf."""
+    x, mean, weight = (oracles._exact(part) for part in np.broadcast_arrays(x, mean, weight)[:3])
+    shape, events = x.shape, fe._arrays.event_axes(axis, x.ndim)
+    rows = tuple([n for i, n in enumerate(shape) if i not in events])
+    kept = [i for i in range(len(shape)) if i not in events]
+    mask = np.broadcast_to(mask, shape)
+    var, value, size = (np.full(rows, mpf(0), object) for _ in range(3))
+    slope, slopes = np.full(shape, mpf(0), object), np.ndindex(*shape)
+    places: dict[tuple[int, ...], list[tuple[int, ...]]] = {row: [] for row in np.ndindex(*rows)}
+    for index in slopes:
+        if mask[index]:
+            places[tuple([index[i] for i in kept])].append(index)
+    for row, some in places.items():
+        r = {i: mpf(x_scale) * x[i] - mean[i] for i in some}
+        total, sse = mp.fsum(weight[i] for i in some), mp.fsum(weight[i] * r[i] ** 2 for i in some)
+        var[row] = sse / total if total else mp.nan
+        if not total:
+            continue
+        best = max(var[row], mpf(min_var))
+        log_term = mp.log(2 * mp.pi * best) if best else -mp.inf
+        value[row] = (total * log_term + sse / best) / 2 if best else -mp.inf
+        size[row] = total * (mp.log(2 * mp.pi) + abs(mp.log(best))) / 2 + sse / best / 2 if best else mpf(0)
+        for i in some:
+            slope[i] = weight[i] * r[i] / best if best else mpf(0)
+    return var, value, size, slope
+
+
+WEIGHTS = ("none", "rows", "features", "elements", "some 0")
+MASKS = ("none", "features", "elements", "a row", "all")
+
+
+def weight_of(which, shape, rows, dtype):
+    eighths = RNG.integers(1, 17, shape).astype(dtype) / 8
+    made = {
+        "none": None,
+        "rows": RNG.integers(1, 17, rows).astype(dtype) / 8,
+        "features": eighths[:1],
+        "elements": eighths,
+        "some 0": np.where(RNG.random(shape) < 0.4, dtype(0), eighths),
+    }
+    return made[which]
+
+
+def mask_of(which, shape):
+    noise = RNG.random(shape) < 0.6
+    a_row = np.arange(shape[0])[:, None] != 1
+    return {"none": None, "features": noise[0], "elements": noise, "a row": a_row, "all": np.array(False)}[
+        which
+    ]
+
+
+@DTYPES
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("axis", [None, -1, 0, ()])
+@pytest.mark.parametrize("which_mask", MASKS)
+@pytest.mark.parametrize("which_weight", WEIGHTS)
+def test_mask_and_weight(which_weight, which_mask, axis, reduction, dtype):
+    """Against 60 digits, with NaN where elements are removed, and once more in place.
+
+    The bounds are those of `test_optimal_nll`; rows that are summed may each be wrong by theirs.
+    """
+    shape = (3, 5)
+    x, mean = (RNG.normal(size=shape).astype(dtype) for _ in range(2))
+    events = fe._arrays.event_axes(axis, 2)
+    rows = tuple([n for i, n in enumerate(shape) if i not in events])
+    weight, mask = weight_of(which_weight, shape, rows, dtype), mask_of(which_mask, shape)
+    full_weight = np.ones(shape) if weight is None else weight
+    if which_weight == "rows":
+        full_weight = np.expand_dims(weight, events)
+    everywhere = np.broadcast_to(True if mask is None else mask, shape)
+    var, value, size, slope = exact_optimum(x, mean, full_weight, everywhere, axis, 0.25)
+    x, mean = np.where(everywhere, x, dtype(np.nan)), np.where(everywhere, mean, dtype(np.inf))
+    options = {"axis": axis, "weight": weight, "where": mask}
+    eps = oracles.eps(dtype)
+
+    got_var = np.asarray(fe.optimal_var(x, mean, **options))
+    for row in np.ndindex(*rows):
+        assert mp.isnan(var[row]) == np.isnan(got_var[row])
+        if not mp.isnan(var[row]):
+            oracles.check(got_var[row], var[row], 6 * eps * var[row], dtype, "variance")
+
+    options |= {"min_var": 0.25, "reduction": reduction}
+    got = fe.optimal_nll_grad(x, mean, **options, wrt=("x", "mean"))
+    assert_array_equal(got.value, fe.optimal_nll(x, mean, **options))
+    count = {"none": 1, "sum": 1, "mean": math.prod(rows)}[reduction]
+    if reduction == "none":
+        oracles.check(got.value, value, 10 * eps * size, dtype, "value")
+        assert got.value.dtype == dtype
+    else:
+        assert type(got.value) is float
+        bound = 10 * DOUBLE * np.sum(size) / count  # of unrounded rows
+        oracles.check(got.value, np.asarray(np.sum(value) / count), bound, np.float64, "value")
+    bound = (8 * eps + 12 * DOUBLE) * abs(slope) / count
+    oracles.check(got.x, slope / count, bound, dtype, "∂x")
+    assert_array_equal(got.x, -got.mean)
+    assert np.all(got.x[~everywhere] == 0)
+
+    out = (np.empty(rows, dtype) if reduction == "none" else None, x.copy(), mean.copy())
+    again = fe.optimal_nll_grad(out[1], out[2], **options, wrt=("x", "mean"), out=out)
+    for one, two, place in zip(again, got, out, strict=True):
+        assert_array_equal(one, two)
+        assert place is None or one is place
+    if which_weight in ("elements", "some 0"):
+        out = (None, weight.copy(), None)
+        again = fe.optimal_nll_grad(x, mean, **options | {"weight": out[1]}, wrt="x", out=out)
+        assert_array_equal(again.x, got.x)
+
+
+@pytest.mark.parametrize("axis", [None, -1])
+def test_it_is_gaussian_nll_at_its_minimum_with_the_same_weights(axis):
+    x, mean = RNG.normal(size=(2, 4, 7))
+    options = {"axis": axis, "weight": RNG.random((4, 7)), "where": RNG.random((4, 7)) < 0.7}
+    var = np.expand_dims(fe.optimal_var(x, mean, **options), (0, 1) if axis is None else axis)
+    got = fe.optimal_nll(x, mean, **options)
+    np.testing.assert_allclose(got, fe.gaussian_nll(x, mean, var=var, **options), rtol=1e-13)
+    for factor in (0.9, 1.1):
+        assert np.all(fe.gaussian_nll(x, mean, var=factor * var, **options) > got)
+
+
+def test_missing_pixels_are_as_if_they_were_not_there():
+    x, mean = RNG.normal(size=(2, 6, 9))
+    mask = RNG.random((6, 9)) < 0.7
+    got = fe.optimal_nll_grad(np.where(mask, x, np.nan), mean, where=mask)
+    want = fe.optimal_nll_grad(x[mask], mean[mask])
+    np.testing.assert_allclose(got.value, want.value, rtol=1e-14)
+    np.testing.assert_allclose(got.mean[mask], want.mean, rtol=1e-14)
+
+
+@DTYPES
+def test_nothing_that_counts(dtype):
+    """Costs nothing, without a floor too, and pulls nowhere; its variance is a mean of nothing."""
+    x, mean = np.full((2, 3), np.nan, dtype), np.zeros((2, 3), dtype)
+    mask = np.array([[False] * 3, [True] * 3])
+    x[1] = 1.0, 2.0, 3.0
+    for options in ({"where": mask}, {"weight": np.array([0.0, 1.0]), "where": mask}):
+        got = fe.optimal_nll_grad(x, mean, axis=-1, **options)
+        assert got.value[0] == 0
+        assert_array_equal(got.mean[0], 0)
+        np.testing.assert_allclose(got.value[1], fe.optimal_nll(x[1], mean[1]), rtol=1e-6)
+        assert np.isnan(fe.optimal_var(x, mean, -1, **options)[0])
+    got = fe.optimal_nll_grad(mean, mean, weight=0.0)
+    assert got.value == 0
+    assert_array_equal(got.mean, 0)
+    assert fe.optimal_nll(np.zeros((2, 0)), np.zeros((2, 0)), axis=-1, reduction="mean") == 0
+    assert math.isnan(fe.optimal_nll(np.zeros((0, 2)), np.zeros((0, 2)), axis=-1, reduction="mean"))
+
+
+def test_negative_weights():
+    """As the formula says, which has a minimum or maximum over σ² where Σ w·r²/Σ w is positive."""
+    x = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
+    weight = np.array([[2.0, -0.25], [-1.0, -1.0], [1.0, -0.5], [1.0, -1.0]])
+    options = {"axis": -1, "weight": weight}
+    assert_array_equal(fe.optimal_var(x, 0 * x, **options), [1 / 1.75, 2.5, -2.0, np.nan])
+    got = fe.optimal_nll_grad(x, 0 * x, **options)
+    want = fe.gaussian_nll_grad(x[:2], 0 * x[:2], var=[[1 / 1.75], [2.5]], axis=-1, weight=weight[:2])
+    np.testing.assert_allclose(got.value, [*want.value, np.nan, np.nan])
+    np.testing.assert_allclose(got.mean[:2], want.mean)
+    assert np.isnan(got.mean[2:]).all()
+
+
+#: Sizes of r whose squares leave float64, or are subnormal
+FAR = (1e-320, 1e-200, 1e-170, 1.234567e-161, 3e-155, 1e-150, 1e151, 1e154, 1.3e154, 1e200, 1e300)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-320, 1e-280, 1e280])
+@pytest.mark.parametrize("axis", [None, -1, 0])
+@pytest.mark.parametrize("size", FAR)
+def test_errors_whose_squares_leave_float64(size, axis, floor):
+    """Alone, with weights, a mask and a factor, and beside an ordinary event."""
+    noise = RNG.normal(size=(4, 3))
+    x, mean = size * noise, np.zeros((4, 3))
+    mask, weight = np.abs(noise) < 1.5, RNG.integers(1, 9, (4, 3)) / 8
+    mask[np.arange(4), [0, 1, 2, 0]] = True  # something is left of each event
+    if axis == -1:
+        x[1] = noise[1]
+    options = {"axis": axis, "min_var": floor}
+    for extra in (
+        {},
+        {"weight": weight},
+        {"where": mask},
+        {"weight": weight, "where": mask, "x_scale": -2.0},
+    ):
+        var, value, terms, slope = exact_optimum(
+            x,
+            mean,
+            extra.get("weight", 1.0),
+            extra.get("where", True),
+            axis,
+            floor,
+            extra.get("x_scale", 1.0),
+        )
+        poisoned = np.where(extra.get("where", True), x, np.nan)
+        got = fe.optimal_nll_grad(poisoned, mean, **options, **extra)
+        oracles.check(got.value, value, 10 * DOUBLE * terms, np.float64, "value")
+        checked = oracles.check(got.mean, -slope, 20 * DOUBLE * abs(slope), np.float64, "∂mean")
+        assert checked or size < 1e-300
+        plain = {name: option for name, option in extra.items() if name != "min_var"}
+        got = fe.optimal_var(poisoned, mean, axis, **plain)
+        oracles.check(got, var, 10 * DOUBLE * abs(var), np.float64, "variance")
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "slope"), [(1e-170, -2340.1232, 1e170), (1e154, 2136.1023, 1e-154)]
+)
+def test_the_values_of_the_detour(size, value, slope):
+    got = fe.optimal_nll_grad(np.full((2, 3), size), np.zeros((2, 3)))
+    assert got.value.round(4) == value
+    np.testing.assert_allclose(got.mean, -slope, rtol=1e-15)
+    assert fe.optimal_var(np.full(4, 1e154), np.zeros(4)) == 1e308  # though the sum of squares overflows
+
+
+def test_weights_of_any_size():
+    """w·r² leaves float64 where neither does, and the largest r need not have the largest term."""
+    x = np.array([[1.0, 1e-170], [1.0, 1e-170], [1e160, 1.0], [1.0, 3.0]])
+    weight = np.array([[1e-300, 1e300], [1e300, 1e300], [1e-310, 1e10], [1e-310, 1e-310]])
+    var, value, terms, slope = exact_optimum(x, 0 * x, weight, True, -1)
+    oracles.check(fe.optimal_var(x, 0 * x, -1, weight=weight), var, 10 * DOUBLE * var, np.float64)
+    got = fe.optimal_nll_grad(x, 0 * x, axis=-1, weight=weight)
+    oracles.check(got.value, value, 10 * DOUBLE * terms, np.float64)
+    for n in (1, 3):
+        oracles.check(got.mean[n], -slope[n], 20 * DOUBLE * abs(slope[n]), np.float64)
+
+
+@DTYPES
+def test_subnormal_optimal_std(dtype):
+    """σ* of a subnormal number has few digits, w·r/σ*² may have all."""
+    tiny = float(np.finfo(dtype).tiny)
+    x = np.array([[0.7, 0.3, 1e-3], [0.4, 0.2, 0.01]]) * tiny
+    x, mean = x.astype(dtype), np.zeros((2, 3), dtype)
+    for weight in (1.0, np.full((2, 3), 0.5)):
+        _, value, terms, slope = exact_optimum(x, mean, weight, True, -1)
+        options = {"axis": -1, "weight": None if np.ndim(weight) == 0 else weight}
+        got = fe.optimal_nll_grad(x, mean, **options)
+        oracles.check(got.value, value, 10 * oracles.eps(dtype) * terms, dtype)
+        bound = (8 * oracles.eps(dtype) + 12 * DOUBLE) * abs(slope)
+        assert oracles.check(got.mean, -slope, bound, dtype) >= 2
+
+
+@DTYPES
+def test_differences_beyond_the_dtype(dtype):
+    """x − μ overflows, the NLL does not."""
+    a = np.array([[0.9], [1.0], [1e-30]], dtype) * np.finfo(dtype).max
+    for axis in (None, -1):
+        var, value, terms, _ = exact_optimum(a, -a, 1.0, True, axis)
+        oracles.check(fe.optimal_var(a, -a, axis), var, 10 * oracles.eps(dtype) * var, dtype)
+        oracles.check(fe.optimal_nll(a, -a, axis=axis), value, 10 * oracles.eps(dtype) * terms, dtype)
+
+
+@DTYPES
+def test_gradients_of_differences_beyond_the_dtype(dtype):
+    a = np.array([[0.9], [1.0], [1e-30]], dtype) * np.finfo(dtype).max
+    for axis, weight in itertools.product((None, -1), (None, np.full((3, 1), 0.75, dtype))):
+        slope = exact_optimum(a, -a, 1.0 if weight is None else weight, True, axis)[3]
+        got = fe.optimal_nll_grad(a, -a, axis=axis, weight=weight)
+        oracles.check(got.mean, -slope, (8 * oracles.eps(dtype) + 12 * DOUBLE) * abs(slope), dtype)
+
+
+@pytest.mark.parametrize("width", [3, 20_000])
+def test_splits_of_the_batch_change_no_bit_of_far_rows(width):
+    """A long event is summed in blocks, several short ones are one block; layouts don't matter either."""
+    x = 1e-170 * RNG.normal(size=(5, width))
+    mask = RNG.random(x.shape) < 0.8
+    whole = fe.optimal_nll_grad(x, 0 * x, axis=-1, where=mask)
+    for n in range(5):
+        alone = fe.optimal_nll_grad(x[n : n + 1], 0 * x[:1], axis=-1, where=mask[n : n + 1])
+        assert_array_equal(alone.value[0], whole.value[n])
+        assert_array_equal(alone.mean[0], whole.mean[n])
+    turned = fe.optimal_nll_grad(np.asfortranarray(x).T, 0 * x.T, axis=0, where=mask.T)
+    assert_array_equal(turned.value, whole.value)
+    assert_array_equal(turned.mean.T, whole.mean)
+
+
+EXTREMES = st.sampled_from([0.0, 1e-310, 1e-170, 1e-155, 1.0, 3.0, -2.0, 1e155, 1e170, 1e300])
+
+
+@given(payload=st.data())
+def test_extremes_in_every_argument(payload):
+    """Scaled by 2ⁿ, x, μ and σ* are scaled alike, exactly; and nothing is more wrong than the policy says."""
+    shape = payload.draw(strategies.shapes(min_dims=2, max_dims=2, max_side=4))
+    x = payload.draw(hnp.arrays(np.float64, shape, elements=EXTREMES))
+    weight = payload.draw(
+        hnp.arrays(np.float64, shape, elements=st.sampled_from([0.0, 1.0, 2.5, 1e-30, 1e30]))
+    )
+    mask = payload.draw(hnp.arrays(bool, shape))
+    min_var = payload.draw(st.sampled_from([0.0, 1e-300, 1.0]))
+    options = {"axis": -1, "weight": weight, "where": mask, "min_var": min_var}
+    _, value, terms, slope = exact_optimum(x, 0 * x, weight, mask, -1, min_var)
+    assert_array_equal(np.isinf(fe.optimal_nll(x, 0 * x, **options)), [mp.isinf(v) for v in value])
+    finite = np.array([not mp.isinf(v) for v in value])
+    options |= {name: options[name][finite] for name in ("weight", "where")}
+    got = fe.optimal_nll_grad(x[finite], 0 * x[finite], **options)
+    oracles.check(got.value, value[finite], 12 * DOUBLE * terms[finite], np.float64)
+    oracles.check(got.mean, -slope[finite], 20 * DOUBLE * abs(slope[finite]), np.float64)
+
+
 X = np.zeros((4, 3))
 OPTIMAL_MISUSE = {
     "shapes": ({"mean": np.zeros((4, 1))}, r"x has shape \(4, 3\) and mean has shape \(4, 1\)"),
@@ -188,6 +486,13 @@ OPTIMAL_MISUSE = {
     "wrong end": ({"mean": X[0], "axis": 1}, "may count from the wrong end"),
     "min_var": ({"min_var": -1.0}, "min_var must be a finite variance >= 0, not -1.0"),
     "wrt": ({"wrt": "scale"}, "wrt must name some of 'x', 'mean', not 'scale'"),
+    "where": ({"where": np.ones(4, bool)}, r"where has shape \(4,\), which does not broadcast to \(4, 3\)"),
+    "weight": ({"weight": np.ones(3)}, r"shape \(\) to weight rows, \(4, 3\) to weight features"),
+    "reduction": ({"reduction": "avg"}, "reduction must be one of 'none', 'sum', 'mean', not 'avg'"),
+    "reduced": (
+        {"reduction": "sum", "out": (X[:, 0], None, None), "axis": -1},
+        r"out\[0\] \(value\) must be None: with reduction='sum'",
+    ),
     "out": ({"out": (None, None, None, None)}, r"3 members \(value, x, mean\), not 4"),
     "out not asked for": ({"out": (None, X, None)}, r"out\[1\] \(x\) is given, but wrt does not name 'x'"),
     "out shape": ({"out": (X, None, None)}, r"out\[0\] \(value\) must have shape \(\)"),
@@ -402,14 +707,116 @@ def test_special_kls(noisy):
         fe.free_bits(one, 1.0, per="dim", average="last")
 
 
+@PER_AND_AVERAGE
+def test_padded_rows_are_in_no_mean(per, average):
+    """Five real rows of eight: as if the others were not there, whatever they hold."""
+    kl = RNG.gamma(1.0, size=(8, 4))
+    kl[5:] = 0.0
+    real = np.arange(8) < 5
+    value, factor = fe.free_bits(kl[:5], 0.9, per=per, average=average)
+    for rubbish in (0.0, np.nan, np.inf):
+        kl[5:] = rubbish
+        got = fe.free_bits(kl, 0.9, per=per, average=average, where=real[:, None])
+        assert np.isclose(got.value, value, rtol=1e-15)
+        full = np.broadcast_to(got.factor, kl.shape)
+        np.testing.assert_allclose(full[:5], np.broadcast_to(8 / 5 * factor, (5, 4)), rtol=1e-15)
+        assert_array_equal(full[5:], 0)
+    kl[5:] = 0.0
+    weighted = fe.free_bits(kl, 0.9, per=per, average=average, weight=real)
+    assert weighted.value == got.value
+    assert_array_equal(np.broadcast_to(weighted.factor, kl.shape), full)
+
+
+def test_padded_steps():
+    """Without a mask the padding dilutes the mean, here to 5/8."""
+    kl = np.array([[0.7, 1.2704]] * 5 + [[0.0, 0.0]] * 3)
+    assert round(fe.free_bits(kl, 0.2, per="dim", average="first").value, 4) == 1.2315
+    masked = fe.free_bits(kl, 0.2, per="dim", average="first", where=np.arange(8)[:, None] < 5)
+    assert round(masked.value, 4) == 1.9704
+
+
+@PER_AND_AVERAGE
+@pytest.mark.parametrize("which", ["where", "weight", "both"])
+def test_the_factor_is_the_derivative(per, average, which):
+    """N times it: exactly, as all sums are, of 8 rows whose weights add up to a power of two."""
+    kl = eighths((8, 5))
+    weight = np.array([1, 2, 0, 4, 3, 2, 3, 1]) / 8
+    where = RNG.random((8, 5)) < 0.7
+    where[:, 1], where[3] = False, False
+    options = {"weight": weight, "where": where}
+    options = options if which == "both" else {which: options[which]}
+    value, factor = fe.free_bits(kl, 1.0, per=per, average=average, **options)
+    full = np.broadcast_to(factor, kl.shape)
+    for index in np.ndindex(kl.shape):
+        step = np.zeros_like(kl)
+        step[index] = 2.0**-10
+        moved = fe.free_bits(kl + step, 1.0, per=per, average=average, **options).value
+        assert np.isclose((moved - value) * 2**10 * 8, full[index], rtol=1e-9, atol=1e-9)
+    if which != "weight":
+        assert_array_equal(full[~where], 0)
+        poisoned = np.where(where, kl, np.nan)
+        again = fe.free_bits(poisoned, 1.0, per=per, average=average, **options)
+        assert again.value == value
+        assert_array_equal(again.factor, factor)
+
+
+@PER_AND_AVERAGE
+@DTYPES
+def test_the_factor_is_a_weight_of_the_masked_kl(per, average, dtype):
+    """With reduction="mean", as without a mask; and NaN in padded means and scales touches nothing."""
+    mean, logvar = RNG.normal(size=(2, 6, 4, 5)).astype(dtype)
+    real = (np.arange(4) < np.array([[4], [1], [2], [3], [4], [2]]))[..., None]
+    mean, logvar = (np.where(real, a, dtype(np.nan)) for a in (mean, logvar))
+    kl = fe.gaussian_kl(mean, logvar=logvar, axis=(), where=real)
+    floor = 0.6 if per == "dim" else 3.0
+    factor = fe.free_bits(kl, floor, per=per, average=average, where=real).factor
+    got = fe.gaussian_kl_grad(mean, logvar=logvar, weight=factor, where=real, reduction="mean")
+    rows = real[..., 0]
+    short = fe.free_bits(kl[rows], floor, per=per, average=average).factor
+    want = fe.gaussian_kl_grad(mean[rows], logvar=logvar[rows], weight=short, reduction="mean")
+    for name in ("mean", "scale"):
+        mine = getattr(got, name)
+        np.testing.assert_allclose(mine[rows], getattr(want, name), rtol=8 * oracles.eps(dtype))
+        assert_array_equal(mine[~rows], 0)
+
+
+@PER_AND_AVERAGE
+def test_free_bits_of_no_rows_that_count(per, average):
+    """A mean of nothing; a dimension of which nothing is left is not there."""
+    kl, nothing = np.full((4, 3), np.nan), np.zeros((4, 3), bool)
+    got = fe.free_bits(kl, 1.0, per=per, average=average, where=nothing)
+    assert math.isnan(got.value)
+    assert_array_equal(got.factor, 0)
+    assert math.isnan(fe.free_bits(0 * kl + 1, 1.0, per=per, average=average, weight=np.zeros(4)).value)
+    kl[:, :2] = eighths((4, 2))
+    got = fe.free_bits(kl, 1.0, per=per, average=average, where=[True, True, False])
+    assert got.value == fe.free_bits(kl[:, :2], 1.0, per=per, average=average).value
+
+
+def test_a_mean_at_the_floor_counts():
+    """Of any number of rows: Σ w·KL and Σ w are divided, not multiplied by 1/Σ w."""
+    for rows in range(1, 50):
+        kl = np.full((50, 1), 0.75)
+        got = fe.free_bits(kl, 0.75, per="dim", average="first", where=np.arange(50)[:, None] < rows)
+        assert got.value == 0.75
+        assert np.all(got.factor[:rows] > 0)
+
+
 FREE_BITS_MISUSE = {
     "per": ({"per": "batch"}, ValueError, "per must be 'dim' or 'row', not 'batch'"),
     "average": ({"average": "none"}, ValueError, "average must be 'first' or 'last', not 'none'"),
     "negative": ({"min_kl": -1.0}, ValueError, "min_kl must be a finite number of nats >= 0, not -1.0"),
     "NaN": ({"min_kl": NAN}, ValueError, "min_kl must be a finite number of nats"),
     "inf": ({"min_kl": INF}, ValueError, "min_kl must be a finite number of nats"),
-    "array": ({"min_kl": np.ones(3)}, ValueError, "min_kl must be one number, not an array of shape"),
+    "array": ({"min_kl": np.ones(3)}, ValueError, r"not an array of shape \(3,\): call free_bits for each"),
     "no mode": ({"per": None}, ValueError, "per must be 'dim' or 'row', not None"),
+    "where": ({"where": np.ones(4, bool)}, ValueError, r"where has shape \(4,\), which does not broadcast"),
+    "where of 1": ({"where": 1}, TypeError, "where must be boolean"),
+    "weight": (
+        {"weight": np.ones((4, 3))},
+        ValueError,
+        r"weight has shape \(4, 3\); it must have that of the rows, \(4,\), as the mean over the batch is",
+    ),
 }
 
 
@@ -475,11 +882,74 @@ IMPLIED_MISUSE = {
         "kl_weight must be a finite factor > 0, not 0.0",
     ),
     "var": (("sum", "sum"), {"var": -1.0}, ValueError, "var must be a finite variance > 0, not -1.0"),
+    "true features": (
+        ("mean", "sum"),
+        {"n_features": True},
+        TypeError,
+        "n_features must be an int, not True",
+    ),
+    "true latents": (("sum", "mean"), {"n_latents": True}, TypeError, "n_latents must be an int, not True"),
+    "true error weight": (
+        ("sum", "sum"),
+        {"error_weight": True},
+        TypeError,
+        "error_weight must be a number, not True",
+    ),
+    "true KL weight": (
+        ("sum", "sum"),
+        {"kl_weight": np.True_},
+        TypeError,
+        "kl_weight must be a number, not np.True_",
+    ),
+    "true var": (("sum", "sum"), {"var": True}, TypeError, "var must be a number, not True"),
+    "a huge weight": (
+        ("sum", "sum"),
+        {"kl_weight": 10**400},
+        ValueError,
+        "kl_weight is an int beyond the range of float64",
+    ),
+    "var too large": (
+        ("sum", "sum"),
+        {"kl_weight": 1e308, "error_weight": 0.1},
+        ValueError,
+        "the var of this mix is too large",
+    ),
+    "var too small": (
+        ("sum", "sum"),
+        {"kl_weight": 1e-300, "error_weight": 1e300},
+        ValueError,
+        "the var of this mix is too small",
+    ),
+    "too many features": (
+        ("mean", "sum"),
+        {"n_features": 10**400},
+        ValueError,
+        "var of this mix is too large",
+    ),
+    "beta too large": (("sum", "sum"), {"var": 1e-309}, ValueError, "beta of this mix is too large"),
+    "scale too large": (
+        ("sum", "sum"),
+        {"var": 1e200, "error_weight": 1e200, "kl_weight": 1e308},
+        ValueError,
+        "scale of this mix is too large",
+    ),
 }
 
 
-@pytest.mark.parametrize("case", IMPLIED_MISUSE)
-def test_misuse_of_implied_objective(case):
-    arguments, options, exception, match = IMPLIED_MISUSE[case]
-    with pytest.raises(exception, match=match):
-        fe.implied_objective(*arguments, **options)
+@pytest.mark.parametrize("var", [None, 1e-308, 0.3, 1.7e308])
+@pytest.mark.parametrize("sizes", [(1, 1), (784, 3), (10**300, 7), (3, 10**400)])
+def test_implied_objective_at_extremes(sizes, var):
+    """Right to the last digit wherever all three numbers are floats, whatever their products are."""
+    for a, b in itertools.product([5e-324, 1e-200, 0.1, 3.0, 1e200, 1.7e308], repeat=2):
+        options = {"n_features": sizes[0], "n_latents": sizes[1], "error_weight": a, "kl_weight": b}
+        error, kl = mpf(a) / sizes[0], mpf(b) / sizes[1]
+        sigma2 = kl / (2 * error) if var is None else mpf(var)
+        want = (sigma2, mpf(1) if var is None else kl / (2 * error * sigma2), 2 * sigma2 * error)
+        if all(0 < float(exact) < math.inf for exact in want):
+            got = fe.implied_objective("mean", "mean", var=var, **options)
+            for mine, exact in zip(got, want, strict=True):
+                assert type(mine) is float
+                assert abs(mine - exact) <= oracles.ulp(exact, np.float64) / 2 * (1 + mpf(2) ** -100)
+        else:
+            with pytest.raises(ValueError, match=r"^the (var|beta|scale) of this mix is too (large|small) "):
+                fe.implied_objective("mean", "mean", var=var, **options)

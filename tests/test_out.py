@@ -107,6 +107,95 @@ def test_out_may_be_a_subclass_and_is_returned_as_such(tmp_path):
     assert_array_equal(out, nll_grad(args).mean)
 
 
+# Two arrays with eight axes, whose steps have little in common: too many ways to look for a common element
+TOO_HARD = (3, 2, 2, 3, 3, 2, 2, 3), (2, 1199, 67, 15, 386, 153, 2816, 5), (697, 16, 329, 30, 111, 5, 2435, 2)
+
+
+def test_an_overlap_that_is_too_hard_to_find_counts_as_one():
+    shape, *strides = TOO_HARD
+    memory = RNG.uniform(1, 2, 10_000)
+    one, two = (
+        as_strided(memory[at:], shape, [8 * step for step in steps])
+        for at, steps in zip((0, 1880), strides, strict=True)
+    )
+    with pytest.raises(np.exceptions.TooHardError):
+        np.shares_memory(one, two, max_work=_arrays.OVERLAP_WORK)
+    x, mean = RNG.uniform(1, 2, (2, *shape))
+    with pytest.raises(ValueError, match=r"out\[1\] \(x\) and out\[2\] \(mean\) overlap in memory"):
+        fe.gaussian_nll_grad(x, mean, var=1.0, wrt=("x", "mean"), out=(None, one, two, None))
+    want = fe.gaussian_nll_grad(one.copy(), mean, var=2.0, wrt=("x", "mean"))
+    got = fe.gaussian_nll_grad(one, mean, var=2.0, wrt=("x", "mean"), out=(None, None, two, None))
+    assert_array_equal(got.x, want.x)
+    assert_array_equal(got.mean, want.mean)
+
+
+IN_PLACE = {
+    "nll": (fe.gaussian_nll_grad, ("x", "mean"), ("var",), ("x", "mean")),
+    "kl": (fe.gaussian_kl_grad, ("mean",), ("var",), ("mean",)),
+    "kl of two": (
+        fe.gaussian_kl_grad,
+        ("mean", "prior_mean"),
+        ("var", "prior_var"),
+        ("mean", "prior_mean"),
+    ),
+    "bernoulli": (fe.bernoulli_nll_grad, ("x", "logits"), (), ("x", "logits")),
+}
+
+
+@pytest.mark.parametrize("columns", [3, 40, 3000, 40_000])
+@pytest.mark.parametrize("weight", [False, True])
+@pytest.mark.parametrize("scale", ["number", "rows", "columns", "elements"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", IN_PLACE)
+def test_in_place_with_where(loss, dtype, scale, weight, columns):
+    """As elsewhere, to the bit; what is removed has no gradient, and rubbish there is not found."""
+    function, operands, scales, targets = IN_PLACE[loss]
+    shape = (5, columns)
+    where = RNG.uniform(size=shape) < 0.7
+    where[0], where[3], where[:, 1] = True, False, False
+    args = {name: RNG.uniform(0.5, 2, shape).astype(dtype) for name in operands}
+    own = {"number": (), "rows": (5, 1), "columns": (columns,), "elements": shape}[scale]
+    for name in scales:
+        args[name] = RNG.uniform(0.5, 2, own).astype(dtype)
+        if scale == "rows":
+            args[name][3], args[name][4] = -1, np.nan  # of a row that is removed; of one that partly is
+        elif scale == "columns":
+            args[name][1] = 0
+        elif scale == "elements":
+            args[name][~where] = RNG.choice([0, -1, np.nan, np.inf], np.count_nonzero(~where))
+    for name in operands:
+        args[name][~where] = np.nan
+    options = {"where": where, "wrt": targets}
+    if weight:
+        options["weight"] = RNG.uniform(0.5, 2, 5).astype(dtype)
+    want = function(**args, **options)
+    for target in targets:
+        mine = {name: array.copy() for name, array in args.items()}
+        out = tuple([mine[target] if field == target else None for field in want._fields])
+        got = function(**mine, **options, out=out)
+        assert getattr(got, target) is mine[target]
+        assert_array_equal(mine[target][~where], 0)
+        for one, other in zip(got, want, strict=True):
+            if one is not None:
+                assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("scale", ["number", "rows", "elements"])
+def test_in_place_with_where_a_scale_that_counts_is_checked(scale):
+    """Before anything is written."""
+    args = inputs(names=("x", "mean"))
+    where = np.ones(SHAPE, bool)
+    where[2, 1:] = False
+    own = {"number": (), "rows": (5, 1), "elements": SHAPE}[scale]
+    var = np.ones(own)
+    var[(2, 0) if own else ()] = -1.0
+    kept = {name: array.copy() for name, array in args.items()}
+    with pytest.raises(ValueError, match=r"var(\[2, 0\])? is -1\.0"):
+        fe.gaussian_nll_grad(**args, var=var, where=where, out=(None, None, args["mean"], None))
+    for name, array in args.items():
+        assert_array_equal(array, kept[name])
+
+
 def test_0d_results_are_scalars_unless_given():
     value, gradient = np.empty(()), np.empty(())
     got = fe.gaussian_nll_grad(1.0, 0.0, var=2.0, out=(value, None, gradient, None))
@@ -215,10 +304,13 @@ def test_the_value_may_be_written_over_an_input(axis):
 
 
 class Spy:
-    """Stands in for the core, and keeps the arguments of `run`."""
+    """Stands in for the core, and keeps the arguments of `prepare`."""
 
-    def run(self, *args):
+    def prepare(self, *args):
         self.outputs, self.check_first = args[11:13]
+        return self
+
+    def run(self):
         return None, False
 
 

@@ -413,7 +413,16 @@ MISUSE = {
     "a seed": ({"var": 1.0, "rng": 0}, TypeError, "numpy.random.Generator.*default_rng.*not int"),
     "RandomState": ({"var": 1.0, "rng": np.random.RandomState(0)}, TypeError, "not RandomState"),
     "complex": ({"var": 1j, "eps": A}, TypeError, "var has dtype complex128"),
-    "var = 0": ({"var": np.eye(4)[:, :3], "eps": A}, ValueError, r"^var must be > 0: var\[0, 1\] is 0.0$"),
+    "var = 0": (
+        {"var": np.eye(4)[:, :3], "eps": A},
+        ValueError,
+        r"^var must be > 0: var\[0, 1\] is 0.0 \(pass logvar, which is -np.inf for a σ of 0\)$",
+    ),
+    "std = 0": (
+        {"std": 0.0, "eps": A},
+        ValueError,
+        r"std is 0.0 \(pass logstd, which is -np.inf for a σ of 0\)$",
+    ),
     "a scalar": ({"precision": -2.0, "eps": A}, ValueError, r"^precision must be > 0: precision is -2.0$"),
     "underflow": (
         {"mean": A.astype("f"), "std": 1e-50, "eps": A.astype("f")},

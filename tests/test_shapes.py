@@ -89,8 +89,11 @@ def test_the_core_learns_what_is_broadcast_from_shapes_never_from_strides(
     seen = {}
 
     class Spy:
-        def run(self, *args):
+        def prepare(self, *args):
             seen["broadcast"] = args[4]
+            return self
+
+        def run(self):
             return None, False
 
     monkeypatch.setattr(_arrays, "_core", Spy())
@@ -331,9 +334,30 @@ def test_priors_take_part_in_the_computing_dtype(option):
 def test_python_scalars_round_to_the_computing_dtype_silently():
     x = np.zeros(3, F4)
     with np.errstate(all="raise"):
-        assert fe.gaussian_nll(x, x, var=1e300) == np.inf
-        assert fe.gaussian_nll(x, 1e300, logvar=1.0) == np.inf
         assert np.isfinite(fe.gaussian_nll(x, 1e-300, logvar=10**2))
+        assert fe.gaussian_nll(x, np.inf, logvar=1.0) == np.inf
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, 10**40])
+def test_no_python_scalar_becomes_infinite(value):
+    """By one rule for all of them; in float64, for which a NumPy scalar asks, none does."""
+    x = np.ones((2, 3), F4)
+    calls = {
+        "mean": lambda v: fe.gaussian_nll(x, v, logvar=1.0),
+        "x": lambda v: fe.gaussian_nll_grad(v, x, logvar=x).value,
+        "logvar": lambda v: fe.gaussian_nll(x, x, logvar=v),
+        "prior_mean": lambda v: fe.gaussian_kl(x, var=1.0, prior_mean=v),
+        "prior_std": lambda v: fe.gaussian_kl(x, var=1.0, prior_std=abs(v)),
+        "std": lambda v: fe.gaussian_nll(x, x, std=abs(v), reduction="sum"),
+        "logits": lambda v: fe.bernoulli_nll(x, v),
+        "z_precision": lambda v: fe.neg_elbo(x, x, x, var=1.0, z_precision=abs(v)).value,
+    }
+    for name, call in calls.items():
+        with pytest.raises(
+            ValueError, match=rf"{name} is .*, which is -?inf in float32: pass np.float64\({name}\)"
+        ):
+            call(value)
+        call(np.float64(value))
 
 
 def test_array_likes_pass_and_results_are_plain_arrays(tmp_path):
@@ -352,6 +376,24 @@ def test_array_likes_pass_and_results_are_plain_arrays(tmp_path):
         assert type(got.value) is np.ndarray
         assert type(got.x) is np.ndarray
         assert_array_equal(got.value, want)
+
+
+def test_a_scalar_has_no_axes_that_could_be_counted_from_the_wrong_end():
+    images = np.ones((2, 3, 4))
+    for axis in (1, (1, 2), 0, None, -1):
+        want = fe.gaussian_nll(images, np.zeros_like(images), var=1.0, axis=axis)
+        assert_array_equal(fe.gaussian_nll(images, 0.0, var=1.0, axis=axis), want)
+        assert_array_equal(fe.gaussian_nll(0.0, images, var=1.0, axis=axis), want)
+        assert_array_equal(
+            fe.gaussian_kl(images, var=1.0, axis=axis),
+            fe.gaussian_kl(0 * images, var=1.0, prior_mean=1.0, axis=axis),
+        )
+        assert_array_equal(
+            fe.bernoulli_nll(images, 0.0, axis=axis), fe.bernoulli_nll(images, 0 * images, axis=axis)
+        )
+        assert_array_equal(fe.optimal_var(images, 0.0, axis), fe.optimal_var(images, 0 * images, axis))
+        slope = fe.optimal_nll_grad(images, 0.0, axis=axis, wrt="x").x
+        assert_array_equal(slope, fe.optimal_nll_grad(images, 0 * images, axis=axis, wrt="x").x)
 
 
 # --- no elements --------------------------------------------------------------------------------------------

@@ -30,15 +30,17 @@ def through_samples(mean: NDArray[np.float32], logvar: NDArray[np.float32]) -> f
     """Samples and the way back; the σ-VAE; what a mix implies."""
     z, eps = fe.reparameterize(mean, logvar=logvar, rng=np.random.default_rng(0), n_samples=2)
     weights: NDArray[np.float32] = fe.iwae_bound(z.sum(axis=-1)).weights
-    bits: fe.FreeBits = fe.free_bits(weights, 0.1, per="row", average="last")
-    best: fe.OptimalNLLGrad = fe.optimal_nll_grad(mean, logvar, wrt="x", min_var=1e-6)
+    bits: fe.FreeBits = fe.free_bits(weights, 0.1, per="row", average="last", where=weights > 0)
+    best: fe.OptimalNLLGrad = fe.optimal_nll_grad(mean, logvar, wrt="x", min_var=1e-6, where=mean > 0)
     beta: float = fe.implied_objective("mean", "sum", n_features=784, var=best.value**2 + bits.value).beta
     return fe.reparameterize_grad(beta * z, eps, logvar=logvar, mean_shape=mean.shape)
 
 
 def elbo(x: NDArray[np.float32], recon: NDArray[np.float32], z: NDArray[np.float32]) -> fe.NegELBOGrad:
     """Values, and gradients in buffers."""
-    total: float = fe.neg_elbo(x, recon, z, var=0.5, z_logvar=z, beta=0.5, axis=(-2, -1)[1:]).value
+    total: float = fe.neg_elbo(
+        x, recon, z, var=0.5, z_logvar=z, beta=0.5, axis=(-2, -1)[1:], z_where=True
+    ).value
     _, nll, kl = fe.neg_elbo(x, recon, z, logvar=0, z_std=1.0, prior_var=2.0, reduction="none")
     z *= np.float32(total + np.sum(nll) + np.sum(kl) > 0)
     out = (None, None, None, None, recon, None, z, None, None, None)

@@ -18,10 +18,15 @@ INLINE float float_of_half(uint16_t h) {
     return float_of_bits((magnitude < 0x400 ? subnormal : normal) | sign);
 }
 
+/* What (double)x leaves of an integer: the upper 53 bits are exact, the lower 11 too */
+INLINE double rest_of_signed(int64_t x) { return ((double)(x & ~(int64_t)0x7ff) - (double)x) + (double)(x & 0x7ff); }
+INLINE double rest_of_unsigned(uint64_t x) { return ((double)(x & ~(uint64_t)0x7ff) - (double)x) + (double)(x & 0x7ff); }
+
 /* bfloat16: the upper half of a float */
 INLINE float float_of_brain(uint16_t h) { return float_of_bits((int32_t)((uint32_t)h << 16)); }
 
 #define AS_IT_IS(x) (x)
+#define AS_TRUTH(x) ((x) != 0) /* any byte but 0 is true, as for NumPy */
 
 #define NO_SWAP(x) (x)
 /* X(type, of its elements in C, the same as bits, a byte swap, the number that an element is) */
@@ -37,7 +42,8 @@ INLINE float float_of_brain(uint16_t h) { return float_of_bits((int32_t)((uint32
     X(F16, uint16_t, uint16_t, __builtin_bswap16, float_of_half)   \
     X(BF16, uint16_t, uint16_t, __builtin_bswap16, float_of_brain) \
     X(F32, float, uint32_t, __builtin_bswap32, AS_IT_IS)           \
-    X(F64, double, uint64_t, __builtin_bswap64, AS_IT_IS)
+    X(F64, double, uint64_t, __builtin_bswap64, AS_IT_IS)          \
+    X(BOOL, uint8_t, uint8_t, NO_SWAP, AS_TRUTH)
 #define NATIVE F64
 
 static const ptrdiff_t size_of[N_TYPES] = {
@@ -103,12 +109,21 @@ INLINE ptrdiff_t RE(pack_vectors)(int type, T *restrict dst, const char *restric
     PACK(pack_scaled_##type, type, element, raw, NO_SWAP, number, 1)                     \
     PACK(pack_scaled_swapped_##type, SWAPPED + type, element, raw, swap, number, 1)
 EACH_TYPE(PACK_ALL)
+#if REAL == 64
+PACK(pack_rest_U64, U64, uint64_t, uint64_t, NO_SWAP, rest_of_unsigned, 0)
+PACK(pack_rest_swapped_U64, SWAPPED + U64, uint64_t, uint64_t, __builtin_bswap64, rest_of_unsigned, 0)
+PACK(pack_rest_I64, I64, int64_t, uint64_t, NO_SWAP, rest_of_signed, 0)
+PACK(pack_rest_swapped_I64, SWAPPED + I64, int64_t, uint64_t, __builtin_bswap64, rest_of_signed, 0)
+#endif
 #undef PACK_ALL
 #undef PACK
 #undef PACK_LOOP
 #undef SCALED
 
-static void (*const RE(packs)[2][SWAPPED + N_TYPES])(T *, const char *, ptrdiff_t, ptrdiff_t, T, const T *) = {{
+#if REAL == 64 /* once */
+enum { CONVERTED, TIMES_FACTOR, REST, N_PACKS };
+#endif
+static void (*const RE(packs)[N_PACKS][SWAPPED + N_TYPES])(T *, const char *, ptrdiff_t, ptrdiff_t, T, const T *) = {{
 #define ENTRY(type, element, raw, swap, number) [type] = RE(pack_##type), [SWAPPED + type] = RE(pack_swapped_##type),
     EACH_TYPE(ENTRY)
 #undef ENTRY
@@ -116,9 +131,13 @@ static void (*const RE(packs)[2][SWAPPED + N_TYPES])(T *, const char *, ptrdiff_
 #define ENTRY(type, element, raw, swap, number) [type] = RE(pack_scaled_##type), [SWAPPED + type] = RE(pack_scaled_swapped_##type),
     EACH_TYPE(ENTRY)
 #undef ENTRY
+#if REAL == 64
+}, {
+    [U64] = pack_rest_U64_f64, [SWAPPED + U64] = pack_rest_swapped_U64_f64, [I64] = pack_rest_I64_f64, [SWAPPED + I64] = pack_rest_swapped_I64_f64,
+#endif
 }};
 
-static void RE(pack)(int type, T *dst, const char *src, ptrdiff_t stride, ptrdiff_t n) { RE(packs)[0][type](dst, src, stride, n, 1, NULL); }
+static void RE(pack)(int type, T *dst, const char *src, ptrdiff_t stride, ptrdiff_t n) { RE(packs)[CONVERTED][type](dst, src, stride, n, 1, NULL); }
 
 static void RE(unpack)(const T *src, char *dst, ptrdiff_t stride, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) memcpy(dst + i * stride, &src[i], sizeof *src);
@@ -175,30 +194,29 @@ static T *RE(in_place)(const plan *p, const view *v, const RE(tile) *t) {
     return (uintptr_t)data % sizeof(T) ? NULL : (T *)(void *)data;
 }
 
-/* The tile's elements; or, with `less` of theirs, each times factor - less */
-static void RE(copy_scaled)(const plan *p, const view *v, const RE(tile) *t, T *dst, T factor, const T *less) {
+/* The tile's elements; or each times factor - less; or what T leaves of it */
+static void RE(copy_by)(int pack, const plan *p, const view *v, const RE(tile) *t, T *dst, T factor, const T *less) {
     const ptrdiff_t size = size_of[v->type % SWAPPED];
     const char *whole = RE(dense)(p, v, t, size);
-    int scaled = less != NULL;
     if (whole) {
-        RE(packs)[scaled][v->type](dst, whole, size, t->rows * t->cols, factor, less);
+        RE(packs)[pack][v->type](dst, whole, size, t->rows * t->cols, factor, less);
         return;
     }
     if (t->cols == 1 && t->rows > 1) {
-        RE(packs)[scaled][v->type](dst, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows, factor, less);
+        RE(packs)[pack][v->type](dst, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows, factor, less);
         return;
     }
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         const char *row = v->data + row_offset(p, v->stride, RE(row_of)(p, t, r));
         for (ptrdiff_t c = 0; c < t->cols;) {
             run x = run_at(p, v->stride, t->col + c, t->cols - c);
-            RE(packs)[scaled][v->type](dst, row + x.offset, x.stride, x.length, factor, less);
-            dst += x.length, c += x.length, less += scaled ? x.length : 0;
+            RE(packs)[pack][v->type](dst, row + x.offset, x.stride, x.length, factor, less);
+            dst += x.length, c += x.length, less += less ? x.length : 0;
         }
     }
 }
 
-static void RE(copy_in)(const plan *p, const view *v, const RE(tile) *t, T *dst) { RE(copy_scaled)(p, v, t, dst, 1, NULL); }
+static void RE(copy_in)(const plan *p, const view *v, const RE(tile) *t, T *dst) { RE(copy_by)(CONVERTED, p, v, t, dst, 1, NULL); }
 
 static void RE(copy_out)(const plan *p, const view *v, const RE(tile) *t, const T *src) {
     if (t->cols == 1 && t->rows > 1) {

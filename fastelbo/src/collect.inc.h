@@ -1,27 +1,27 @@
 /* Gradients of broadcast arguments: sums over what the argument was broadcast over, in double, in an order that depends on shapes
  * alone. A task has accumulators of its own (a region); they are added up in the order of the tasks. Once per type (real.h). */
 
-static double *RE(accumulator)(const plan *p, ptrdiff_t region, const collector *c) {
-    return p->accumulator + region * p->accumulators * (REAL / 32) + c->offset;
+static double *RE(accumulator)(const plan *p, region whose, const collector *c) {
+    return (c->mode == SLAB ? p->slab + whose.thread * p->slabs * (REAL / 32) : p->accumulator + whose.task * p->accumulators * (REAL / 32)) + c->offset;
 }
 
-static inline void RE(accumulate_one)(const plan *p, double *at, double x) {
+static inline void RE(accumulate_one)(ptrdiff_t low, double *at, double x) {
 #if REAL == 32
-    (void)p;
+    (void)low;
     *at += x;
 #else
     pair s = two_sum(*at, x);
     *at = s.hi;
-    at[p->accumulators] += s.lo;
+    at[low] += s.lo;
 #endif
 }
 
 /* A row's gradients of one scale for all, of `rows` rows from `row` on */
-static inline void RE(accumulate_rows)(const plan *p, double *at, ptrdiff_t row, const double *squares, double slope, double base, ptrdiff_t rows) {
+static inline void RE(accumulate_rows)(ptrdiff_t low, double *at, ptrdiff_t row, const double *squares, double slope, double base, ptrdiff_t rows) {
     double hi[TURNS], lo[TURNS] = {0};
     for (int i = 0; i < TURNS; i++) {
         hi[i] = at[(row + i) % TURNS];
-        if (REAL == 64) lo[i] = at[p->accumulators + (row + i) % TURNS];
+        if (REAL == 64) lo[i] = at[low + (row + i) % TURNS];
     }
     for (ptrdiff_t r = 0; r < rows; r += TURNS)
         for (int i = 0; i < TURNS && r + i < rows; i++) {
@@ -36,7 +36,7 @@ static inline void RE(accumulate_rows)(const plan *p, double *at, ptrdiff_t row,
         }
     for (int i = 0; i < TURNS; i++) {
         at[(row + i) % TURNS] = hi[i];
-        if (REAL == 64) at[p->accumulators + (row + i) % TURNS] = lo[i];
+        if (REAL == 64) at[low + (row + i) % TURNS] = lo[i];
     }
 }
 
@@ -56,9 +56,9 @@ static run collected_run(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, 
 #endif
 
 /* Add a tile's gradients g of argument a */
-static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chunk, const RE(tile) *t, const T *g) {
+static void RE(accumulate)(const plan *p, int a, region whose, ptrdiff_t chunk, const RE(tile) *t, const T *g) {
     const collector *c = &p->collect[a];
-    double *base = RE(accumulator)(p, region, c);
+    double *base = RE(accumulator)(p, whose, c);
     ptrdiff_t shift = c->by_column ? chunk * p->chunk : 0;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         double *row = base + row_offset(p, c->stride, RE(row_of)(p, t, r)) + slab_offset(c, t->slab + r) - shift;
@@ -67,13 +67,13 @@ static void RE(accumulate)(const plan *p, int a, ptrdiff_t region, ptrdiff_t chu
             double *at = row + x.offset;
             if (x.stride == 0 && x.length > 1) {
                 pair sum = RE(sum)(g, 0, x.length, 1);
-                RE(accumulate_one)(p, at, sum.hi);
-                if (REAL == 64) at[p->accumulators] += sum.lo;
+                RE(accumulate_one)(c->low, at, sum.hi);
+                if (REAL == 64) at[c->low] += sum.lo;
             } else {
 #if REAL == 32
                 for (ptrdiff_t i = 0; i < x.length; i++) at[i] += (double)g[i];
 #else
-                double *low = at + p->accumulators;
+                double *low = at + c->low;
                 for (ptrdiff_t i = 0; i < x.length; i++) {
                     pair s = two_sum(at[i], g[i]);
                     at[i] = s.hi;
@@ -99,50 +99,97 @@ static ptrdiff_t kept_offset(const plan *p, const collector *c, const ptrdiff_t 
 }
 #endif
 
+#if REAL == 64 /* once */
+/* The sum of an argument's gradients at the index-th place of the row axes that it keeps (SLAB: of the inner ones, of this outer row), and
+ * of the event axes, element by element */
+SELDOM double careful_sum(const plan *p, int a, ptrdiff_t outer_row, ptrdiff_t of_rows, ptrdiff_t of_columns) {
+    const collector *c = &p->collect[a];
+    const int fixed = c->mode == SLAB ? p->outer_dims : 0;
+    ptrdiff_t at[MAX_DIMS] = {0};
+    uint64_t summed = 0;
+    for (int i = p->dims - 1; i >= 0; i--) {
+        ptrdiff_t *index = i >= p->row_dims ? &of_columns : i >= fixed ? &of_rows : &outer_row;
+        if (i >= fixed && !c->stride[i]) {
+            summed |= (uint64_t)1 << i;
+        } else {
+            at[i] = *index % p->shape[i];
+            *index /= p->shape[i];
+        }
+    }
+    wide_sum sum = {0, 0, 0};
+    for (int i = 0; i >= 0;) {
+        ptrdiff_t row = 0, col = 0;
+        for (i = 0; i < p->row_dims; i++) row = row * p->shape[i] + at[i];
+        for (; i < p->dims; i++) col = col * p->shape[i] + at[i];
+        add_wide(&sum, careful_at(p, row, col).gradient[a]);
+        if (sum.hi != sum.hi) break;
+        for (i = p->dims - 1; i >= 0; i--) {
+            if (!(summed >> i & 1)) continue;
+            if (++at[i] < p->shape[i]) break;
+            at[i] = 0;
+        }
+    }
+    return double_of(wide_times(wide_total(sum), careful_factor(p, a)));
+}
+#endif
+
+/* Whether elements of T were added up without loss: none was infinite, none so small that its lost digits would show. (Sums of rows are of
+ * doubles, with room to spare; and where outputs lie over inputs, what they are made of is gone.) */
+static int RE(is_trusted_sum)(const plan *p, int a, double sum, double scaled) {
+    const double size = magnitude_f64(sum), least = REAL == 32 ? 0x1p-126 : 0x1p-1022;
+    if (p->constant && a >= SCALE) return p->aliased || (size < (double)INFINITE && magnitude_f64(scaled) < (double)INFINITE);
+    if (!(size < (double)INFINITE)) return 0;
+    if (p->numerator == 0) return 1;
+    return size >= least * (double)p->rows * (double)p->columns && magnitude_f64(scaled) >= 0x1p-1022 && magnitude_f64(scaled) < (double)INFINITE;
+}
+
 /* Move what `region` has collected for argument a to the output: after a group, of each outer row, the slab-th (SLAB), or at the end
  * (GLOBAL) */
-static void RE(hand_out)(plan *p, int a, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t slab, ptrdiff_t chunk) {
+static void RE(hand_out)(plan *p, int a, region whose, ptrdiff_t outer_row, ptrdiff_t slab, ptrdiff_t chunk) {
     const collector *c = &p->collect[a];
     const view *out = &p->gradient[a];
-    const double *from = RE(accumulator)(p, region, c) + slab_offset(c, slab);
+    const double *from = RE(accumulator)(p, whose, c) + slab_offset(c, slab);
     ptrdiff_t col = c->by_column ? chunk * p->chunk : 0;
     ptrdiff_t cols = c->by_column && p->columns - col < c->event_size ? p->columns - col : c->event_size;
     int first_dim = c->mode == SLAB ? p->outer_dims : 0;
     char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
     ptrdiff_t rows = c->turns ? 1 : c->event_size ? c->size / c->event_size : 0;
+    const double factor = a == x_of(p) ? p->factor * p->x_scale : p->factor;
     for (ptrdiff_t r = 0; r < rows; r++) {
         char *row = base + kept_offset(p, c, out->stride, first_dim, p->row_dims, r);
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
-            if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + p->accumulators]});
-            T x = (T)(sum * (a == x_of(p) ? p->factor * p->x_scale : p->factor));
+            if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + c->low]});
+            const double scaled = sum * factor;
+            T x = (T)scaled;
+            if (!RE(is_trusted_sum)(p, a, sum, scaled)) x = (T)careful_sum(p, a, outer_row, r, col + j);
             memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
         }
     }
 }
 
 /* Of n outer rows */
-static void RE(begin_group)(plan *p, ptrdiff_t region, ptrdiff_t n) {
+static void RE(begin_group)(plan *p, region whose, ptrdiff_t n) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->collect[a].mode == SLAB && p->gradient[a].data) {
-            double *at = RE(accumulator)(p, region, &p->collect[a]);
+            double *at = RE(accumulator)(p, whose, &p->collect[a]);
             size_t bytes = (size_t)(p->collect[a].size * n) * sizeof *at;
             memset(at, 0, bytes);
-            if (REAL == 64) memset(at + p->accumulators, 0, bytes);
+            if (REAL == 64) memset(at + p->collect[a].low, 0, bytes);
         }
 }
 
-static void RE(end_group)(plan *p, ptrdiff_t region, ptrdiff_t outer_row, ptrdiff_t n, ptrdiff_t chunk, int of_rows) {
+static void RE(end_group)(plan *p, region whose, ptrdiff_t outer_row, ptrdiff_t n, ptrdiff_t chunk, int of_rows) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->collect[a].mode == SLAB && p->gradient[a].data && (p->constant && a >= SCALE) == of_rows)
-            for (ptrdiff_t i = 0; i < n; i++) RE(hand_out)(p, a, region, outer_row + i, i, chunk);
+            for (ptrdiff_t i = 0; i < n; i++) RE(hand_out)(p, a, whose, outer_row + i, i, chunk);
 }
 
 static void RE(fold_accumulators)(plan *p, const collector *c, ptrdiff_t into, ptrdiff_t from) {
-    double *to = RE(accumulator)(p, into, c), *x = RE(accumulator)(p, from, c);
+    double *to = RE(accumulator)(p, (region){into, 0}, c), *x = RE(accumulator)(p, (region){from, 0}, c);
     for (ptrdiff_t i = 0; i < c->size; i++) {
-        RE(accumulate_one)(p, to + i, x[i]);
-        if (REAL == 64) to[i + p->accumulators] += x[i + p->accumulators];
+        RE(accumulate_one)(c->low, to + i, x[i]);
+        if (REAL == 64) to[i + c->low] += x[i + c->low];
     }
 }
 
@@ -155,16 +202,16 @@ static void RE(hand_out_global)(plan *p) {
         if (c->by_column) {
             for (ptrdiff_t chunk = 0; chunk < p->chunks; chunk++) {
                 for (ptrdiff_t b = 1; b < p->blocks; b++) RE(fold_accumulators)(p, c, chunk, b * p->chunks + chunk);
-                RE(hand_out)(p, a, chunk, 0, 0, chunk);
+                RE(hand_out)(p, a, (region){chunk, 0}, 0, 0, chunk);
             }
         } else {
-            for (ptrdiff_t t = 1; t <= tasks; t++) RE(fold_accumulators)(p, c, 0, t);
-            double *sum = RE(accumulator)(p, 0, c);
+            for (ptrdiff_t t = 1; t < tasks; t++) RE(fold_accumulators)(p, c, 0, t);
+            double *sum = RE(accumulator)(p, (region){0, 0}, c);
             for (int i = 1; c->turns && i < TURNS; i++) {
-                RE(accumulate_one)(p, sum, sum[i]);
-                if (REAL == 64) sum[p->accumulators] += sum[i + p->accumulators];
+                RE(accumulate_one)(c->low, sum, sum[i]);
+                if (REAL == 64) sum[c->low] += sum[i + c->low];
             }
-            RE(hand_out)(p, a, 0, 0, 0, 0);
+            RE(hand_out)(p, a, (region){0, 0}, 0, 0, 0);
         }
     }
 }

@@ -7,6 +7,7 @@ typedef struct {
     double plain;                /* = plain * sum r^2; 0: the factor might leave the range of double */
     double a, b, first_slope;    /* 2^k as two factors; r/v = ((r a b) first_slope a) b */
     int bad;
+    int special; /* infinite, or some of the above is, or has lost digits: its elements go one by one (mend.inc.h) */
 } row_scale;
 
 #define PLAIN 400 /* 1/std = 2^k beyond this: no plain factor */
@@ -18,31 +19,36 @@ static inline double squares_of(const row_scale *s, double sum) { return sum == 
 EACH_SCALE(SIDE)
 #undef SIDE
 
-/* `most`: the exponents that two factors of the computing type reach */
-static row_scale scale_of_row(const plan *p, double raw, double raw_prior, int64_t most) {
+static int is_normal(double x) { return x == 0 || (magnitude_f64(x) >= SMALLEST_NORMAL && x - x == 0); }
+
+/* `most`: the exponents that two factors of the computing type reach; kind: of raw, where min_var has not made it a variance */
+static row_scale scale_of_row(const plan *p, int kind, double raw, double raw_prior, int64_t most) {
     static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
     int paired = p->kind[1] != UNIT;
     double zero = 0, first;
     row_scale s = {.factor = 1, .slope = 0, .plain = 0, .a = 1, .b = 1, .first_slope = 1};
     operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1};
-    s.bad = 0 != (paired ? two_scales_f64[p->kind[0]][p->kind[1]][1][ANY] : one_scale_f64[p->loss][p->kind[0]][3][ANY])(&o);
+    s.bad = UNFIT & (paired ? two_scales_f64[kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][kind][3][ANY])(&o);
     if (p->loss == KL && !paired) {
         if (p->in_double) s.factor = 0.5;
+        s.special = !(is_normal(s.base) & is_normal(s.gradient[0]));
         return s;
     }
 
-    side_f64 v = side[p->kind[paired]](paired ? raw_prior : raw);
+    side_f64 v = side[paired ? p->kind[1] : kind](paired ? raw_prior : raw);
     int64_t k = v.k >> 1;
     s.factor = v.k & 1 ? 2 * v.i : v.i;
-    if (v.half_log - v.half_log != 0) k = v.half_log > 0 ? -most : most;
+    const int far = !(k > -PLAIN && k < PLAIN && v.half_log - v.half_log == 0);
+    s.special = far && (k > most || k < -most || v.half_log - v.half_log != 0);
     k = k > most ? most : k < -most ? -most : k;
     int one = 2 * (k < 0 ? -k : k) <= most; /* one factor reaches */
     s.a = pow2_f64(one ? k : k >> 1);
     s.b = one ? 1 : pow2_f64(k - (k >> 1));
-    s.first_slope = limit_ratio_f64(s.factor, 1, v.half_log < INFINITE ? 0 : v.half_log);
+    s.first_slope = s.factor;
     double of_squares = s.factor * (0.5 * s.a * s.b) * (s.a * s.b);
-    if (k > -PLAIN && k < PLAIN && v.half_log - v.half_log == 0) s.plain = of_squares;
-    if (p->in_double) s.factor = v.half_log == -INFINITE ? INFINITE : of_squares;
+    if (!far) s.plain = of_squares;
+    if (p->in_double) s.factor = of_squares;
     s.slope = v.slope / times_pow2_f64(v.m, limit_exponent_f64(v.e));
+    if (far || paired) s.special |= !(is_normal(s.base) & is_normal(s.gradient[0]) & is_normal(s.slope) & (!paired || is_normal(s.gradient[1])));
     return s;
 }

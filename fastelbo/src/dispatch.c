@@ -2,6 +2,9 @@
 #include "kernels.h"
 
 #if defined(FASTELBO_X86_LEVELS)
+#if defined(__AVX__) || defined(__FMA__) || defined(__POPCNT__) || defined(__BMI__) || (defined(__SSE3__) && !defined(__APPLE__))
+#error "the baseline must run on every x86-64, and the compiler adds instructions to -march=x86-64: have it do without"
+#endif
 #include <cpuid.h>
 
 extern const kernel_set fe_kernels_baseline, fe_kernels_v3, fe_kernels_v4;

@@ -11,10 +11,13 @@
 #include "arrays.inc.h"
 #include "sums.inc.h"
 #include "constant.inc.h"
+#include "wide.h"
+#include "careful.h"
 #include "squares.inc.h"
 #include "stored.inc.h"
 #include "collect.inc.h"
 #include "work.inc.h"
+#include "mend.inc.h"
 #include "plain.inc.h"
 #include "rows.inc.h"
 #undef REAL
@@ -32,6 +35,7 @@
 #include "stored.inc.h"
 #include "collect.inc.h"
 #include "work.inc.h"
+#include "mend.inc.h"
 #include "plain.inc.h"
 #include "rows.inc.h"
 #undef REAL
@@ -58,4 +62,4 @@ FUNCTION(double, f64)
 #define NAME_(x) fe_kernels_##x
 #define NAME(x) NAME_(x)
 extern const kernel_set NAME(ISA);
-const kernel_set NAME(ISA) = {STRING(ISA), {run_f32, run_f64}, {finish_f32, finish_f64}, {function_f32, function_f64}};
+const kernel_set NAME(ISA) = {STRING(ISA), {sizeof(work_f32), sizeof(work_f64)}, {run_f32, run_f64}, {finish_f32, finish_f64}, join_reduced, {function_f32, function_f64}};

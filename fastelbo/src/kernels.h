@@ -7,8 +7,9 @@
 #ifndef FASTELBO_KERNELS_H
 #define FASTELBO_KERNELS_H
 
-#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#error "fastelbo's promises on NaN, infinities and bits do not survive -ffast-math or -ffinite-math-only: remove them from CFLAGS"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__ASSOCIATIVE_MATH__) \
+    || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "fastelbo's promises on NaN, infinities and bits do not survive -ffast-math or a part of it: have the compiler do without"
 #endif
 
 #include <stddef.h>
@@ -18,6 +19,9 @@
 /* Not left to the compiler: a loop with a call in it is not vectorised */
 #define INLINE static inline __attribute__((always_inline))
 
+/* What is seldom done: kept out of the frames and registers of what is done always */
+#define SELDOM static __attribute__((noinline, cold))
+
 #define MAX_DIMS 64 /* NumPy's own limit */
 
 enum loss { NLL, KL, BERNOULLI, N_LOSSES };
@@ -26,7 +30,7 @@ enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
-enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, N_TYPES, SWAPPED = 16 };
+enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, N_TYPES, SWAPPED = 16 };
 
 typedef struct {
     char *data; /* NULL: not given, or not asked for */
@@ -36,20 +40,37 @@ typedef struct {
 
 /* How the gradient of a broadcast argument is collected. Its elements are the kept axes of the common shape, in C order. */
 typedef struct {
-    enum { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after its group of rows; after the whole call */
+    enum mode { DIRECT, SLAB, GLOBAL } mode; /* every element written once; complete after its group of rows; after the whole call */
     int by_column;                      /* no event axis is summed: a task holds only its own columns */
     int turns;                          /* one number from all rows, added in TURNS sums: row i to the i mod TURNS-th */
-    ptrdiff_t offset, size;             /* within a task's accumulators, in elements; SLAB: for each outer row of a group */
+    ptrdiff_t offset, size;             /* within the accumulators, in elements; SLAB: for each outer row of a group */
+    ptrdiff_t low;                      /* from a sum to its lower half, float64 alone */
     ptrdiff_t event_size;               /* elements a row */
     ptrdiff_t stride[MAX_DIMS];         /* elements; 0 along a summed axis */
 } collector;
 
 typedef struct { double hi, lo; } pair; /* an unevaluated sum */
 
+typedef struct { double m; int64_t e; } wide; /* m 2^e, 1/2 <= |m| < 1; zero, infinite and NaN as m, with e = 0: wide.h */
+typedef struct { double hi, lo; int64_t e; } wide_sum; /* (hi + lo) 2^e; all zero: nothing */
+typedef struct { ptrdiff_t task; int thread; } region; /* whose accumulators: GLOBAL those of the task, SLAB of the thread */
+
 typedef struct {
     pair sum, weight;
-    int counted; /* some element was not removed by where */
-} partial;       /* of one row and one chunk of columns */
+    const wide_sum *apart; /* complete terms, gradients of the scale and the prior's, of elements that are in neither: mend.inc.h. Or NULL */
+    int counted;           /* some element was not removed by where */
+} partial;                 /* of one row and one chunk of columns */
+
+typedef struct { partial part; wide_sum apart[3]; } kept_partial;
+
+typedef struct { pair usual; wide_sum far; } grand_total; /* the rows' sum; those near the end of double's range, and beyond, in `far` */
+
+/* What becomes of the rows of a KL in a negative ELBO: value = nll + beta kl, nll averaged over the samples */
+typedef struct {
+    view samples, nll, value;   /* one of the first two is read; both others are written. value.data NULL: nothing of this */
+    ptrdiff_t count, step;      /* of the samples, whose rows are doubles in units of `unit`; 0: there are none */
+    double unit, beta;
+} joining;
 
 typedef struct plan {
     /* the call */
@@ -57,17 +78,23 @@ typedef struct plan {
     int full;       /* with log(2 pi)/2 for each element (the KL has none) */
     int aliased;    /* some output is an input */
     int check_only; /* only set `bad` */
+    enum { NOT_ALONE, BY_ROW, BY_COLUMN } sums_only; /* the sums of one gradient that was set apart; no value */
     int kind[2]; /* of SCALE and PRIOR */
     double min_var, factor; /* of every gradient; prepared: with the mean's 1/N */
+    double numerator, denominator; /* prepared: of the factor */
     double x_scale;         /* x times this takes the place of x; a number of the computing type */
     int row_dims, dims;
     ptrdiff_t shape[MAX_DIMS];
     uint64_t broadcast[N_GRADS]; /* bit i: the argument, by its shape, is broadcast along axis i */
     view argument[N_ARGUMENTS], gradient[N_GRADS], value;
+    double value_unit; /* not 0: the rows are of samples, and go to `value` as doubles in this unit, so that their sum is one */
+    joining join;
+    int other_rows;    /* rows are not just put into `value` */
 
     /* derived: the order of work */
     ptrdiff_t rows, columns;      /* N and D */
     ptrdiff_t outer, inner;       /* rows = outer * inner */
+    uint64_t inner_axes;
     ptrdiff_t group;              /* outer rows that go together through the inner ones */
     ptrdiff_t blocks, chunks;     /* tasks = row blocks x chunks of columns */
     ptrdiff_t chunk;              /* columns of a chunk */
@@ -79,25 +106,37 @@ typedef struct plan {
     int streams;                  /* gradients for which a cache is too small, and nothing but the loop to write them */
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
-    ptrdiff_t accumulators;       /* per task */
-    double *accumulator;          /* (tasks + 1) x accumulators x (1 float32, 2 float64): hi, then lo */
+    int apart;                    /* bit a: the sums of gradient a are so many that they have a plan of their own */
+    ptrdiff_t accumulators, slabs; /* GLOBAL, per task; SLAB, per thread */
+    double *accumulator;          /* tasks x accumulators x (1 float32, 2 float64): hi, then lo */
+    double *slab;                 /* threads x slabs, the same */
     ptrdiff_t parts;              /* of a row: of LONGEST_CHUNK columns each, one or several a chunk */
-    partial *partials;            /* rows x parts, where chunks > 1 */
-    pair *totals;                 /* per task + 1, where reduced */
-    void *scratch;                /* holds the three */
+    kept_partial *partials;       /* rows x parts, where chunks > 1; unless sums_only */
+    grand_total *totals;          /* per task, where reduced */
+    void *work;                   /* what each thread works in, one after the other: nothing of it lies on a stack, which may be small */
+    wide reduced;                 /* the reduced value */
     int bad;                      /* some scale was <= 0 */
 } plan;
 
-/* 0, or -1 when memory ran out (nothing is held then) */
-int fe_plan_prepare(plan *p);
-void fe_plan_release(plan *p);
+/* First: the order of work. Then fe_plan_apart makes the plan of each gradient that is `apart`, to be carried out before this one, which
+ * may write over inputs; their outputs must be no inputs. Then fe_plan_arrange, of each, to walk memory well. */
+void fe_plan_prepare(plan *p);
+void fe_plan_apart(const plan *p, int a, plan *sums);
+void fe_plan_arrange(plan *p);
+/* The memory for sums, of so many zeros, is the caller's, as `work` is */
+size_t fe_plan_bytes(const plan *p, int threads);
+void fe_plan_use(plan *p, void *zeros);
+int fe_plan_is_direct(const plan *p, int a); /* every element of this argument's gradient is written once */
+int fe_plan_sums_elements(const plan *p);    /* others are added up, of elements that may have to be read again */
 static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
 static inline ptrdiff_t fe_plan_tasks(const plan *p) { return p->blocks * p->chunks; }
 
 typedef struct {
     const char *name;
-    void (*run[2])(plan *, ptrdiff_t task, ptrdiff_t last); /* [is_double]: tasks [task, last) */
+    size_t work[2];                         /* [is_double]: bytes of plan.work that a thread takes, of WORK_ALIGNMENT */
+    void (*run[2])(plan *, ptrdiff_t task, ptrdiff_t last, int thread); /* tasks [task, last) */
     double (*finish[2])(plan *);            /* after all tasks: what is left to sum, in order; the reduced value */
+    double (*join)(const plan *nll, const plan *kl, double samples, double beta, double *average); /* of two reduced values */
     void (*function[2])(int which, const void *x, void *y, ptrdiff_t n); /* exp, log, expm1, log1p: for the tests */
 } kernel_set;
 
@@ -105,6 +144,8 @@ typedef struct {
 const kernel_set *fe_kernels(const char *name);
 
 #define TURNS 4
+
+#define WORK_ALIGNMENT 64
 
 #define LONGEST_CHUNK 16384 /* columns; longer rows are cut, their partial sums added in order */
 

@@ -1,17 +1,17 @@
 /* The one elementwise loop, instantiated for every loss, scale and set of gradients. Included once per type (real.h).
- * An output may be one of the inputs: each element is read before it is written. */
+ * No output lies over an input (work.inc.h). */
 
 typedef struct {
     const T *a, *b, *scale, *prior;              /* r = a - b */
     T *term, *first, *scale_gradient, *prior_gradient;
     T sign, factor; /* of the gradient `first`, factor by a, -factor by b; and of the scales' gradients */
     ptrdiff_t n;
-    int in_place; /* an output may be an input: no element twice */
 } RE(operands);
 
 #if REAL == 64 /* once */
 enum { WANT_FIRST = 1, WANT_SCALE = 2 }; /* the scale's and the prior scale's come together */
 enum { ANY, ORDINARY, STREAMED, N_WAYS }; /* for any scales; for ordinary ones (terms.h); the same, streamed. NULL: there is no such loop */
+enum { UNFIT = 1, LOST = 2 };
 #endif
 typedef I (*RE(loop))(const RE(operands) *);
 
@@ -23,19 +23,22 @@ typedef I (*RE(loop))(const RE(operands) *);
 static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_t)x / sizeof *x) % LANES); }
 
 /* By a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
-static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
+static __attribute__((noinline)) void RE(negate)(T *restrict y, const T *restrict x, ptrdiff_t n) {
     const volatile T hidden = -1;
     const T minus = hidden;
-    for (ptrdiff_t i = 0; i < n; i++) y[i] = minus * x[i];
+    ptrdiff_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        for (int l = 0; l < 2 * LANES; l++) y[i + l] = minus * x[i + l];
+    for (; i < n; i++) y[i] = minus * x[i];
 }
 
 /* The same in vectors alone: from where `a` meets a cache line, as the others then mostly do too (a vector across two lines costs two
  * misses, 40 % of the time out of cache); before that one vector from 0, and after it one that ends at n. These may overlap with the
- * rest, to the same results; where an output may be an input there is no such luxury. */
+ * rest, to the same results: no output is an input. */
 #define IN_VECTORS(...)                                                                                                        \
     do {                                                                                                                       \
-        const ptrdiff_t n = o->n, lead = o->in_place ? 0 : RE(to_line)(o->a);                                                  \
-        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = o->in_place ? whole : n < LANES ? 0 : n; \
+        const ptrdiff_t n = o->n, lead = RE(to_line)(o->a);                                                                     \
+        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = n < LANES ? 0 : n;                       \
         for (int part = lead ? 0 : 1; part < 3 && n >= LANES; part++) {                                                        \
             ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                     \
             ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                \
@@ -45,8 +48,11 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
         for (ptrdiff_t j = rest; j < n; j++) BODY(__VA_ARGS__)                                                              \
     } while (0)
 
-/* Returns nonzero if some scale was <= 0, or not what this loop is for */
-#define LOOP(order, name, want, term_of_r, unfit)                                                         \
+/* r so small that a product with it may lose digits, before another brings it back */
+INLINE I RE(is_subnormal)(T r) { return RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1)); }
+
+/* Returns UNFIT if some scale was <= 0, or not what this loop is for; LOST if some gradient may have lost digits */
+#define LOOP(order, name, want, term_of_r, unfit, loses)                                                  \
     static I RE(name)(const RE(operands) * o) {                                                           \
         const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                       \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
@@ -57,7 +63,7 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
         (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
         order(T r = a[j] - b[j];                                                                          \
               RE(point) x = term_of_r;                                                                    \
-              bad |= unfit; /* before q[j] might be overwritten */                                        \
+              bad |= (unfit) | ((wanted & WANT_FIRST) && (loses) ? LOST : 0);                             \
               term[j] = x.term;                                                                           \
               if (wanted & WANT_FIRST) line_first[k] = sign * x.first;                                    \
               if (wanted & WANT_SCALE) line_scale[k] = factor * x.scale;                                  \
@@ -65,7 +71,7 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
         return bad;                                                                                       \
     }
 #if STREAMS
-#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit)
+#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit, 0)
 #define IF_STREAMED(name) RE(name##_streamed)
 #else
 #define STREAMED_LOOP(name, want, term_of_r, unfit)
@@ -78,15 +84,26 @@ static inline void RE(negate)(T *y, const T *x, ptrdiff_t n) {
 
 #define PAIRED 0
 #define ONE_LOSS(loss, s, want)                                                               \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad) \
-    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]))
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad, RE(is_subnormal)(r)) \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]) | UNFIT_##loss##_##s(want), 0)
 #define ONE_GRADIENT(loss, s, want) \
     ONE_LOSS(loss, s, want)         \
-    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]))
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]) | UNFIT_##loss##_##s(want))
 #define ONE_SCALE(SCALE_, s)                                                                    \
     ONE_LOSS(nll, s, 0) ONE_GRADIENT(nll, s, 1) ONE_GRADIENT(nll, s, 2) ONE_GRADIENT(nll, s, 3) \
     ONE_LOSS(kl, s, 0) ONE_GRADIENT(kl, s, 1) ONE_GRADIENT(kl, s, 2) ONE_GRADIENT(kl, s, 3)
-#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
+/* r/std/std */
+#define UNFIT_nll_std(want) (((want) & WANT_FIRST) && RE(is_subnormal)(r))
+#define UNFIT_nll_var(want) 0
+#define UNFIT_nll_logvar(want) 0
+#define UNFIT_nll_logstd(want) 0
+#define UNFIT_nll_precision(want) 0
+#define UNFIT_kl_var(want) 0
+#define UNFIT_kl_std(want) 0
+#define UNFIT_kl_logvar(want) 0
+#define UNFIT_kl_logstd(want) 0
+#define UNFIT_kl_precision(want) 0
+#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0, 0)
 EACH_SCALE(ONE_SCALE)
 BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
 #undef PAIRED
@@ -152,13 +169,13 @@ EACH_LOG_PAIR(LOG_PAIR)
 
 #define PAIRED 1
 #define TWO_SCALES(q_, p_)                                                                   \
-    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad) \
-    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad)
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad, RE(is_subnormal)(r)) \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad, RE(is_subnormal)(r))
 #define WITH_EACH_PRIOR(Q_, q_) TWO_SCALES(q_, var) TWO_SCALES(q_, std) TWO_SCALES(q_, logvar) TWO_SCALES(q_, logstd) TWO_SCALES(q_, precision)
 EACH_SCALE(WITH_EACH_PRIOR)
 #define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                               \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad) \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad) \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad, 0) \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad, 0) \
     STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)
 EACH_LOG_PAIR(TWO_LOGS)
 #undef PAIRED

@@ -17,7 +17,7 @@ static void RE(first_of_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n
     if (c != 0)
         (w->streamed && n >= LANES ? RE(differences_streamed) : RE(differences_times))(&o, c);
     else
-        RE(squares)[0][ONLY_FIRST](&o, (RE(factors)){&a, &b, &slope});
+        RE(squares)[0][ONLY_FIRST](&o, (RE(factors)){&a, &b, &slope}), w->odd |= ODD_SCALE;
 }
 
 /* The commonest rows: whole, under one scale for all. As finish_row, of which it is a special case to the bit. */
@@ -29,23 +29,31 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     const double *squares = w->squares_of_row;
     const int of_scale = p->gradient[SCALE].data != NULL;
     const ptrdiff_t stride = p->value.stride[0], rows = t->rows;
-    if (t->cols != p->columns || !p->uniform || p->reduction != NONE || s.bad || base - base != 0 || p->row_dims != 1
-        || (of_scale && !p->collect[SCALE].turns))
+    if (t->cols != p->columns || !p->uniform || s.bad || s.special || w->odd || p->sums_only
+        || (p->reduction == NONE && (p->other_rows || p->row_dims != 1)) || (of_scale && (!p->collect[SCALE].turns || !far_from_overflow(gradient) || !far_from_overflow(s.slope * n))))
         return 0;
-    char *value = p->value.data + t->row * stride;
+    char *value = p->reduction == NONE ? p->value.data + t->row * stride : NULL;
 #define EACH_ROW(stride)                                                                                            \
     _Pragma("omp simd") for (ptrdiff_t r = 0; r < rows; r++) {                                                      \
         pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);                           \
         T x = (T)(REAL == 64 ? value_of((pair){total.hi, total.lo + loss.lo}) : total.hi);                          \
         memcpy(value + r * (stride), &x, sizeof x);                                                                 \
     }
-    if (stride == (ptrdiff_t)sizeof(T))
+    if (p->reduction != NONE) {
+        pair sum = p->totals[w->region.task].usual;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);
+            total.lo += loss.lo;
+            add_pair(&sum, total);
+        }
+        p->totals[w->region.task].usual = sum;
+    } else if (stride == (ptrdiff_t)sizeof(T))
         EACH_ROW((ptrdiff_t)sizeof(T))
     else
         EACH_ROW(stride)
 #undef EACH_ROW
     if (!of_scale) return 1;
-    RE(accumulate_rows)(p, RE(accumulator)(p, w->region, &p->collect[SCALE]), t->row, squares, s.slope, gradient, rows);
+    RE(accumulate_rows)(p->collect[SCALE].low, RE(accumulator)(p, w->region, &p->collect[SCALE]), t->row, squares, s.slope, gradient, rows);
     return 1;
 }
 
@@ -59,18 +67,24 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
     const T c = first && p->uniform && !p->aliased && !w->streamed ? RE(plain_slope)(w, w->scale) : (T)0;
     int trusted = p->uniform && w->scale[0].plain != 0;
     if (c != 0)
-        RE(sum_squares_and_scale)(x, y, w->o.first + at, c, rows, cols, squares);
+        RE(sum_squares_and_scale)(x, y, w->o.first + at, c, rows, cols, squares, w->part_of_row);
     else
-        RE(sum_squares)(x, y, rows, cols, squares);
+        RE(sum_squares)(x, y, rows, cols, squares, w->part_of_row);
     for (ptrdiff_t i = 0; i < rows; i++) trusted &= RE(trusted)(squares[i], cols);
+    I infinite = 0;
     if (trusted)
-        for (ptrdiff_t i = 0; i < rows; i++) squares[i] *= w->scale[0].plain;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            squares[i] *= w->scale[0].plain;
+            infinite |= !(squares[i] < (double)INFINITE);
+        }
     for (ptrdiff_t i = 0; i < rows && !trusted; i++) {
         const row_scale *s = RE(scale_of)(w, r + step * i);
         const RE(differences) d = {x, y, (T)s->a, (T)s->b};
         squares[i] = s->plain != 0 && RE(trusted)(squares[i], cols) ? squares[i] * s->plain
                                                                     : squares_of(s, value_of(RE(sum_of_squares)(d, i * cols, cols, 8)));
+        infinite |= !(squares[i] < (double)INFINITE);
     }
+    if (infinite) w->odd |= ODD_TERM;
     if (!first || c != 0) return;
     if (p->uniform || !step)
         RE(first_of_row)(w, r, at, rows * cols);
@@ -113,7 +127,7 @@ static void RE(square_stored_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t
         for (ptrdiff_t k = i; k < i + alike; k++) {
             const double plain = RE(scale_of)(w, r + step * k)->plain;
             if ((c != 0 || !first) && plain != 0 && RE(trusted)(squares[k], cols))
-                squares[k] *= plain;
+                squares[k] *= plain, w->odd |= squares[k] < (double)INFINITE ? 0 : ODD_TERM;
             else
                 RE(square_copies)(w, r + step * k, at + k * cols, cols, squares + k);
         }
@@ -124,6 +138,21 @@ static void RE(square_units)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, p
     (w->stored ? RE(square_stored_rows) : RE(square_rows))(w, r, step, at, rows, cols, squares);
 }
 
+static inline void RE(begin_plain_row)(RE(work) *w) {
+    if (w->out != 0) RE(begin_row)(w);
+}
+
+/* A row, or a part of one, of n elements, without those that are apart */
+static partial RE(plain_part)(RE(work) *w, double squares, ptrdiff_t n) {
+    return (partial){{squares, 0}, {(double)n - w->out, 0}, w->out != 0 ? w->apart : NULL, w->counted};
+}
+
+static void RE(keep_plain_part)(RE(work) *w, kept_partial *to, double squares, ptrdiff_t n) {
+    const partial x = RE(plain_part)(w, squares, n);
+    keep_part(to, &x);
+    RE(begin_plain_row)(w);
+}
+
 /* The part of row r that ends before column `end` is complete. Its sum is rounded here even where a chunk has several parts: how long
  * chunks are may depend on the number of rows. */
 static void RE(end_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t end) {
@@ -131,9 +160,9 @@ static void RE(end_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t end) {
     const ptrdiff_t part = (end - 1) / LONGEST_CHUNK;
     const double squares = value_of(w->part_squares);
     w->part_squares = (pair){0, 0};
+    if (p->sums_only == BY_COLUMN) return;
     if (p->chunks > 1)
-        p->partials[RE(row_of)(p, &w->tile, r) * p->parts + part]
-            = (partial){{squares, 0}, {(double)(end - part * LONGEST_CHUNK), 0}, w->counted};
+        RE(keep_plain_part)(w, &p->partials[RE(row_of)(p, &w->tile, r) * p->parts + part], squares, end - part * LONGEST_CHUNK);
     else
         add_to(&w->row_squares, squares);
 }
@@ -146,16 +175,56 @@ static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
         RE(square_units)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
     ptrdiff_t col = w->tile.col;
     for (ptrdiff_t i = 0; i < pieces; i++) {
+        w->out += RE(settle_squares)(w, r, at + i * TILE, TILE, w->apart, &squares[i]);
         add_to(&w->part_squares, squares[i]);
         col += TILE;
         if (col % LONGEST_CHUNK == 0) RE(end_part)(w, r, col);
     }
     if (n % TILE) {
         RE(square_units)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
+        w->out += RE(settle_squares)(w, r, at + pieces * TILE, n % TILE, w->apart, squares);
         add_to(&w->part_squares, squares[0]);
         col += n % TILE;
     }
     if (col == w->p->columns && col % LONGEST_CHUNK) RE(end_part)(w, r, col);
+}
+
+/* Rows that are whole in the tile, or the one that ends with it, whose squares, or scale, may be infinite */
+SELDOM void RE(end_odd_rows)(RE(work) *w, ptrdiff_t n) {
+    const RE(tile) *t = &w->tile;
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+        double squares = w->squares_of_row[r];
+        if (t->cols == n && (n <= TILE || t->rows > 1)) RE(begin_plain_row)(w);
+        if (t->cols == n && n <= TILE) {
+            w->out = RE(settle_squares)(w, r, r * n, n, w->apart, &squares);
+        } else if (t->rows > 1 && (w->odd || w->special)) { /* once more: what is apart is known of the last one alone */
+            w->row_squares = w->part_squares = (pair){0, 0};
+            RE(square_long_row)(w, r);
+            squares = value_of(w->row_squares);
+        }
+        const partial x = RE(plain_part)(w, squares, n);
+        RE(end_row)(w, r, &x);
+    }
+}
+
+/* As sum_rows ends, of rows that are whole in the tile, or the one that ends with it */
+static void RE(end_plain_rows)(RE(work) *w, ptrdiff_t n) {
+    partial x = {{0, 0}, {(double)n, 0}, NULL, w->counted};
+    if (w->odd | w->special) {
+        RE(end_odd_rows)(w, n);
+        return;
+    }
+    for (ptrdiff_t r = 0; r < w->tile.rows; r++) {
+        x.sum.hi = w->squares_of_row[r];
+        RE(end_row)(w, r, &x);
+    }
+}
+
+/* Streamed gradients that have to be mended are read again */
+static void RE(end_plain_tile)(RE(work) *w) {
+    if (!w->streamed || !(w->odd || w->special)) return;
+    end_streams();
+    w->streamed = 0;
 }
 
 /* By sums of squares alone */
@@ -164,24 +233,25 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const RE(tile) *t = &w->tile;
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
-    partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
+    w->odd = 0;
     w->streamed = w->want & WANT_FIRST && !w->stored && RE(streams)(w);
     const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
         if (cols > TILE || cols < end - begin) {
-            if (t->col == begin) w->row_squares = w->part_squares = (pair){0, 0};
+            if (t->col == begin) w->row_squares = w->part_squares = (pair){0, 0}, RE(begin_plain_row)(w);
             RE(square_long_row)(w, r);
-            if (t->col + cols < end || p->chunks > 1) return;
+            if (t->col + cols < end || p->chunks > 1) {
+                RE(end_plain_tile)(w);
+                return;
+            }
             squares[r] = value_of(w->row_squares);
+            w->odd |= w->out != 0 ? ODD_TERM : 0;
         } else {
             RE(square_units)(w, r, 1, r * cols, rows - r < most ? rows - r : most, cols, squares + r);
         }
     }
-    if (RE(finish_plain_rows)(w)) return;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        x.sum.hi = squares[r];
-        RE(end_row)(w, r, &x);
-    }
+    if (!RE(finish_plain_rows)(w)) RE(end_plain_rows)(w, end - begin);
+    RE(end_plain_tile)(w);
 }
 
 /* Whether all tiles lie in memory as the loops want them, so that a tile may be longer than a buffer */
@@ -204,7 +274,7 @@ static int RE(gradients_flat)(const plan *p) {
 }
 
 static int RE(all_flat)(const plan *p) {
-    return p->x_scale == 1 && RE(native_flat)(p, &p->argument[FIRST]) && RE(native_flat)(p, &p->argument[SECOND]) && RE(gradients_flat)(p);
+    return !p->aliased && p->x_scale == 1 && RE(native_flat)(p, &p->argument[FIRST]) && RE(native_flat)(p, &p->argument[SECOND]) && RE(gradients_flat)(p);
 }
 
 /* How x and mean are summed where they are stored; NULL: they are not. */

@@ -4,8 +4,6 @@
  * order.) */
 #include "kernels.h"
 
-#include <stdlib.h>
-
 #define MOST_BLOCKS 64
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
 #define LARGEST_GROUP 512
@@ -16,6 +14,8 @@
 #endif
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
+#define MOST_SLABS (MOST_ACCUMULATORS / 8)     /* of a thread */
+#define APART_CHUNK 4096                       /* columns whose sums stay in the second-level cache beside a tile */
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -32,11 +32,11 @@ static uint64_t bits(int from, int to) {
     return all;
 }
 
-/* What the collectors of a call take per task if the row axes in `inner` are walked for each group of outer rows. An argument whose
+/* What the collectors of a call take for a task if the row axes in `inner` are walked for each group of outer rows. An argument whose
  * summed row axes all lie there is complete after each group (SLAB); others need all their elements at once (GLOBAL). */
 static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
     uint64_t rows = bits(0, p->row_dims), events = bits(p->row_dims, p->dims);
-    ptrdiff_t total = 0;
+    ptrdiff_t of_mode[] = {[DIRECT] = 0, [SLAB] = 0, [GLOBAL] = 0};
     for (int a = 0; a < N_GRADS; a++) {
         uint64_t summed = p->broadcast[a];
         int of_row = p->constant && a >= SCALE; /* its gradient comes once a row, not once an element */
@@ -50,12 +50,14 @@ static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
             c[a].mode = SLAB, c[a].size = extent(p, 0, p->row_dims, summed | (rows & ~inner)) * c[a].event_size;
         else
             c[a].mode = GLOBAL, c[a].size = extent(p, 0, p->row_dims, summed) * c[a].event_size;
+        if (p->apart >> a & 1) c[a].mode = GLOBAL, c[a].size = 0;
         c[a].turns = of_row && c[a].mode == GLOBAL && c[a].size == 1;
         if (c[a].turns) c[a].size = TURNS;
-        c[a].offset = total;
-        total += c[a].size * (c[a].mode == SLAB ? p->group : 1);
+        c[a].offset = of_mode[c[a].mode];
+        of_mode[c[a].mode] += c[a].size * (c[a].mode == SLAB ? p->group : 1);
     }
-    return total;
+    for (int a = 0; a < N_GRADS; a++) c[a].low = of_mode[c[a].mode];
+    return of_mode[SLAB] + of_mode[GLOBAL];
 }
 
 /* The set of row axes to walk for each group of the others: the one that needs the fewest accumulators, but leaves rows to share among threads */
@@ -78,6 +80,10 @@ static void each_view(plan *p, void (*change)(ptrdiff_t *stride, const int *), c
     for (int a = 0; a < N_GRADS; a++)
         if (p->gradient[a].data) change(p->gradient[a].stride, data), change(p->collect[a].stride, data);
     change(p->value.stride, data);
+    if (!p->join.value.data) return;
+    change(p->join.samples.stride, data);
+    change(p->join.nll.stride, data);
+    change(p->join.value.stride, data);
 }
 
 /* stride'[i] = stride[order[i]]; order[-1] is their number */
@@ -115,6 +121,7 @@ static int can_merge(const plan *p, int i) {
 #define FITS(v) ((v).stride[i - 1] == (v).stride[i] * p->shape[i])
     for (int a = 0; a < N_ARGUMENTS; a++) merge &= !p->argument[a].data || FITS(p->argument[a]);
     for (int a = 0; a < N_GRADS; a++) merge &= !p->gradient[a].data || (FITS(p->gradient[a]) && FITS(p->collect[a]));
+    if (p->join.value.data) merge &= FITS(p->join.samples) && FITS(p->join.nll) && FITS(p->join.value);
     return merge && (!p->value.data || FITS(p->value));
 #undef FITS
 }
@@ -184,59 +191,106 @@ static int may_stream(const plan *p) {
     return !p->aliased && !more && outputs * p->rows * p->columns * (p->is_double ? 8 : 4) >= STREAMED_BYTES;
 }
 
-static int allocate(plan *p) {
-    size_t tasks = (size_t)fe_plan_tasks(p) + 1;
-    size_t doubles = tasks * (size_t)p->accumulators * (p->is_double ? 2 : 1);
-    size_t partials = p->chunks > 1 ? (size_t)(p->rows * p->parts) : 0;
-    size_t totals = p->reduction != NONE ? tasks : 0;
-    size_t bytes = doubles * sizeof(double) + partials * sizeof(partial) + totals * sizeof(pair);
-    p->scratch = NULL;
-    if (!bytes) return 0;
-    char *memory = calloc(bytes, 1);
-    if (!memory) return -1;
-    p->scratch = memory;
-    p->partials = (partial *)memory;
-    p->totals = (pair *)(memory + partials * sizeof(partial));
-    p->accumulator = (double *)(memory + partials * sizeof(partial) + totals * sizeof(pair));
-    return 0;
+/* What all collectors of a mode take */
+static ptrdiff_t taken(const plan *p, enum mode mode) {
+    ptrdiff_t size = 0;
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->collect[a].mode == mode) size += p->collect[a].size * (mode == SLAB ? p->group : 1);
+    return size;
 }
 
-int fe_plan_prepare(plan *p) {
+/* The collector that takes most of this mode */
+static int largest(const plan *p, enum mode mode) {
+    int found = -1;
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->collect[a].mode == mode && (found < 0 || p->collect[a].size > p->collect[found].size)) found = a;
+    return found;
+}
+
+/* Set the inner axes, and gradients apart until the accumulators of the others fit */
+static uint64_t choose_order(plan *p, ptrdiff_t words) {
+    for (p->apart = 0;;) {
+        uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
+        collectors(p, inner, p->collect);
+        enum mode mode = taken(p, SLAB) > MOST_SLABS / words ? SLAB : taken(p, GLOBAL) > MOST_ACCUMULATORS / words / p->chunks ? GLOBAL : DIRECT;
+        if (mode == DIRECT) return inner;
+        p->apart |= 1 << largest(p, mode);
+    }
+}
+
+/* The same of a plan of sums_only: the gradient's own rows, for each of them all that are summed */
+static uint64_t order_of_sums(plan *p) {
+    int a = 0;
+    while (!p->gradient[a].data) a++;
+    p->apart = ~(1 << a);
+    return p->broadcast[a] & bits(0, p->row_dims);
+}
+
+void fe_plan_prepare(plan *p) {
     uint64_t long_axes = 0, events;
+    const ptrdiff_t words = p->is_double ? 2 : 1;
     for (int i = 0; i < p->dims; i++) long_axes |= p->shape[i] != 1 ? (uint64_t)1 << i : 0;
     for (int a = 0; a < N_GRADS; a++) p->broadcast[a] &= long_axes;
     events = long_axes & bits(p->row_dims, p->dims);
     p->rows = extent(p, 0, p->row_dims, 0);
     p->columns = extent(p, p->row_dims, p->dims, 0);
-    if (p->reduction == MEAN && p->rows) p->factor /= (double)p->rows;
+    if (!p->sums_only) { /* it has them already */
+        p->numerator = p->factor, p->denominator = p->reduction == MEAN && p->rows ? (double)p->rows : 1;
+        p->factor /= p->denominator;
+    }
     p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
     int unweighted = p->constant && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
     p->plain = unweighted && p->loss == NLL;
     p->in_double = unweighted && !p->is_double;
     p->chunk = p->plain && !(p->broadcast[FIRST] | p->broadcast[SECOND]) ? 4 * LONGEST_CHUNK : LONGEST_CHUNK;
+    if (p->sums_only) p->chunk = p->sums_only == BY_COLUMN || !p->columns ? APART_CHUNK : p->columns;
     p->chunks = p->columns > p->chunk ? (p->columns + p->chunk - 1) / p->chunk : 1;
     p->parts = (p->columns + LONGEST_CHUNK - 1) / LONGEST_CHUNK;
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
-    uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
-    p->accumulators = collectors(p, inner, p->collect);
-    ptrdiff_t words = p->is_double ? 2 : 1, slab = 0;
-    for (int a = 0; a < N_GRADS; a++) slab += p->collect[a].mode == SLAB ? p->collect[a].size : 0;
-    p->inner = extent(p, 0, p->row_dims, ~inner);
-    p->outer = extent(p, 0, p->row_dims, inner);
+    p->inner_axes = p->sums_only ? order_of_sums(p) : choose_order(p, words);
+    collectors(p, p->inner_axes, p->collect);
+    ptrdiff_t slab = taken(p, SLAB);
+    p->inner = extent(p, 0, p->row_dims, ~p->inner_axes);
+    p->outer = extent(p, 0, p->row_dims, p->inner_axes);
     p->group = smaller(smaller(p->outer, LARGEST_GROUP), GROUP_ELEMENTS / (p->columns ? p->columns : 1));
     if (slab) p->group = smaller(p->group, MOST_ACCUMULATORS / BLOCKS_BESIDE_GROUPS / (slab * words));
     if (p->group < 1) p->group = 1;
-    if (slab && p->group > 1) p->accumulators = collectors(p, inner, p->collect);
+    const ptrdiff_t both = collectors(p, p->inner_axes, p->collect);
+    p->slabs = taken(p, SLAB), p->accumulators = taken(p, GLOBAL);
     ptrdiff_t blocks = smaller((p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK, p->rows * p->columns / ELEMENTS_PER_BLOCK);
-    ptrdiff_t room = p->accumulators ? MOST_ACCUMULATORS / (p->accumulators * words) : MOST_BLOCKS;
+    ptrdiff_t room = both ? MOST_ACCUMULATORS / (both * words) : MOST_BLOCKS;
+    if (p->accumulators) room = smaller(room, MOST_ACCUMULATORS / (p->accumulators * words) / p->chunks);
     p->blocks = smaller(smaller(blocks, room), MOST_BLOCKS);
     if (p->blocks < 1) p->blocks = 1;
+    p->bad = 0;
+    p->other_rows = p->value_unit != 0 || p->join.value.data || !p->value.data;
+}
 
+void fe_plan_apart(const plan *p, int a, plan *sums) {
+    const uint64_t summed = p->broadcast[a];
+    int last = p->dims - 1;
+    *sums = *p;
+    while (last > 0 && p->shape[last] == 1) last--;
+    const uint64_t as_last = summed >> last & 1;
+    while (last > 0 && (p->shape[last - 1] == 1 || (summed >> (last - 1) & 1) == as_last)) last--;
+    sums->row_dims = last;
+    sums->sums_only = as_last ? BY_ROW : BY_COLUMN;
+    sums->reduction = SUM; /* of no interest; `factor` has the mean's 1/N already */
+    sums->aliased = 0;
+    sums->value.data = sums->join.value.data = NULL;
+    for (int b = 0; b < N_GRADS; b++)
+        if (b != a) sums->gradient[b].data = NULL;
+    fe_plan_prepare(sums);
+}
+
+void fe_plan_arrange(plan *p) {
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->apart >> a & 1) p->gradient[a].data = NULL;
     p->outer_dims = p->row_dims;
-    if (inner) {
-        reorder(p, inner);
-        permute_masks(p, inner);
+    if (p->inner_axes) {
+        reorder(p, p->inner_axes);
+        permute_masks(p, p->inner_axes);
     }
     collector_strides(p, p->outer_dims);
     collapse(p);
@@ -244,11 +298,33 @@ int fe_plan_prepare(plan *p) {
     p->streams = may_stream(p);
     p->single = 0;
     for (int a = 0; a < N_ARGUMENTS; a++) p->single |= is_same(p, a, p->dims) << a;
-    p->bad = 0;
-    return allocate(p);
 }
 
-void fe_plan_release(plan *p) {
-    free(p->scratch);
-    p->scratch = NULL;
+static size_t bytes_of_partials(const plan *p) {
+    return p->chunks > 1 && !p->sums_only ? (size_t)(p->rows * p->parts) * sizeof(kept_partial) : 0;
+}
+static size_t bytes_of_totals(const plan *p) { return p->reduction != NONE ? (size_t)fe_plan_tasks(p) * sizeof(grand_total) : 0; }
+static size_t bytes_of_accumulators(const plan *p) {
+    return (size_t)(fe_plan_tasks(p) * p->accumulators) * (p->is_double ? 2 : 1) * sizeof(double);
+}
+
+size_t fe_plan_bytes(const plan *p, int threads) {
+    const size_t slabs = (size_t)(threads * p->slabs) * (p->is_double ? 2 : 1) * sizeof(double);
+    return bytes_of_partials(p) + bytes_of_totals(p) + bytes_of_accumulators(p) + slabs;
+}
+
+void fe_plan_use(plan *p, void *zeros) {
+    char *at = zeros;
+    p->partials = (kept_partial *)at;
+    p->totals = (grand_total *)(at += bytes_of_partials(p));
+    p->accumulator = (double *)(at += bytes_of_totals(p));
+    p->slab = (double *)(at + bytes_of_accumulators(p));
+}
+
+int fe_plan_is_direct(const plan *p, int a) { return p->collect[a].mode == DIRECT; }
+
+int fe_plan_sums_elements(const plan *p) {
+    int any = 0;
+    for (int a = 0; a < N_GRADS; a++) any |= p->gradient[a].data && !fe_plan_is_direct(p, a) && !(p->constant && a >= SCALE);
+    return any;
 }

@@ -7,30 +7,100 @@ static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
     return w->fused ? RE(sum_of_squares)(w->squares, i, n, GROUP(w->p)) : RE(sum)(w->o.term, i, n, GROUP(w->p));
 }
 
+/* Elements of a whole row whose sum cannot be trusted */
+SELDOM void RE(settle_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, partial *x) {
+    const plan *p = w->p;
+    const ptrdiff_t n = w->tile.cols;
+    RE(begin_row)(w);
+    if (w->weight) {
+        RE(take_marked_apart)(w, w->apart, i, n);
+    } else if (p->constant && (!(x->sum.hi < (double)INFINITE) || RE(scale_of)(w, r)->special)) {
+        x->weight.hi -= RE(take_all_apart)(w, w->apart, i, n);
+        x->sum = (pair){0, 0};
+    } else if (!p->constant) {
+        x->weight.hi -= RE(take_large_apart)(w, w->apart, i, n);
+        x->sum = RE(sum_terms)(w, i, n);
+    }
+    x->apart = RE(apart_of_row)(w);
+}
+
+/* The terms of a whole row, from i on */
+static inline void RE(sum_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, int look, partial *x) {
+    const plan *p = w->p;
+    const ptrdiff_t n = w->tile.cols;
+    x->sum = RE(sum_terms)(w, i, n);
+    if (w->weight) x->weight = RE(sum)(w->weight, i, n, GROUP(p));
+    if (look || !RE(is_settled)(w, x->sum.hi)) RE(settle_row)(w, r, i, x);
+}
+
+/* The terms of a part of a row, from i on, to what there is of it */
+static void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
+    const plan *p = w->p;
+    const ptrdiff_t n = w->tile.cols;
+    const RE(lanes) before = w->sum;
+    for (int again = 0; again < 2; again++) {
+        if (w->fused)
+            RE(add_of_squares)(&w->sum, w->squares, i, n, GROUP(p));
+        else
+            RE(add)(&w->sum, w->o.term, i, n, GROUP(p));
+        if (w->weight || again || (RE(lanes_are_settled)(w) && !(w->special && RE(scale_of)(w, r)->special))) break;
+        w->sum = before;
+        w->out += p->constant ? RE(take_all_apart)(w, w->apart, i, n) : RE(take_large_apart)(w, w->apart, i, n);
+        if (p->constant) return;
+    }
+    if (!w->weight) return;
+    RE(add)(&w->weight_sum, w->weight, i, n, GROUP(p));
+    RE(take_marked_apart)(w, w->apart, i, n);
+}
+
+/* The commonest rows: whole, of terms without weights. As finish_row, of which it is a special case to the bit; the number of rows that
+ * were done, as the first that is not settled takes the other way. */
+static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
+    plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    const ptrdiff_t rows = t->rows, cols = t->cols, stride = p->value.stride[0];
+    const double constants = p->full ? HALF_LOG_2PI * (double)cols : 0;
+    const int keep = p->reduction == NONE;
+    char *value = keep ? p->value.data + t->row * stride : NULL;
+    pair sum = keep ? (pair){0, 0} : p->totals[w->region.task].usual;
+    for (; r < rows; r++) {
+        const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
+        if (!RE(is_settled)(w, loss.hi)) break;
+        pair total = RE(add_up)(loss.hi, constants);
+        total.lo += loss.lo;
+        if (keep) {
+            const T x = (T)(REAL == 64 ? value_of(total) : total.hi);
+            memcpy(value + r * stride, &x, sizeof x);
+        } else {
+            add_pair(&sum, total);
+        }
+    }
+    if (!keep) p->totals[w->region.task].usual = sum;
+    return r;
+}
+
 /* Add the tile's terms to its rows, and finish the rows that end with it */
 static void RE(sum_rows)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    T *term = w->o.term;
     ptrdiff_t n = t->rows * t->cols, begin = w->chunk * p->chunk, end = RE(chunk_end)(w);
-    if (w->weight)
-        for (ptrdiff_t i = 0; i < n; i++) term[i] *= w->weight[i];
+    if (w->weight) RE(weigh)(w, n);
+    const int look = (w->odd & ODD_MARKS) | w->special;
+    const int usual = !w->weight && !p->constant && t->cols == p->columns && (p->reduction == NONE ? p->row_dims == 1 && !p->other_rows : !p->sums_only);
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        ptrdiff_t from = r * t->cols;
-        partial x = {{0, 0}, {(double)(end - begin), 0}, w->counted};
+        if (usual && (r = RE(sum_usual_rows)(w, r)) == t->rows) return;
+        partial x;
+        x.weight = (pair){(double)(end - begin), 0}, x.apart = NULL, x.counted = w->counted;
         if (t->cols == end - begin) {
-            x.sum = RE(sum_terms)(w, from, t->cols);
-            if (w->weight) x.weight = RE(sum)(w->weight, from, t->cols, GROUP(p));
+            RE(sum_row)(w, r, r * t->cols, look, &x);
         } else {
-            if (t->col == begin) RE(start)(&w->sum), RE(start)(&w->weight_sum);
-            if (w->fused)
-                RE(add_of_squares)(&w->sum, w->squares, from, t->cols, GROUP(p));
-            else
-                RE(add)(&w->sum, term, from, t->cols, GROUP(p));
-            if (w->weight) RE(add)(&w->weight_sum, w->weight, from, t->cols, GROUP(p));
+            if (t->col == begin) RE(begin_row)(w);
+            RE(add_to_row)(w, r, r * t->cols);
             if (t->col + t->cols < end) return;
             x.sum = RE(total)(&w->sum, LANES);
+            x.weight.hi -= w->out;
             if (w->weight) x.weight = RE(total)(&w->weight_sum, LANES);
+            x.apart = RE(apart_of_row)(w);
         }
         if (p->constant) x.sum = (pair){squares_of(RE(scale_of)(w, r), value_of(x.sum)), 0};
         RE(end_row)(w, r, &x);
@@ -44,17 +114,28 @@ static void RE(evaluate)(RE(work) *w) {
                                               : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
     w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
-    /* first in the hope that all scales are ordinary; where inputs might be overwritten that must be known */
-    int hope = loop[ORDINARY] && (!p->aliased || (p->kind[1] == UNIT && RE(all_ordinary)[p->kind[0]](w->o.scale, w->o.n)));
-    int way = !hope ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
-    I bad = loop[way](&w->o);
-    if (bad && way != ANY) {
+    /* first in the hope that all scales are ordinary */
+    int way = !loop[ORDINARY] ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
+    I found = loop[way](&w->o);
+    if (found && way != ANY) {
         if (way == STREAMED) end_streams();
-        way = ANY, bad = loop[ANY](&w->o);
+        way = ANY, found = loop[ANY](&w->o);
     }
-    w->streamed = way == STREAMED;
-    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+    if (found & UNFIT) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+    w->odd = (found & LOST ? ODD_DIFFERENCE : 0) | (way == ANY && p->factor != 1 && p->loss != BERNOULLI ? ODD_SCALE : 0);
+    if (w->lifts && w->raw_scale) RE(lift)(w);
     RE(sum_rows)(w);
+    w->streamed = way == STREAMED;
+    if (w->odd && w->streamed) { /* read again what is there, to mend it */
+        end_streams();
+        w->streamed = 0;
+    }
+}
+
+static int RE(subnormal_difference)(const RE(work) *w) {
+    I any = 0;
+    for (ptrdiff_t i = 0; i < w->o.n; i++) any |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
+    return any ? ODD_DIFFERENCE : 0;
 }
 
 /* The same under scales that are constant along the event, where weights, or the KL, ask for terms */
@@ -64,8 +145,10 @@ static void RE(evaluate_terms)(RE(work) *w) {
     const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST;
     w->fused = p->in_double || (!first && !w->weight && !per_row);
     w->squares = (RE(differences)){w->o.a, w->o.b, *f.a, *f.b};
+    w->odd = first && (p->loss != KL || p->kind[1] != UNIT) ? RE(subnormal_difference)(w) : 0;
+    if (first && (p->loss != KL || p->kind[1] != UNIT)) w->odd |= ODD_SCALE; /* z slope may leave the range before powers of two bring it back */
     if (w->fused) {
-        RE(sum_rows)(w); /* now: an input might be overwritten */
+        RE(sum_rows)(w);
         if (first) RE(squares)[per_row][ONLY_FIRST](&w->o, f);
     } else {
         RE(squares)[per_row][first ? TERM_AND_FIRST : ONLY_TERM](&w->o, f);
@@ -92,18 +175,23 @@ static void RE(check)(RE(work) *w, ptrdiff_t n) {
 
 /* ---- a task, and what remains after all ------------------------------------------------------------------------------------------ */
 
-static void RE(limits)(const plan *p, T *lowest, T *highest) {
+/* The scales that min_var lifts are those beyond these: a floor that T can hold */
+static void RE(limits)(const plan *p, RE(work) *w) {
+    T *lowest = &w->lowest, *highest = &w->highest;
     *lowest = -INFINITE, *highest = INFINITE;
+    w->domain = p->kind[0] == LOGVAR || p->kind[0] == LOGSTD ? -INFINITE : (T)0;
+    w->lifts = 0;
     if (!(p->min_var > 0)) return;
-    const T smallest = RE(real)(1), largest = RE(real)(RE(bits)(INFINITE) - 1); /* a floor that T can hold */
+    const T smallest = RE(real)(1), largest = RE(real)(RE(bits)(INFINITE) - 1);
     double v = p->min_var;
     switch (p->kind[0]) {
         case VAR: *lowest = RE(at_least)((T)v, smallest); break;
         case STD: *lowest = RE(at_least)((T)__builtin_sqrt(v), smallest); break;
         case LOGVAR: *lowest = (T)log_f64(v, 0); break;
         case LOGSTD: *lowest = (T)(0.5 * log_f64(v, 0)); break;
-        case PRECISION: *highest = RE(at_most)((T)(1 / v), largest); break;
+        case PRECISION: *highest = RE(at_least)(RE(at_most)((T)(1 / v), largest), smallest); break;
     }
+    w->lifts = !RE(holds_floor)(p, *lowest, *highest);
 }
 
 /* The factor of two gradients that the loop scales alike. A sum is scaled when it is complete, in double, because the mean's 1/N might
@@ -126,7 +214,6 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
         } else {
             RE(gather_all)(w, n);
             w->o.term = w->buffer[B_TERM];
-            w->o.in_place = w->p->aliased;
             w->o.first = RE(target)(w, RE(wants)(w, FIRST) ? FIRST : SECOND, G_FIRST);
             if (w->p->plain)
                 RE(find_scales)(w), RE(evaluate_plain)(w);
@@ -160,31 +247,40 @@ static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdif
     }
 }
 
+static RE(work) *RE(work_of)(const plan *p, int thread) { return (RE(work) *)p->work + thread; }
+
 /* Tasks [task, last_task) one after the other, so that what is alike in all is found once */
-static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task) {
-    RE(work) w;
-    w.p = p;
-    w.raw_scale = NULL;
-    w.stored = RE(sum_of_stored)(p);
-    w.fused = 0;
-    w.spread = 0;
-    w.streamed = 0;
+static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
+    RE(work) *w = RE(work_of)(p, thread);
+    w->p = p;
+    w->raw_scale = NULL;
+    w->stored = RE(sum_of_stored)(p);
+    w->fused = 0;
+    w->spread = 0;
+    w->streamed = 0;
     T first_factor = RE(factor_in_loop)(p, FIRST, SECOND);
-    w.o.factor = RE(factor_in_loop)(p, SCALE, PRIOR);
-    w.o.sign = p->gradient[FIRST].data ? first_factor : -first_factor; /* d/d second = -d/d first */
-    w.late[0] = first_factor == (T)p->factor ? (T)1 : (T)p->factor;
-    w.late[1] = w.o.factor == (T)p->factor ? (T)1 : (T)p->factor;
-    w.scale[0].a = 0;
-    w.counted = p->argument[WHERE].data == NULL;
-    w.want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)
+    w->o.factor = RE(factor_in_loop)(p, SCALE, PRIOR);
+    w->o.sign = p->gradient[FIRST].data ? first_factor : -first_factor; /* d/d second = -d/d first */
+    w->late[0] = first_factor == (T)p->factor ? (T)1 : (T)p->factor;
+    w->late[1] = w->o.factor == (T)p->factor ? (T)1 : (T)p->factor;
+    w->scale[0].a = 0;
+    w->counted = p->argument[WHERE].data == NULL;
+    w->want = (p->gradient[FIRST].data || p->gradient[SECOND].data ? WANT_FIRST : 0)
              | (!p->constant && (p->gradient[SCALE].data || p->gradient[PRIOR].data) ? WANT_SCALE : 0);
-    if (p->check_only) w.want = 0;
-    RE(limits)(p, &w.lowest, &w.highest);
+    if (p->check_only) w->want = 0;
+    w->settled = RE(least_unsettled)(p, w->want);
+    RE(limits)(p, w);
+    if (w->lifts && !p->constant) w->floor = scale_of_row(p, VAR, p->min_var, 0, 2 * (EXP_MAX - 1));
+    w->special = 0;
+    w->out = 0;
+    memset(w->apart, 0, sizeof w->apart);
+    for (int a = 0; a < N_GRADS; a++) w->doubts[a] = RE(doubt)(p, a);
+    if (p->plain && w->late[0] != 1) w->doubts[FIRST] = w->doubts[SECOND] = 1; /* infinite before the factor, by a sum in double that is not */
 
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
-    ptrdiff_t most = p->constant || p->columns <= TILE || !w.want ? TILE : TILE / 2;
-    if (w.stored || (p->plain && !p->check_only && RE(all_flat)(p))) {
+    ptrdiff_t most = p->constant || p->columns <= TILE || !w->want ? TILE : TILE / 2;
+    if (w->stored || (p->plain && !p->check_only && RE(all_flat)(p))) {
         at_once = p->chunks > 1 || p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
     }
@@ -195,44 +291,66 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task) {
     int slabs = 0;
     for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
     for (; task < last_task; task++) {
-        w.region = task;
-        w.chunk = task % p->chunks;
-        RE(run_task)(&w, task / p->chunks, at_once, most, run, slabs);
+        w->region = (region){task, thread};
+        w->chunk = task % p->chunks;
+        RE(run_task)(w, task / p->chunks, at_once, most, run, slabs);
     }
     if (p->streams) end_streams();
 }
 
 /* Rows that were cut into chunks: their partial sums, in order */
 static void RE(finish_chunked_rows)(plan *p) {
-    RE(work) w;
-    ptrdiff_t extra = p->blocks * p->chunks;
-    w.p = p;
-    w.chunk = 0;
-    w.o.sign = 1;
-    w.scale[0].a = 0;
-    RE(limits)(p, &w.lowest, &w.highest);
+    RE(work) *w = RE(work_of)(p, 0);
+    const region first = {0, 0};
+    w->p = p;
+    w->chunk = 0;
+    w->o.sign = 1;
+    w->scale[0].a = 0;
+    RE(limits)(p, w);
     for (ptrdiff_t row = 0; row < p->rows; row++) {
-        if (row % p->inner == 0) RE(begin_group)(p, extra, 1);
-        partial x = p->partials[row * p->parts];
-        for (ptrdiff_t c = 1; c < p->parts; c++) {
-            const partial *y = &p->partials[row * p->parts + c];
+        if (row % p->inner == 0) RE(begin_group)(p, first, 1);
+        partial x = p->partials[row * p->parts].part;
+        RE(begin_row)(w);
+        for (ptrdiff_t c = 0; c < p->parts; c++) {
+            const partial *y = &p->partials[row * p->parts + c].part;
+            for (int k = 0; y->apart && k < 3; k++) add_sum(&w->apart[k], y->apart[k]);
+            if (c == 0) continue;
             add_pair(&x.sum, y->sum);
             add_pair(&x.weight, y->weight);
             x.counted |= y->counted;
         }
-        w.tile = (RE(tile)){row, 1, 0, 1, 0};
-        if (p->constant) RE(find_scales)(&w);
-        RE(finish_row)(p, extra, row, 0, &w.scale[0], &x);
-        if ((row + 1) % p->inner == 0) RE(end_group)(p, extra, row / p->inner, 1, 0, 1);
+        x.apart = RE(apart_of_row)(w);
+        w->tile = (RE(tile)){row, 1, 0, 1, 0};
+        if (p->constant) RE(find_scales)(w);
+        RE(finish_row)(p, first, row, 0, &w->scale[0], &x);
+        if ((row + 1) % p->inner == 0) RE(end_group)(p, first, row / p->inner, 1, 0, 1);
     }
 }
 
 static double RE(finish)(plan *p) {
     ptrdiff_t tasks = p->blocks * p->chunks;
-    if (p->chunks > 1) RE(finish_chunked_rows)(p);
+    if (p->chunks > 1 && !p->sums_only) RE(finish_chunked_rows)(p);
     RE(hand_out_global)(p);
     if (p->reduction == NONE) return 0;
-    pair total = {0, 0};
-    for (ptrdiff_t t = 0; t <= tasks; t++) add_pair(&total, p->totals[t]);
-    return p->reduction == MEAN ? value_of(total) / (double)p->rows : value_of(total);
+    grand_total all = {{0, 0}, {0, 0, 0}};
+    for (ptrdiff_t t = 0; t < tasks; t++) add_pair(&all.usual, p->totals[t].usual), add_sum(&all.far, p->totals[t].far);
+    const double divisor = p->reduction == MEAN ? (double)p->rows : 1;
+    if (!holds_anything(all.far)) {
+        const double value = value_of(all.usual) / divisor;
+        p->reduced = wide_of(value);
+        return value;
+    }
+    p->reduced = wide_over(wide_plus(wide_of(value_of(all.usual)), wide_total(all.far)), wide_of(divisor));
+    return double_of(p->reduced);
 }
+
+#if REAL == 64 /* once */
+static double join_reduced(const plan *nll, const plan *kl, double samples, double beta, double *average) {
+    *average = double_of(nll->reduced) / samples;
+    const double value = *average + beta * double_of(kl->reduced);
+    if (value - value == 0) return value;
+    const wide of_nll = wide_over(nll->reduced, wide_of(samples));
+    *average = double_of(of_nll);
+    return double_of(wide_plus(of_nll, wide_times(wide_of(beta), kl->reduced)));
+}
+#endif

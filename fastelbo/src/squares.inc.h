@@ -65,6 +65,7 @@ INLINE void RE(lane_sums)(const T *x, const T *y, T *first, T c, ptrdiff_t n, do
 
 #if REAL == 64 /* once */
 #define AT_ONCE 64 /* rows */
+#define PARTS_AT_ONCE (16 * AT_ONCE)
 
 static inline double sum_of_four(const double *s) { return (s[0] + s[2]) + (s[1] + s[3]); }
 static inline double sum_of_eight(const double *s) { return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])); }
@@ -76,9 +77,8 @@ static inline double sum_of_few(const double *s, ptrdiff_t n) {
 }
 #endif
 
-/* Of at most AT_ONCE rows */
-INLINE void RE(sum_some_squares)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum) {
-    double part[16 * AT_ONCE];
+/* Of at most AT_ONCE rows; part: PARTS_AT_ONCE numbers */
+INLINE void RE(sum_some_squares)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum, double *restrict part) {
     const ptrdiff_t parts = cols == 8 ? 4 : cols < 16 ? cols : HALF;
 #define ROWS_OF(count) \
     for (ptrdiff_t r = 0; r < rows; r++) LINES(count, part + HALF * r, =)
@@ -110,13 +110,13 @@ INLINE void RE(sum_some_squares)(const T *x, const T *y, T *first, T c, ptrdiff_
 #undef LINES
 
 /* sum[r]: of row r. first: (x - y) c, unless NULL; it may be x or y. */
-INLINE void RE(sum_all)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum) {
+INLINE void RE(sum_all)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum, double *part) {
     for (ptrdiff_t r = 0; r < rows; r += AT_ONCE)
-        RE(sum_some_squares)(x + r * cols, y + r * cols, first ? first + r * cols : NULL, c, rows - r < AT_ONCE ? rows - r : AT_ONCE, cols, sum + r);
+        RE(sum_some_squares)(x + r * cols, y + r * cols, first ? first + r * cols : NULL, c, rows - r < AT_ONCE ? rows - r : AT_ONCE, cols, sum + r, part);
 }
-static void RE(sum_squares)(const T *x, const T *y, ptrdiff_t rows, ptrdiff_t cols, double *sum) {
-    RE(sum_all)(x, y, NULL, 0, rows, cols, sum);
+static void RE(sum_squares)(const T *x, const T *y, ptrdiff_t rows, ptrdiff_t cols, double *sum, double *part) {
+    RE(sum_all)(x, y, NULL, 0, rows, cols, sum, part);
 }
-static void RE(sum_squares_and_scale)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum) {
-    if (first) RE(sum_all)(x, y, first, c, rows, cols, sum);
+static void RE(sum_squares_and_scale)(const T *x, const T *y, T *first, T c, ptrdiff_t rows, ptrdiff_t cols, double *sum, double *part) {
+    if (first) RE(sum_all)(x, y, first, c, rows, cols, sum, part);
 }

@@ -33,8 +33,14 @@ typedef struct {
 #define POW2_ROOM (REAL == 32 ? 100 : 1000)
 
 INLINE I RE(within)(T x, T low, T high) { return (x >= low) & (x <= high); }
-INLINE I RE(ordinary_var)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM), RE(pow2)(POW2_ROOM)); }
-INLINE I RE(ordinary_std)(T raw) { return RE(within)(raw, RE(pow2)(-POW2_ROOM / 2), RE(pow2)(POW2_ROOM / 2)); }
+/* The same of positive limits: of floats as integers, which takes less */
+INLINE I RE(between)(T x, T low, T high) {
+    if (REAL == 64) return RE(within)(x, low, high);
+    const U sign = (U)1 << (8 * sizeof(T) - 1), from = (U)RE(bits)(low), width = (U)RE(bits)(high) - from;
+    return (I)((U)RE(bits)(x) - from + sign) <= (I)(width + sign);
+}
+INLINE I RE(ordinary_var)(T raw) { return RE(between)(raw, RE(pow2)(-POW2_ROOM), RE(pow2)(POW2_ROOM)); }
+INLINE I RE(ordinary_std)(T raw) { return RE(between)(raw, RE(pow2)(-POW2_ROOM / 2), RE(pow2)(POW2_ROOM / 2)); }
 INLINE I RE(ordinary_precision)(T raw) { return RE(ordinary_var)(raw); }
 INLINE I RE(ordinary_logvar)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM; }
 INLINE I RE(ordinary_logstd)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM / 2; }
@@ -226,7 +232,7 @@ INLINE RE(split) RE(variance_precision)(T raw, int ordinary) {
     T inverse = 1 / x.den, product = inverse * x.den;
     RE(split) v = RE(raised)(RE(split_exponent)(inverse, 1), x.raw, -1);
     v.rho = (1 - product) - RE(product_error)(inverse, x.den, product);
-    v.delta = (1 - x.den) / x.den;
+    v.delta = v.m == inverse ? (1 - x.den) / x.den : FMA(v.m, v.rho, v.delta); /* an inverse of sqrt(2) is 2m, and e = 0 may be that of m */
     v.ordinary = ordinary;
     v.infinite = x.infinite; /* a variance of zero: log v = -inf */
     return v;

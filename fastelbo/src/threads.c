@@ -58,6 +58,8 @@ int fe_watch_fork(void) {
 #endif
 }
 
+static int thread_limit(void) { return omp_get_max_active_levels() < 1 ? 1 : omp_get_thread_limit(); }
+
 static int is_forked(void) { return forked; }
 
 static const char *runtime(void) {
@@ -71,9 +73,9 @@ static const char *runtime(void) {
     return "";
 }
 
-static void each(void (*body)(void *, ptrdiff_t), void *data, ptrdiff_t tasks, int threads) {
+static void each(void (*body)(void *, ptrdiff_t, int), void *data, ptrdiff_t tasks, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (ptrdiff_t task = 0; task < tasks; task++) body(data, task);
+    for (ptrdiff_t task = 0; task < tasks; task++) body(data, task, omp_get_thread_num());
 }
 
-const fe_openmp_table fe_openmp = {_OPENMP, omp_get_max_threads, omp_in_parallel, is_forked, runtime, each};
+const fe_openmp_table fe_openmp = {_OPENMP, omp_get_max_threads, thread_limit, omp_in_parallel, is_forked, runtime, each};

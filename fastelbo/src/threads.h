@@ -10,10 +10,12 @@
 typedef struct {
     int version;                  /* _OPENMP */
     int (*max_threads)(void);     /* as threadpoolctl, joblib and omp_set_num_threads left it */
+    int (*thread_limit)(void);    /* how many a region gets at most, whatever it asks for */
     int (*in_parallel)(void);
     int (*forked)(void);          /* this process is a fork of one that had imported fastelbo, or may have used its OpenMP runtime */
     const char *(*runtime)(void); /* the file name of the runtime in use, "" where unknown */
-    void (*each)(void (*body)(void *, ptrdiff_t), void *data, ptrdiff_t tasks, int threads); /* body(data, 0 ... tasks - 1) */
+    /* body(data, 0 ... tasks - 1, the number of the thread that does it) */
+    void (*each)(void (*body)(void *, ptrdiff_t, int), void *data, ptrdiff_t tasks, int threads);
 } fe_openmp_table;
 
 extern const fe_openmp_table fe_openmp;

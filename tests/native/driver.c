@@ -130,7 +130,7 @@ static double scale_of(int kind, int is_double, int far, uint64_t *state) {
     return uniform(state, 0, 1) > 0.5 ? s * shift : s / shift;
 }
 
-static const int SIZE[N_TYPES] = {1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
+static const int SIZE[N_TYPES] = {1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 1};
 
 /* x as an element of v's type; integers in 1/64 */
 static void put(const view *v, char *to, double x) {
@@ -139,7 +139,7 @@ static void put(const view *v, char *to, double x) {
     int type = v->type % SWAPPED, last = SIZE[type] - 1;
     memcpy(&bits, &f, sizeof bits);
     int32_t half = (bits & 0x7fffffff) < 0x38800000 ? 0 : (int32_t)((uint32_t)bits >> 16 & 0x8000) | (((bits & 0x7fffffff) - 0x38000000) >> 13);
-    int32_t of_type[] = {[U8] = whole < 0 ? -whole : whole, [I16] = whole, [F16] = half, [BF16] = (int32_t)((uint32_t)bits >> 16), [F32] = bits};
+    int32_t of_type[] = {[U8] = whole < 0 ? -whole : whole, [I16] = whole, [F16] = half, [BF16] = (int32_t)((uint32_t)bits >> 16), [F32] = bits, [BOOL] = whole};
     char bytes[8];
     memcpy(bytes, type == F64 ? (void *)&x : &of_type[type], (size_t)last + 1); /* little-endian */
     for (int i = 0; i <= last; i++) to[i] = bytes[v->type >= SWAPPED ? last - i : i];
@@ -198,9 +198,9 @@ typedef struct {
     plan *p;
 } job;
 
-static void run_one(void *data, ptrdiff_t task) {
+static void run_one(void *data, ptrdiff_t task, int thread) {
     const job *j = data;
-    j->kernels->run[j->p->is_double](j->p, task, task + 1);
+    j->kernels->run[j->p->is_double](j->p, task, task + 1, thread);
 }
 #endif
 
@@ -213,7 +213,7 @@ static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
     }
 #endif
     (void)threads;
-    kernels->run[p->is_double](p, 0, fe_plan_tasks(p));
+    kernels->run[p->is_double](p, 0, fe_plan_tasks(p), 0);
 }
 
 /* A function of its own, because what happens in here is counted (instructions.py) */
@@ -240,7 +240,7 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     int kinds[N_ARGUMENTS] = {UNIT, UNIT, p.kind[0], p.kind[1], VAR, UNIT}, types[N_ARGUMENTS];
     for (int a = 0; a < N_ARGUMENTS; a++) types[a] = NATIVE;
     if (p.loss != KL) types[p.loss == BERNOULLI ? SCALE : FIRST] = q.way->of_x, types[p.loss == BERNOULLI ? FIRST : SECOND] = q.way->of_mean;
-    types[WHERE] = U8;
+    types[WHERE] = BOOL;
     for (int a = 0; a < N_ARGUMENTS; a++) {
         if (parts[a] == ABSENT || (a >= WEIGHT && parts[a] == ONE)) continue;
         view *v = &p.argument[a];
@@ -264,13 +264,19 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     if (p.reduction == NONE) place(&p, &p.value, NATIVE, OF_SAMPLES | OF_ROWS, of_result);
 
     plan prepared = p;
-    if (fe_plan_prepare(&prepared)) abort();
+    fe_plan_prepare(&prepared);
+    if (prepared.apart) abort();
+    fe_plan_arrange(&prepared);
+    size_t sums = fe_plan_bytes(&prepared, threads);
+    void *zeros = calloc(sums ? sums : 1, 1);
+    if (!zeros || posix_memalign(&prepared.work, WORK_ALIGNMENT, kernels->work[p.is_double] * (size_t)threads)) abort();
+    fe_plan_use(&prepared, zeros);
     if (p.aliased) prepared.check_only = 1, run_tasks(kernels, &prepared, threads), prepared.check_only = 0;
     double total = 0;
     if (q.bad && !prepared.bad) run_tasks(kernels, &prepared, threads);
     if (!prepared.bad) total = carry_out(kernels, &prepared, threads); /* of a row in parts, its end finds the scale */
     if (prepared.bad != q.bad) abort();
-    fe_plan_release(&prepared);
+    free(zeros), free(prepared.work);
 
     if (p.reduction != NONE) hash = fnv1a(hash, &total, sizeof total);
     else if (!q.bad) hash = hash_of(hash, &p, &p.value, OF_SAMPLES | OF_ROWS);

@@ -89,9 +89,14 @@ def build(
         return unit
 
     units = [(level, SRC / "kernels.c", *gcc_flags, f"-DISA={level}", *own) for level, own in levels.items()]
-    units += [("plan", SRC / "plan.c"), ("driver", HERE / "driver.c")]
+    units += [
+        ("plan", SRC / "plan.c", *levels["baseline"]),
+        ("driver", HERE / "driver.c", *levels["baseline"]),
+    ]
     units += [("threads", SRC / "threads.c")] if openmp else []
-    units += [("dispatch", SRC / "dispatch.c", *(["-DFASTELBO_X86_LEVELS=1"] if x86 else []))]
+    units += [
+        ("dispatch", SRC / "dispatch.c", *levels["baseline"], *(["-DFASTELBO_X86_LEVELS=1"] if x86 else []))
+    ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda unit: compile_unit(*unit), units))
     run([*compiler, *extra, *objects, "-o", folder / "driver"])

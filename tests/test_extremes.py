@@ -1,0 +1,37 @@
+"""A share of `extremes.py`; and that it sees what is wrong."""
+
+import numpy as np
+import pytest
+
+import extremes
+import fastelbo as fe
+from effort import effort
+
+X_SCALE = "x·x_scale is rounded to a subnormal number, or to infinity, before the mean is subtracted"
+#: Faults that are known and not mended: under x_scale (docs/numerics.md)
+LEFT = {
+    name: pytest.mark.xfail(reason=X_SCALE, strict=False)
+    for name in ("gaussian_nll_grad", "bernoulli_nll", "neg_elbo_grad", "optimal_nll", "optimal_nll_grad")
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LEFT.get(name, ())) for name in extremes.NAMES])
+def test_extremes(name):
+    """No difference of class, and no bound exceeded."""
+    _, made, failures = extremes.run(name, 0, range(effort(2_000, 20_000)))
+    assert not failures, "\n".join(failures)
+    assert made > 1_500
+
+
+@pytest.mark.parametrize("name", extremes.NAMES)
+def test_it_sees_what_is_wrong(name, monkeypatch):
+    """A value that is 0.01 % off, or NaN."""
+    right = getattr(fe, name)
+    for spoil in (lambda value: value * np.float32(1.0001), lambda value: value * np.float32(np.nan)):
+
+        def wrong(spoil=spoil, **arguments):
+            got = right(**arguments)
+            return got._replace(value=spoil(got.value)) if hasattr(got, "_replace") else spoil(got)
+
+        monkeypatch.setattr(fe, name, wrong)
+        assert extremes.run(name, 0, range(200))[2]

@@ -1,0 +1,374 @@
+"""Wrong numbers that were found, each against 60 digits, with its bound: see promises.py.
+
+They are of four kinds: a reduction of an argument that goes wrong at one mantissa; a factor (β, a weight,
+1/N, 1/S, x_scale) that meets a number which was already rounded to the computing dtype; a difference x − μ
+that is no number of that dtype; and a detour through a square, or through a number of limited range.
+"""
+
+import itertools
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fastelbo as fe
+import oracles
+import promises
+
+F4, F8 = np.float32, np.float64
+ROOT = np.sqrt(2.0)
+
+
+class Case(NamedTuple):
+    """A call, and its members that are numbers of their type, or that were not; all are checked."""
+
+    about: str
+    name: str
+    arguments: dict[str, Any]
+    members: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return re.sub(r"\W+", "-", f"{self.name} {self.about}")
+
+
+def f4(*rows: Any) -> np.ndarray:
+    return np.array(rows, F4)
+
+
+def f8(*rows: Any) -> np.ndarray:
+    return np.array(rows, F8)
+
+
+def case(about: str, name: str, *members: str, **arguments: Any) -> Case:
+    return Case(about, name, arguments, members or ("value",))
+
+
+Z4, Z8 = f4([0.0]), f8([0.0])
+
+# --- a mantissa ---------------------------------------------------------------------------------------------
+
+#: √2 and its neighbours in each binade near 1, where the mantissa's inverse is beyond √2, or not
+ROOTS = [
+    case(f"{dtype.__name__} 2^{k} around √2", "gaussian_kl_grad", "value", "scale",
+         mean=np.zeros(7, dtype), axis=(), wrt="scale",
+         **{form: np.ldexp((dtype(ROOT).view(integer) + np.arange(-3, 4)).astype(integer).view(dtype), k)})
+    for form in oracles.LINEAR
+    for dtype, integer in ((F4, np.int32), (F8, np.int64))
+    for k in (-3, -2, -1, 0, 1, 2)
+]  # fmt: skip
+MANTISSAS = [case("√2", "gaussian_kl", mean=0.0, precision=ROOT), *ROOTS]
+
+# --- a factor -----------------------------------------------------------------------------------------------
+
+#: Latents whose KL or whose gradient is beyond the dtype, or nearly so
+FAR_LATENTS = [
+    (Z4, {"z_logvar": f4([95.0])}),
+    (Z4, {"z_var": f4([1e-40])}),
+    (Z4, {"z_std": f4([1e-39])}),
+    (Z4, {"z_precision": f4([1e-20])}),
+    (f4([1e20]), {"z_var": f4([1.0])}),
+    (Z8, {"z_logvar": f8([720.0])}),
+    (Z8, {"z_var": f8([1e-310])}),
+    (Z8, {"z_std": f8([1e-309])}),
+    (Z8, {"z_precision": f8([1e-155])}),
+    (f8([1e156]), {"z_var": f8([1.0])}),
+    (Z4, {"z_logvar": f4([95.0]), "prior_logvar": f4([0.5])}),
+    (f4([1e20]), {"z_var": f4([1.0]), "prior_precision": f4([1e3])}),
+]
+FARTHER_LATENTS = [
+    *FAR_LATENTS,
+    (Z8, {"z_logvar": f8([800.0])}),
+    (Z8, {"z_precision": f8([5e-324])}),
+    (f8([1e300]), {"z_std": f8([1e300])}),
+]
+WARM_UP = [
+    case(f"beta {beta} {next(iter(scale))} {number}", "neg_elbo_grad", "value", "z_mean", "z_scale",
+         x=0 * z, recon=0 * z, z_mean=z, var=1.0, beta=beta, **scale)
+    for beta, latents in ((0.0, FARTHER_LATENTS), (1e-6, FAR_LATENTS))
+    for number, (z, scale) in enumerate(latents)
+]  # fmt: skip
+
+X = f4([1e22], [1.0])
+FIRST_ROW_OUT = [
+    case("a row of weight 0", "gaussian_nll", x=X, mean=0 * X, var=1.0, weight=[0, 1], reduction="sum"),
+    case("a row of weight 0, var an array", "gaussian_nll", x=X, mean=0 * X, var=1 + 0 * X, weight=[0, 1],
+         reduction="sum"),
+    case("a row of weight 0", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, logvar=0 * X,
+         weight=[0, 1]),
+    *[case(f"a row of weight 0, {form}", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, weight=[0, 1],
+           **{form: oracles.raw_of(form, 0 * X).astype(F4)}) for form in oracles.SCALES],
+    *[case(f"a row of weight 0, one {form}", "gaussian_nll_grad", "value", "scale", "mean", x=X, mean=0 * X,
+           weight=[0, 1], **{form: F4(oracles.raw_of(form, 0.0))}) for form in oracles.SCALES],
+    case("a row of weight 0", "gaussian_kl", mean=np.zeros((2, 1), F4), logvar=f4([100.0], [1.0]),
+         weight=[0, 1],
+         reduction="sum"),
+    case("a row of weight 0", "gaussian_kl_grad", "value", "scale", mean=np.zeros((2, 1), F4),
+         logvar=f4([100.0], [1.0]), weight=[0, 1]),
+    case("a row of weight 0", "gaussian_kl_grad", "value", "scale", "mean", "prior_mean", "prior_scale",
+         mean=f4([1e22], [1.0]), logvar=f4([0.0], [1.0]), prior_mean=f4([0.0], [0.5]), prior_var=f4([1e-3],
+         [2.0]),
+         weight=[0, 1], wrt=("mean", "scale", "prior_mean", "prior_scale")),
+    case("a row of weight 0", "bernoulli_nll_grad", "value", "logits", "x", x=f4([1e30], [1.0]),
+         logits=f4([1e30], [1.0]), weight=[0, 1], wrt=("x", "logits")),
+    case("a row of weight 0", "bernoulli_nll", x=f4([1e30], [1.0]), logits=f4([1e30], [1.0]), weight=[0, 1],
+         reduction="sum"),
+]  # fmt: skip
+
+
+def one_far(count: int, far: float, rest: float = 0.0) -> np.ndarray:
+    x = np.full((count, 1), rest, F4)
+    x[0] = far
+    return x
+
+
+FAR = one_far(1000, 5.4e19)
+SMALL_FACTORS = [
+    case("one of 1000 rows", "gaussian_nll_grad", "value", "scale", "mean", x=FAR, mean=0 * FAR, logvar=0.0,
+         reduction="mean"),
+    case("one of 1000 rows, a scale each", "gaussian_nll_grad", "value", "scale", "mean", x=FAR, mean=0 * FAR,
+         logvar=0 * FAR, reduction="mean"),
+    case("1e-38 by 1e20", "gaussian_nll_grad", "mean", "x", x=f4([1e-38]), mean=Z4, var=1e5, weight=[1e20],
+         wrt=("x", "mean")),
+    case("1e-38 by 1e20, an array", "gaussian_nll_grad", "mean", "x", x=f4([1e-38]), mean=Z4, var=f4([1e5]),
+         weight=[1e20], wrt=("x", "mean")),
+    case("1000 × 2.4e19, var a number", "gaussian_nll", x=np.full((1000, 1), 2.4e19, F4),
+         mean=np.zeros((1000, 1), F4), var=1.0, reduction="sum"),
+    case("1000 × 2.4e19, var an array", "gaussian_nll", x=np.full((1000, 1), 2.4e19, F4),
+         mean=np.zeros((1000, 1), F4), var=np.ones((1000, 1), F4), reduction="sum"),
+    case("1e22, reduced", "gaussian_nll", x=f4([1e22]), mean=Z4, var=1.0, reduction="mean"),
+    case("1e22, reduced, var an array", "gaussian_nll", x=f4([1e22]), mean=Z4, var=f4([1.0]),
+         reduction="mean"),
+    case("1e22, reduced", "gaussian_kl", mean=f4([1e22]), var=f4([1.0]), reduction="mean"),
+    case("logvar 100, reduced", "gaussian_kl", mean=Z4, logvar=f4([100.0]), reduction="sum"),
+    case("1e30 × 1e30, reduced", "bernoulli_nll", x=f4([-1e30]), logits=f4([1e30]), reduction="sum"),
+    case("beta 1e39", "neg_elbo_grad", "z_mean", x=f4([0.0, 0.0]), recon=f4([0.0, 0.0]), z_mean=f4([1e-10,
+         0.0]),
+         var=1.0, z_var=1.0, beta=1e39),
+    case("beta 1e-46", "neg_elbo_grad", "z_mean", x=Z4, recon=Z4, z_mean=f4([1e30]), var=1.0, z_var=1.0,
+         beta=1e-46),
+    case("one sample of ten far off", "neg_elbo", "value", "nll", x=Z4, recon=one_far(10, 4.243e19)[:, None],
+         z_mean=Z4, var=np.ones((10, 1, 1), F4), z_var=1.0, reduction="none"),
+    case("one sample of ten far off, one var", "neg_elbo", "value", "nll", x=Z4,
+         recon=one_far(10, 4.243e19)[:, None], z_mean=Z4, var=1.0, z_var=1.0, reduction="none"),
+    case("weight 1e-10", "gaussian_nll", x=np.full((1, 4), 1e20, F4), mean=np.zeros((1, 4), F4),
+         var=np.ones((1, 4), F4), weight=[1e-10]),
+    case("weight 1e-10, one var", "gaussian_nll", x=np.full((1, 4), 1e20, F4), mean=np.zeros((1, 4), F4),
+         var=1.0, weight=[1e-10]),
+    case("x_scale 2^-80", "gaussian_nll_grad", "value", "x", "mean", "scale", x=f4([2.0**100]), mean=Z4,
+         x_scale=2.0**-80, std=f4([2.0**20]), wrt=("x", "mean", "scale")),
+]  # fmt: skip
+
+# --- a difference -------------------------------------------------------------------------------------------
+
+A = f4([3e38])
+B = f8([1.5e308])
+BEYOND = [
+    *[case(f"2a, {form}", "gaussian_nll_grad", *members, x=a, mean=-a, wrt=("x", "mean", "scale"),
+           **{form: np.asarray(raw, a.dtype)})
+      for a, most in ((A, 3e38), (B, 1.5e308))
+      for members, forms in (
+          (("value", "x", "mean", "scale"),
+           (("std", [most]), ("logstd", [np.log(most)]), ("logvar", [2 * np.log(most)]), ("std", most),
+            ("logstd", np.log(most)))),
+          (("x", "mean"), (("var", [most]), ("precision", [1 / most]))))  # r²/σ² is beyond
+      for form, raw in forms],
+    *[case("2a", "gaussian_kl_grad", "value", "mean", "scale", "prior_mean", "prior_scale", mean=a, std=a,
+           prior_mean=-a, prior_std=a, wrt=("mean", "scale", "prior_mean", "prior_scale")) for a in (A, B)],
+    *[case("2a", "optimal_nll_grad", "value", "x", "mean", x=a, mean=-a, wrt=("x", "mean")) for a in (A, B)],
+    case("2a", "neg_elbo_grad", "value", "nll", "recon", "scale", x=A, recon=-A, z_mean=Z4, std=A, z_var=1.0),
+]  # fmt: skip
+
+# --- a detour -----------------------------------------------------------------------------------------------
+
+DETOURS = [
+    *[case(f"r {r}", "optimal_nll_grad", "value", "x", "mean", x=np.full((2, 3), r), mean=np.zeros((2, 3)),
+           wrt=("x", "mean")) for r in (1e-170, 1.234567e-161, 1e154, 1e-200, 1e200, 1e-300, 1e300)],
+    *[case(f"r {r}", "optimal_nll", x=np.full((2, 3), r), mean=np.zeros((2, 3)))
+      for r in (1e-170, 1.234567e-161, 1e154, 1e-200, 1e200)],
+    *[case(f"nothing is above the floor, {form}", "gaussian_nll", x=Z4, mean=Z4, min_var=1e-50, **{form: raw})
+      for form, raw in {"var": Z4, "std": Z4, "logvar": f4([-np.inf]), "logstd": f4([-np.inf]),
+                        "precision": f4([np.inf])}.items()],
+    *[case(f"floor {floor} {form} {dtype.__name__}", "gaussian_nll_grad", "value", "mean",
+           x=np.array([[1.5]], dtype),
+           mean=np.array([[0.25]], dtype), min_var=floor, **{form: np.array([[raw]], dtype)})
+      for dtype in (F4, F8) for floor in (1e-30, 3e-30, 7e-29, 4e-21, 1e-12, 3e-5, 0.7, 1e30)
+      for form, raw in (("logvar", -80.0), ("logstd", -40.0), ("var", 1e-35), ("std", 1e-18),
+                        ("precision", 1e35))],
+    case("a floor beyond float32", "gaussian_nll", x=Z4, mean=Z4, precision=f4([1.0]), min_var=1e300),
+    case("a floor beyond float32", "gaussian_nll", x=Z4, mean=Z4, logvar=f4([0.0]), min_var=1e300),
+    *[case(f"a subnormal residual, {form}", "gaussian_nll_grad", "x", "mean", x=f4([1.4e-45]), mean=Z4,
+           wrt=("x", "mean"), **{form: raw})
+      for form, raw in (("std", F4(3e-4)), ("std", f4([3e-4])), ("var", f4([9e-8])), ("logvar", f4([-16.2])),
+                        ("logstd", f4([-8.1])), ("precision", f4([1.1e7])))],
+    *[case(f"a subnormal residual, {form}", "gaussian_kl_grad", "mean", "prior_mean", mean=f4([1.4e-45]),
+           prior_mean=Z4, var=f4([1e-7]), wrt=("mean", "prior_mean"), **{form: raw})
+      for form, raw in (("prior_std", f4([3e-4])), ("prior_var", f4([9e-8])), ("prior_logvar", f4([-16.2])),
+                        ("prior_logstd", f4([-8.1])), ("prior_precision", f4([1.1e7])))],
+    case("x 1e155, a subnormal precision", "gaussian_nll_grad", "scale", x=f8([1e155]), mean=Z8,
+         precision=1e-310, wrt="scale"),
+    case("x 1e155, a subnormal precision, an array", "gaussian_nll_grad", "scale", x=f8([1e155]), mean=Z8,
+         precision=f8([1e-310]), wrt="scale"),
+    *[case(f"a subnormal {form}", "gaussian_nll_grad", "scale", x=f8([x]), mean=Z8, wrt="scale",
+           **{form: raw})
+      for form, raw, x in (("var", 1e-310, 1.0001e-155), ("std", 1e-310, 1.001e-310),
+                           ("var", 3e-309, 4e-155))],
+]  # fmt: skip
+
+CASES = [*MANTISSAS, *WARM_UP, *FIRST_ROW_OUT, *SMALL_FACTORS, *BEYOND, *DETOURS]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_right_to_its_bound(case):
+    got = getattr(fe, case.name)(**case.arguments)
+    arguments = {key: value for key, value in case.arguments.items() if key != "wrt"}
+    assert promises.check(case.name, arguments, got)
+    for member in case.members:
+        assert np.all(np.isfinite(getattr(got, member, got))), member
+
+
+# --- what is not a number of the table ----------------------------------------------------------------------
+
+
+def test_warm_up_leaves_nothing_of_the_kl():
+    """At beta = 0 the NLL alone, and gradients of exactly 0."""
+    for z, scale in FARTHER_LATENTS:
+        got = fe.neg_elbo_grad(0 * z, 0 * z, z, var=1.0, beta=0.0, **scale)
+        assert got.value == got.nll == pytest.approx(0.5 * np.log(2 * np.pi))
+        assert got.z_mean.tolist() == got.z_scale.tolist() == [[0.0]]
+
+
+def test_sum_of_many_small_gradients():
+    """Σ of 10⁸ gradients of 1e-46, none of which is a number of float32."""
+    count = 100_000_000
+    x = np.broadcast_to(f4(1e-23).ravel()[0], (count,))
+    got = fe.gaussian_nll_grad(x, F4(0), precision=F4(1e-23), axis=-1, wrt="mean").mean
+    exact = -(oracles.mpf(float(F4(1e-23))) ** 2) * count
+    oracles.check(got, np.array(exact, object), 11 * oracles.eps(F4) * abs(exact), F4, "∂mean")
+
+
+TIMES = 1_700_000_000_000_000_000
+INTEGERS = [
+    (np.array([TIMES + 1, TIMES + 300]), np.full(2, TIMES)),
+    (np.array([TIMES + 1, TIMES + 300], np.uint64), np.full(2, TIMES, np.uint64)),
+    (np.array([2**53 + 1, -(2**53) - 1]), np.array([2**53, -(2**53)])),
+    (np.array([2**63 - 1, 0]), np.array([2**63 - 3, 2])),
+    (np.array([2**64 - 1, 0], np.uint64), np.array([2**64 - 3, 2], np.uint64)),
+]
+
+
+@pytest.mark.parametrize(("x", "mean"), INTEGERS)
+def test_integers_beyond_two_to_53_are_never_rounded_in_silence(x, mean):
+    """Right, or an error that says to subtract an offset."""
+    calls = [
+        ("gaussian_nll", {"var": 1.0, "full": False, "axis": ()}),
+        ("gaussian_nll_grad", {"var": 1.0, "full": False, "axis": ()}),
+        ("optimal_var", {}),
+        ("optimal_nll_grad", {"wrt": ("x", "mean")}),
+    ]
+    for name, options in calls:
+        message, got = "", None
+        try:
+            got = getattr(fe, name)(x, mean, **options)
+        except ValueError as error:
+            message = str(error)
+        if got is None:
+            assert "offset" in message
+            continue
+        options.pop("wrt", None)
+        assert promises.check(name, {"x": x, "mean": mean, **options}, got)
+
+
+def test_booleans_are_what_numpy_takes_them_for():
+    """Their bytes may be any: of files, of masks from C."""
+    x = np.array([2, 0, 1, 255], np.uint8).view(bool)
+    plain = x.astype(bool) & True
+    assert fe.gaussian_nll(x, np.zeros(4), var=1.0, full=False) == 1.5
+    assert fe.gaussian_nll(x, np.zeros(4, F4), var=1.0, full=False) == 1.5
+    assert fe.gaussian_nll(np.zeros(4, F4), x, var=1.0, full=False) == 1.5
+    assert fe.bernoulli_nll(x, np.ones(4)) == fe.bernoulli_nll(plain, np.ones(4))
+    assert fe.optimal_var(x, np.zeros(4)) == 0.75
+    rows = np.ones((4, 1))
+    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, weight=x).tolist() == [0.5, 0.0, 0.5, 0.5]
+    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, where=x[:, None]).tolist() == [
+        0.5,
+        0,
+        0.5,
+        0.5,
+    ]
+
+
+# --- special values in every shape of scale -----------------------------------------------------------------
+
+SHAPES = {"number": (), "row": (3,), "column": (2, 1), "one": (1, 1)}
+SPECIAL = (np.nan, np.inf, "largest", "smallest", "tiny", -np.inf)
+OPTIONS = {
+    "plain": {},
+    "weight": {"weight": f4(1.0, 2.0)},
+    "infinite weight": {"weight": f4(np.inf, 1.0)},
+    "where": {"where": np.array([[True, True, False]])},
+    "sum": {"reduction": "sum"},
+}
+
+
+def special(what: Any, dtype: Any) -> Any:
+    limits = np.finfo(dtype)
+    numbers = {"largest": limits.max, "smallest": limits.smallest_subnormal, "tiny": limits.tiny}
+    return dtype(numbers.get(what, what))
+
+
+def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
+    """One class, or both near the largest number; if finite, within 64 eps of a size, and subnormal units."""
+    got, want, size = (np.asarray(one, float) for one in (got, want, size))
+    with np.errstate(all="ignore"):
+        near = abs(got - want) <= 64 * oracles.eps(dtype) * size + 8 * float(
+            np.finfo(dtype).smallest_subnormal
+        )
+        overflows = (abs(want) > 0.99 * float(np.finfo(dtype).max)) & (got * want > 0)
+    return bool(np.all(near | (got == want) | overflows | (np.isnan(got) & np.isnan(want))))
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("form", oracles.SCALES)
+@pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "prior"])
+def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, options, dtype):
+    """A scale that is shared, or one a row, against the same numbers for each element (see test_special)."""
+    call = fe.gaussian_nll_grad if loss == "gaussian_nll" else fe.gaussian_kl_grad
+    own, given = ("prior_scale", {"var": dtype(0.7)}) if loss == "prior" else ("scale", {})
+    key, wrong = "prior_" + form if loss == "prior" else form, []
+    for what, r, (name, shape) in itertools.product(
+        SPECIAL, (0.0, 1.5, -np.inf, np.nan, "largest"), SHAPES.items()
+    ):
+        raw = special(what, dtype)
+        if raw <= 0 and form in oracles.LINEAR:
+            continue
+        x = np.full((2, 3), 0.5, dtype)
+        x[0, 1] = special(r, dtype)
+        scale = np.full(shape, raw, dtype)
+        if name == "column":
+            scale[1] = oracles.raw_of(form, 0.3)
+        operands = (x, np.zeros_like(x)) if loss == "gaussian_nll" else (x,)
+        wrt = (("x",) if loss == "gaussian_nll" else ()) + ("mean", own)
+        options_of = given | OPTIONS[options] | {"wrt": wrt}
+        got = call(*operands, **{key: scale}, **options_of)._asdict()
+        each = call(*operands, **{key: np.broadcast_to(scale, x.shape).copy()}, **options_of)._asdict()
+        with np.errstate(all="ignore"):
+            elements = np.asarray(each[own], float)
+            each[own], size = (
+                oracles.sum_to(array, x.shape, shape).astype(float) for array in (elements, abs(elements))
+            )
+        if not np.isnan(
+            [float(raw), float(x[0, 1])]
+        ).any():  # a shared variance of 0: what is not 0 outgrows the logarithms
+            each["value"] = np.where(np.isnan(each["value"]), got["value"], each["value"])
+        for member in ("value", *wrt):
+            most = size if member == own else abs(np.asarray(each[member], float)) + 1500
+            if member == own and (
+                options == "infinite weight" or not np.isnan(elements).any()
+            ):  # infinite ones of both signs have no sum
+                each[own] = np.where(np.isnan(each[own]), got[own], each[own])
+            if not agree(got[member], each[member], most, dtype):
+                about = f"{member} of {key}={raw} as {name}, r={r}"
+                wrong.append(f"{about}: {np.array(got[member])}, not {np.array(each[member])}")
+    assert not wrong, f"{len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])

@@ -1,0 +1,38 @@
+"""What tools ask of public names: types, pickles, modules."""
+
+import inspect
+import pickle
+import typing
+
+import pytest
+
+import fastelbo as fe
+
+PUBLIC = {name: getattr(fe, name) for name in fe.__all__ if name != "reference"}
+PUBLIC |= {f"reference.{name}": getattr(fe.reference, name) for name in fe.reference.__all__}
+RESULTS = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_type_hints_can_be_asked_for(name):
+    value = PUBLIC[name]
+    hints = typing.get_type_hints(value)
+    fields = value._fields if name in RESULTS else inspect.signature(value).parameters
+    assert set(fields) <= hints.keys()
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_are_known_by_their_public_name(name):
+    cls = RESULTS[name]
+    result = cls(*range(len(cls._fields)))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        data = pickle.dumps(result, protocol)
+        assert b"fastelbo" in data
+        assert b"fastelbo." not in data
+        assert b"_arrays" not in data
+        again = pickle.loads(data)
+        assert again == result
+        assert type(again) is cls
+    assert cls.__module__ == "fastelbo"
+    assert getattr(fe, cls.__qualname__) is cls
+    assert "ForwardRef" not in str(inspect.signature(cls))  # which help shows

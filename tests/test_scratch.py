@@ -1,0 +1,148 @@
+"""Sums over what an argument was broadcast along: a few MiB of scratch whatever the shapes, the right values,
+and the same bits for all threads, layouts and other gradients asked for."""
+
+import itertools
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastelbo as fe
+import processes
+
+MOST = (4 << 20) + (64 << 10)  # what sums take, and what a thread works in
+SHAPES = [(3, 300, 500), (300, 3, 500), (300, 500, 3), (7, 1, 90_001)]
+RNG = np.random.default_rng(13)
+STATUS = Path("/proc/self/status")
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    yield
+    fe.set_num_threads(None)
+
+
+def data(dtype, *shapes):
+    return [RNG.uniform(0.25, 1.75, shape).astype(dtype) for shape in shapes]
+
+
+def scratch(function, *args, **kwargs):
+    """Bytes that a call holds at its most, beside what it returns."""
+    tracemalloc.start()
+    try:
+        result = function(*args, **kwargs)
+        current, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    del result
+    return peak - current
+
+
+def check(function, args, kwargs, wrt, layouts=True):
+    """A call's scratch, and that its bits depend on nothing but values and shapes; its result."""
+    fe.set_num_threads(1)
+    assert scratch(function, *args, wrt=wrt, **kwargs) < MOST
+    got = function(*args, wrt=wrt, **kwargs)
+    for name in wrt:
+        alone = function(*args, wrt=name, **kwargs)
+        assert_array_equal(getattr(alone, name), getattr(got, name))
+        assert_array_equal(alone.value, got.value)
+    for threads in (2, 7):
+        fe.set_num_threads(threads)
+        for one, other in zip(function(*args, wrt=wrt, **kwargs), got, strict=True):
+            assert_array_equal(one, other)
+    if layouts:
+        turned = {key: np.asfortranarray(o) if isinstance(o, np.ndarray) else o for key, o in kwargs.items()}
+        for one, other in zip(function(*map(np.asfortranarray, args), wrt=wrt, **turned), got, strict=True):
+            assert_array_equal(one, other)
+    return got
+
+
+def check_scale(shape, part, axis, dtype, masked):
+    x, mean, var, weight = data(dtype, shape, shape, part, shape)
+    options = {"axis": axis}
+    if masked:
+        options |= {"weight": weight, "where": x > 0.4, "min_var": 0.5, "reduction": "sum", "x_scale": 0.5}
+    got = check(fe.gaussian_nll_grad, (x, mean), options | {"var": var}, ("scale", "mean"), masked)
+    options["var"] = np.broadcast_to(var, shape)
+    full = fe.reference.gaussian_nll_grad(x, mean, wrt="scale", **options)
+    over = tuple(i for i, (m, n) in enumerate(zip(part, shape, strict=True)) if m != n)
+    terms = (np.abs(full.scale) + 1).sum(over, keepdims=True)
+    eps = np.finfo(dtype).eps
+    want = full.scale.sum(over, np.longdouble, keepdims=True)  # NumPy adds some one by one
+    assert (np.abs(got.scale - want) <= 10 * eps * terms).all()
+    assert_allclose(got.value, full.value, rtol=20 * eps, atol=0.01 * eps)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_broadcast_scale(shape, dtype):
+    masked = itertools.cycle((False, True))
+    axes = itertools.cycle((None, -1, tuple(range(-len(shape), -1)), None))
+    for kept in itertools.product((False, True), repeat=len(shape)):
+        part = tuple(n if keep else 1 for keep, n in zip(kept, shape, strict=True))
+        for _ in range(2):
+            check_scale(shape, part, next(axes), dtype, next(masked))
+        next(masked)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("axis", [None, -1, (-2, -1), ()])
+def test_data_that_samples_share(axis, dtype):
+    x, other, scale = data(dtype, (300, 700), (4, 300, 700), (4, 1, 700))
+    eps = np.finfo(dtype).eps
+    for name, args, kwargs, wrt in (
+        ("bernoulli_nll_grad", (x, other), {}, ("x", "logits")),
+        ("gaussian_nll_grad", (x, other), {"logvar": scale}, ("x", "mean", "scale")),
+        ("gaussian_kl_grad", (x,), {"prior_mean": other, "std": scale}, ("mean", "prior_mean", "scale")),
+    ):
+        got = check(getattr(fe, name), args, kwargs | {"axis": axis}, wrt, name == "gaussian_kl_grad")
+        want = getattr(fe.reference, name)(*args, wrt=wrt, axis=axis, **kwargs)
+        for one, two in zip(got, want, strict=True):
+            if two is not None:
+                assert_allclose(one, two, rtol=40 * eps, atol=400 * eps)
+
+
+def test_sums_over_their_own_argument():
+    """An output over the argument that it is the gradient of, which the others still read."""
+    for axis, part in ((-1, (300_000,)), (None, (2, 1, 300_000)), ((-2, -1), (1, 3, 300_000))):
+        x, mean, var = data("f4", (2, 3, 300_000), (2, 3, 300_000), part)
+        options = {"axis": axis, "wrt": ("x", "mean", "scale")}
+        want = fe.gaussian_nll_grad(x, mean, var=var, **options)
+        got = fe.gaussian_nll_grad(x, mean, var=var, **options, out=(None, x, mean, var))
+        assert got.scale is var
+        for one, other in zip(got, want, strict=True):
+            assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="this system does not tell a process's memory in /proc")
+def test_within_a_limit():
+    """Values, and gradients into arrays of the caller's, in 50 MB beside the data."""
+    code = """
+import resource
+import numpy as np
+import fastelbo as fe
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+x, image, logvar, mask = ones(1024, 768), ones(1, 3, 1024, 1024), ones(1, 1, 1024, 1024), ones(4096)
+recon, square, scales = ones(4, 1024, 768), ones(4096, 4096), ones(4096, 1)
+calls = [
+    lambda: fe.gaussian_nll(image, image, logvar=logvar, axis=(-3, -2, -1)),
+    lambda: fe.optimal_nll(x, recon),
+    lambda: fe.bernoulli_nll(x, recon, axis=None),
+    lambda: fe.gaussian_nll_grad(square, square, logvar=mask, axis=None, wrt="scale"),
+    lambda: fe.gaussian_nll_grad(square, square, logvar=scales, axis=None, wrt="scale"),
+    lambda: fe.gaussian_nll_grad(image, image, var=logvar, axis=(-3, -2, -1), wrt="scale"),
+]
+fe.gaussian_nll(square, square, var=1.0)  # starts the threads
+with open("/proc/self/status") as lines:
+    size = next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmSize:"))
+resource.setrlimit(resource.RLIMIT_AS, (size + 50_000_000, -1))
+for call in calls:
+    call()
+"""
+    processes.run(code, FASTELBO_NUM_THREADS="2")
