@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from fastelbo._arrays import KLGrad, NLLGrad
 
@@ -56,6 +57,7 @@ def neg_elbo(
     min_var: Any, reduction: Any, grad: bool, wrt: Any, out: Any, /,
 ) -> Any: ...  # fmt: skip
 
+@disjoint_base
 class Prepared:
     def check(self) -> bool: ...
     def run(self) -> tuple[float | None, bool]: ...
