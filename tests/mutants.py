@@ -306,13 +306,28 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "a weight that is one number keeps the zeros of an earlier tile",
+        suite("tests/test_malformed.py", "-k", "random_calls"),
+        ((f"{SRC}mend.inc.h", "        w->spread &= ~(1 << WEIGHT);", "       "),),
+    ),
+    Mutant(
+        "tiles longer than a buffer, where outputs lie over inputs",
+        GOLDEN,
+        ((f"{SRC}plain.inc.h", "return !p->aliased && p->x_scale == 1", "return p->x_scale == 1"),),
+    ),
+    Mutant(
+        "what is beyond the range of float64 comes out as any number",
+        suite("tests/test_found.py"),
+        ((f"{SRC}wide.h", "    if (x.e > EXP_MAX + 1) return x.m * INFINITE;\n", ""),),
+    ),
+    Mutant(
         "infinite squares do not win over a logarithm of −inf",
         suite("tests/test_shared_scales.py", "-k", "special and nll and log"),
         (
             (
                 f"{SRC}work.inc.h",
-                "loss = squares == INFINITE && base == base ? (pair){squares, 0} : RE(add_up)(base, squares);",
-                "loss = RE(add_up)(base, squares);",
+                "loss = squares == INFINITE && base == base ?",
+                "loss = squares == INFINITE && base != base ?",
             ),
         ),
     ),
