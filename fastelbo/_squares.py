@@ -96,10 +96,14 @@ def _rows_first(array: Array, frame: Frame) -> Array:
 def _terms(x_factor: float, x: Any, mean: Any, weight: Any, mask: Any) -> tuple[Array, Array]:
     """w·r² of a block, as mantissas and exponents."""
     x, mean = (np.array(block, np.float64, order="C") for block in (x, mean))
-    r, quarter = _difference(x, mean, x_factor), _difference(x / 4, mean / 4, x_factor)
-    beyond = ~np.isfinite(r)  # r, but not a quarter of it
-    mantissa, exponent = np.frexp(np.where(beyond, quarter, r))
-    mantissa, exponent = mantissa * mantissa, 2 * (exponent.astype(np.int64) + np.where(beyond, 2, 0))
+    r = _difference(x, mean, x_factor)
+    beyond, down = (
+        ~np.isfinite(r),
+        1020,
+    )  # then x is not so small that 2^-down of it would lose a digit that counts
+    lowered = _difference(np.ldexp(x, -down), np.ldexp(mean, -down), x_factor)
+    mantissa, exponent = np.frexp(np.where(beyond, lowered, r))
+    mantissa, exponent = mantissa * mantissa, 2 * (exponent.astype(np.int64) + np.where(beyond, down, 0))
     if weight is not None:
         factor, power = np.frexp(np.asarray(weight, np.float64))
         mantissa, exponent = mantissa * factor, exponent + power

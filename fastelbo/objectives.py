@@ -264,7 +264,7 @@ def _std(var: MeanSquare, dtype: np.dtype[Any], events: tuple[int, ...]) -> tupl
         up = np.where(
             size <= limits.minexp + 1, np.maximum(-limits.minexp // 4, limits.minexp + 40 - size), 0
         )
-        shift = np.where(size >= limits.maxexp - 1, -4, up)
+        shift = np.where(size >= limits.maxexp - 1, np.minimum(-4, limits.maxexp - 40 - size), up)
         std = np.expand_dims(np.ldexp(root, half + shift).astype(dtype), events)
         return std, np.expand_dims(np.ldexp(1.0, 2 * shift), events)
 

@@ -45,9 +45,9 @@ INLINE I RE(term_is_odd)(T term, T weight, I differs, I reduced) {
            | (reduced & (product < SMALLEST_NORMAL) & (term != 0) & (weight != 0));
 }
 
-/* Whether r or, of a KL, log v is not 0 */
+/* Whether r or, of a KL, log v is not 0: before it was rounded, as x x_scale - mean is */
 INLINE I RE(differs)(const RE(work) *w, int of_scale, T neutral, ptrdiff_t i) {
-    return (w->o.a[i] != w->o.b[i]) | (of_scale && w->o.scale[i] != neutral);
+    return (w->o.a[i] != w->o.b[i]) | (of_scale && w->o.scale[i] != neutral) | (w->p->x_scale != 1);
 }
 
 /* The tile's terms times their weights; those that are odd, and all of a special scale, are marked, and become 0 like their weights */
@@ -175,11 +175,11 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
     if (amplified && weight)
         for (ptrdiff_t i = 0; i < n; i++)
             any |= (!(RE(magnitude)(g[i]) < INFINITE))
-                   | ((RE(magnitude)(g[i]) < lowest) & (RE(magnitude)(weight[at + i]) * gain > 1) & (!direct_first | (g[i] != 0) | (w->o.a[at + i] != w->o.b[at + i])));
+                   | ((RE(magnitude)(g[i]) < lowest) & (RE(magnitude)(weight[at + i]) * gain > 1) & (!direct_first | (g[i] != 0) | (w->o.a[at + i] != w->o.b[at + i]) | (p->x_scale != 1)));
     else if (amplified && gain > 1 && !w->stored)
         for (ptrdiff_t i = 0; i < n; i++)
             any |= (!(RE(magnitude)(g[i]) < INFINITE))
-                   | ((RE(magnitude)(g[i]) < lowest) & (!direct_first | (g[i] != 0) | (w->o.a[at + i] != w->o.b[at + i])));
+                   | ((RE(magnitude)(g[i]) < lowest) & (!direct_first | (g[i] != 0) | (w->o.a[at + i] != w->o.b[at + i]) | (p->x_scale != 1)));
     else
         for (ptrdiff_t i = 0; i < n; i++) any |= !(RE(magnitude)(g[i]) < INFINITE);
     if (!any) return weight != NULL || x_scaled; /* the product may leave the range */
@@ -188,7 +188,7 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
         const T size = RE(magnitude)(g[i]), by = (weight ? RE(magnitude)(weight[at + i]) : (T)1) * gain;
         const T r = w->stored || p->loss == BERNOULLI ? (T)1 : RE(magnitude)(w->o.a[at + i] - w->o.b[at + i]);
         const int lost = direct_first && r != 0 && r < SMALLEST_NORMAL;
-        suspect[i] = all || !(size < INFINITE) || (size < lowest && by > 1 && !(direct_first && r == 0)) || lost
+        suspect[i] = all || !(size < INFINITE) || (size < lowest && by > 1 && !(direct_first && r == 0 && p->x_scale == 1)) || lost
                      || (w->special && RE(scale_of)(w, (at + i) / w->tile.cols)->special) || (w->odd & ODD_MARKS && w->mark[at + i]);
     }
     return 2;
