@@ -41,7 +41,7 @@ static void RE(take_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t i) {
  * of floats that are reduced, to a double, their product too */
 INLINE I RE(term_is_odd)(T term, T weight, I differs, I reduced) {
     const T size = RE(magnitude)(term), product = RE(magnitude)(term * weight);
-    return (!((size < LARGE) & (product < LARGE))) | ((size < SMALLEST_NORMAL) & (RE(magnitude)(weight) > 1) & differs)
+    return (!((size < LARGE) & (product < LARGE))) | ((size < SMALLEST_NORMAL) & ((RE(magnitude)(weight) > 1) | (reduced & (weight != 0))) & differs)
            | (reduced & (product < SMALLEST_NORMAL) & (term != 0) & (weight != 0));
 }
 
