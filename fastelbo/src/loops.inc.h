@@ -120,20 +120,6 @@ static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
     [BERNOULLI] = {[LOGVAR] = {{RE(loop_bernoulli_0)}, {RE(loop_bernoulli_1)}, {RE(loop_bernoulli_2)}, {RE(loop_bernoulli_3)}}},
 };
 
-#define ALL_ORDINARY(SCALE_, s)                                            \
-    static int RE(all_ordinary_##s)(const T *raw, ptrdiff_t n) {           \
-        I all = 1;                                                         \
-        for (ptrdiff_t i = 0; i < n; i++) all &= RE(ordinary_##s)(raw[i]); \
-        return all != 0;                                                   \
-    }
-EACH_SCALE(ALL_ORDINARY)
-
-static int (*const RE(all_ordinary)[N_SCALES])(const T *, ptrdiff_t) = {
-#define ENTRY(SCALE_, s) [SCALE_] = RE(all_ordinary_##s),
-    EACH_SCALE(ENTRY)
-#undef ENTRY
-};
-
 /* ---- two scales --------------------------------------------------------------------------------------------------- */
 
 #define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                                       \
@@ -200,7 +186,6 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef BERNOULLI_LOOP
 #undef WAYS
 #undef GRADIENT_WAYS
-#undef ALL_ORDINARY
 #undef ROW
 #undef NLL_ROW
 #undef KL_ROW

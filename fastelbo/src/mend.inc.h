@@ -22,15 +22,22 @@ static int RE(may_be_finite)(const RE(work) *w, ptrdiff_t i) {
     return x == 0;
 }
 
+#if REAL == 64 /* once */
+/* Under a variance of 0 the elements of a row with r = 0 have a term of -inf, and what is not 0 outgrows the logarithms */
+static void add_term(wide_sum *sum, wide term, int shared) {
+    const int opposite = term.m - term.m != 0 && sum->hi == -term.m;
+    if (shared && opposite)
+        sum->hi = INFINITE;
+    else
+        add_wide(sum, term);
+}
+#endif
+
 static void RE(take_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t i) {
     const plan *p = w->p;
     const careful c = careful_at(p, RE(row_at)(w, i), RE(col_at)(w, i));
     w->odd |= ODD_TERM;
-    if (!p->constant || c.term.m - c.term.m == 0 || apart[0].hi - apart[0].hi == 0)
-        add_wide(&apart[0], c.term);
-    else /* of a variance of 0 the elements with r = 0 have -inf: what is not 0 outgrows the logarithms */
-        apart[0].hi = c.term.m == INFINITE || apart[0].hi == INFINITE ? INFINITE + (c.term.m != c.term.m ? c.term.m : 0) + (apart[0].hi != apart[0].hi ? apart[0].hi : 0)
-                                                                      : apart[0].hi + c.term.m;
+    add_term(&apart[0], c.term, p->constant);
     if (p->full) add_wide(&apart[0], wide_times(wide_of(HALF_LOG_2PI), c.weight));
     if (p->constant) add_wide(&apart[1], c.gradient[SCALE]), add_wide(&apart[2], c.gradient[PRIOR]);
 }
