@@ -24,15 +24,28 @@ from fastelbo import _core
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
+_WayOut: TypeAlias = str | Callable[[Shape], str]  # of a message; it may depend on the shape that was passed
 
 SCALES: Final = ("var", "std", "logvar", "logstd", "precision")
 REDUCTIONS: Final = ("none", "sum", "mean")
 VALUES: Final = ("value", "nll", "kl")  # members that `reduction` acts on; all others are gradients
 WHOSE: Final = {"": "the scale", "z_": "the latents' scale", "prior_": "the prior's scale"}
+MASKS: Final = ("where", "z_where")
 REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
 CHUNK: Final = 1 << 16  # elements looked at together in the search for a bad scale: bounds its memory
 OVERLAP_WORK: Final = 10_000  # candidates np.shares_memory may try; past it "may share" counts as "shares"
 
+
+#: The names of means and data by another function's, for a gradient that is asked for by the wrong one
+ALIKE: Final = {
+    "mean": ("recon", "z_mean", "logits"),
+    "recon": ("mean", "logits"),
+    "logits": ("mean", "recon"),
+    "z_mean": ("mean",),
+    "z_scale": ("scale",),
+}
+#: Arguments of which differences are what counts: an offset may go
+SHIFTED: Final = frozenset(("x", "mean", "recon", "z_mean", "prior_mean", "log_w"))
 
 _LONG: Final = "pass np.asarray({name}, np.float64), without the digits beyond it"
 _COMPLEX: Final = "take {name}.real and {name}.imag as two features, or np.abs({name})"
@@ -184,7 +197,7 @@ def evaluate(
     operands, dtype = as_computed(names, plain)
 
     frame = joint_frame(loss, names, operands, axis)
-    check_reduction(reduction, axis, frame.shape)
+    reduction = check_reduction(reduction, axis, frame.shape)
     for name, operand in zip(names[2:], operands[2:], strict=True):
         check_fits(name, operand, frame)
     floor = 0.0 if type(min_var) is float and min_var == 0.0 else variance_floor(min_var)
@@ -192,10 +205,10 @@ def evaluate(
     weights = None if weight is None else as_weight(weight, dtype, frame)
     factor = x_factor(x_scale, dtype)
     exact = 0 if loss == "bernoulli" or factor != 1.0 else 2
-    check_integers(names[exact:], operands[exact:], mask, frame.shape)
+    check_integers(names[exact:], operands[exact:], mask, frame.shape, shifted=loss != "bernoulli")
     call = Call(
         loss, "value", spec.operands[: len(operands)], names, plain, operands, kinds, dtype, frame,
-        inputs_of(operands, weights, mask), floor, bool(full), x_scale=factor,
+        inputs_of(operands, weights, mask), floor, is_full(full), x_scale=factor,
     )  # fmt: skip
 
     members = dict(zip(call.members, operands, strict=True))
@@ -352,17 +365,54 @@ def _real(name: str, value: Any) -> Any:
         found = "has"
         char = array.dtype.char if array.dtype.kind in "fcmM" else ""
         why = _NOT_REAL.get(char, "convert it, for example np.asarray({name}, np.float64)")
-        if array.dtype == object and hasattr(value, "to_numpy") and hasattr(value, "notna"):  # of pandas
-            why = (
-                "for missing values, pass {name}.to_numpy(np.float64, na_value=np.nan) and, "
-                "in a loss that takes it, where={name}.notna()"
+        if name in MASKS:
+            raise TypeError(
+                f"{name} must be boolean, not {array.dtype}: {_way_to_a_mask(name, value, array)}"
             )
+        if array.dtype == object and hasattr(value, "to_numpy"):  # of pandas
+            why = _way_from_pandas(value, array)
         if array.dtype == object and array.ndim == 0:  # nothing that NumPy takes for numbers
             of = "None" if value is None else f"a {type(value).__name__}"
             found, why = f"({of}) has", "pass a number or an array"
         why = why.format(name=name)
         raise TypeError(f"{name} {found} dtype {array.dtype}; it must be real, at most float64: {why}")
     return array
+
+
+def _way_from_pandas(value: Any, array: Array) -> str:
+    """What can be passed for a column that NumPy takes for objects: of missing values, or of strings."""
+    if any(isinstance(item, str) for item in array.flat):
+        if array.ndim > 1:  # a frame
+            spelt, codes = "{name}.apply(pd.to_numeric)", ""
+        else:
+            spelt = "pd.to_numeric({name})"
+            numbers = "{name}.cat.codes" if hasattr(value, "cat") else "pd.factorize({name})[0]"
+            codes = f", or {numbers}, which are their numbers"
+        return (
+            f"of strings that spell numbers, pass {spelt}.to_numpy(np.float64); of categories, "
+            f"pd.get_dummies({{name}}).to_numpy(np.float64), a feature for each{codes}"
+        )
+    present = "{name}.notna()" if hasattr(value, "notna") else "~{name}.isna()"
+    return (
+        "for missing values, pass {name}.to_numpy(np.float64, na_value=np.nan) and, "
+        f"in a loss that takes it, where={present}"
+    )
+
+
+def _way_to_a_mask(name: str, value: Any, array: Array) -> str:
+    kind = array.dtype.kind
+    if not array.ndim:
+        return "pass an array of True and False"
+    if kind == "O" and hasattr(value, "fillna"):  # of pandas, with missing values
+        return f"pass {name}.fillna(False).to_numpy(bool)"
+    if kind in "mM":
+        return f"pass ~np.isnat({name}) for what is no NaT"
+    if kind in "cf":
+        return f"pass np.not_equal({name}, 0)"
+    true = {"O": True, "S": b"True", "U": "True"}.get(kind)
+    if true:
+        return f"pass np.equal({name}, {true!r}), for example"
+    return "pass an array of True and False"
 
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
@@ -425,18 +475,26 @@ def _array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def check_integers(
-    names: Sequence[str], operands: Sequence[Array], mask: Array | None = None, shape: Shape = ()
+    names: Sequence[str],
+    operands: Sequence[Array],
+    mask: Array | None = None,
+    shape: Shape = (),
+    shifted: bool = True,
 ) -> None:
-    """No integer that float64 would round: digits lost here may be all that the result is made of."""
+    """No integer that float64 would round: digits lost here may be all that the result is made of.
+
+    shifted: data and means count by their differences, so that an offset may be subtracted from all.
+    """
     for name, array in zip(names, operands, strict=True):
         if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
             continue
         flat = _first(array, _is_rounded, mask, shape or array.shape)
         if flat is not None:
             index = [int(i) for i in np.unravel_index(flat, array.shape)]
+            first = "subtract an offset first, or " if shifted and name in SHIFTED else ""
             raise ValueError(
                 f"{name} has integers that float64 would round: {name}{index or ''} is {array.flat[flat]}; "
-                f"subtract an offset first, or pass np.asarray({name}, np.float64) if they may be rounded"
+                f"{first}pass np.asarray({name}, np.float64) if they may be rounded"
             )
 
 
@@ -459,15 +517,16 @@ def joint_frame(
     if loss == "kl" and not a and not _fits(operands[2].shape, b):
         a = operands[2].shape  # a scalar mean stands for a constant mean of the scale's shape
     shape = a if a == b else _joint_shape(a_name, b_name, a, b)
-    events = event_axes(axis, len(shape), axis_name)
+    data = f"{a_name} and {b_name}"
+    events = event_axes(axis, shape, data, axis_name)
     if len(a) != len(b) and a and b and not counts_from_the_end(axis):  # a scalar has no axes to be counted
-        own = len(a) if all(-len(a) <= i < len(a) for i in as_tuple(axis)) else len(shape)
-        way_out = tuple([i - own for i in event_axes(axis, own, axis_name)])
+        own = a if all(-len(a) <= i < len(a) for i in as_tuple(axis)) else shape
+        way_out = tuple([i - len(own) for i in event_axes(axis, own, data, axis_name)])
         raise ValueError(
             f"{axis_name}={axis!r} may count from the wrong end: {a_name} has {len(a)} axes, "
             f"{b_name} {len(b)}; pass {axis_name}={way_out}"
         )
-    return frame_of(f"{a_name} and {b_name}", shape, events)
+    return frame_of(data, shape, events)
 
 
 def frame_of(data: str, shape: Shape, events: Shape) -> Frame:
@@ -491,38 +550,52 @@ def _joint_shape(a_name: str, b_name: str, a: Shape, b: Shape) -> Shape:
     )
 
 
-def mismatch(name: str, shape: Shape, short_name: str, short: Shape) -> str:
-    """The way out for two shapes that do not match, after a colon; empty where none suggests itself."""
+def mismatch(name: str, shape: Shape, short_name: str, short: Shape, samples: bool = True) -> str:
+    """The way out for two shapes that do not match, after a colon; empty where none suggests itself.
+
+    samples: `name` may have an axis of them. np.reshape and its like take lists and columns of pandas too.
+    """
     if shape == (*short, 1):
-        return f": pass {name}[..., 0], or {short_name}[..., np.newaxis]"
+        return f": pass np.reshape({name}, {short}), or np.reshape({short_name}, {shape})"
     if shape[len(shape) - len(short) :] == short:
         return f": pass np.broadcast_to({short_name}, {shape}) if you mean that"
     if all(1 in (m, n) or m == n for m, n in zip(reversed(shape), reversed(short), strict=False)):
-        return ": size-1 axes are not stretched; if you mean that, use np.broadcast_to"
+        stretched = f"np.broadcast_to({short_name}, {shape})"
+        if not _fits(short, shape):
+            stretched = f"np.broadcast_arrays({name}, {short_name})"
+        return f": size-1 axes are not stretched; if you mean that, use {stretched}"
     if shape == short[::-1]:
-        return f": pass {short_name}.T if its axes are in the other order"
+        return f": pass np.asarray({short_name}).T if its axes are in the other order"
     if shape[0] == short[0] and math.prod(shape) == math.prod(short):
-        return f": pass {name}.reshape{short}"
-    for i in range(1, len(shape)):
+        return f": pass np.reshape({name}, {short})"
+    ways_out = []
+    if shape[:-1] == short:
+        repeated = f"np.broadcast_to(np.reshape({short_name}, {(*short, 1)}), {shape})"
+        ways_out = [f"{repeated} if {short_name} is the same along the last axis"]
+    for i in range(1, len(shape) if samples and (len(short) > 1 or short_name == "x" or not ways_out) else 0):
         if shape[:i] + shape[i + 1 :] == short:
-            return f": pass np.moveaxis({name}, {i}, 0) if its axis {i} is that of the samples"
-    return ""
+            ways_out += [f"np.moveaxis({name}, {i}, 0) if its axis {i} is that of the samples"]
+            break
+    return f": pass {', or '.join(ways_out)}" if ways_out else ""
 
 
-def event_axes(axis: Any, ndim: int, name: str = "axis") -> Shape:
+def event_axes(axis: Any, shape: Shape, data: str, name: str = "axis") -> Shape:
     """The axes that are summed, sorted; 0-d data is one event of size 1, as for NumPy's reductions."""
+    ndim = len(shape)
     if axis is DEFAULT_AXIS:
         return (ndim - 1,) if ndim else ()
     if axis is None:
         return tuple(range(ndim))
     try:
+        if any(isinstance(i, bool) for i in as_tuple(axis)):
+            raise TypeError
         axes = [operator.index(i) for i in as_tuple(axis)]
     except TypeError:
         raise TypeError(f"{name} must be an int, a tuple of ints, () or None, not {axis!r}") from None
     span = ndim or 1
     for i in axes:
         if not -span <= i < span:
-            raise np.exceptions.AxisError(i, ndim, name)
+            raise np.exceptions.AxisError(f"{name} {i} is out of bounds for {data} of shape {shape}")
     events = sorted({i % span for i in axes})
     if len(events) < len(axes):
         raise ValueError(f"{name}={axis!r} names an axis twice")
@@ -537,12 +610,27 @@ def counts_from_the_end(axis: Any) -> bool:
     return axis is None or all(i < 0 for i in as_tuple(axis))
 
 
-def check_reduction(reduction: str, axis: Any, shape: Shape) -> None:
-    if reduction == "none":
-        return
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}, not {reduction!r}")
-    check_one_event(f"reduction={reduction!r} of 1-D data", axis, shape)
+def check_reduction(reduction: Any, axis: Any, shape: Shape) -> str:
+    """The reduction, as a plain string."""
+    name = choice("reduction", reduction, REDUCTIONS)
+    if name != "none":
+        check_one_event(f"reduction={name!r} of 1-D data", axis, shape)
+    return name
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """The one of `choices` that `value` is, of whatever subclass of str."""
+    if isinstance(value, str) and value in choices:
+        return choices[choices.index(value)]
+    few = len(choices) == 2
+    listed = (" or " if few else ", ").join([repr(one) for one in choices])
+    raise ValueError(f"{name} must be {'' if few else 'one of '}{listed}, not {value!r}")
+
+
+def is_full(full: Any) -> bool:
+    if isinstance(full, (bool, np.bool_)):
+        return bool(full)
+    raise TypeError(f"full must be True or False, not {full!r}")
 
 
 def check_one_event(what: str, axis: Any, shape: Shape) -> None:
@@ -560,12 +648,15 @@ def check_fits(name: str, array: Array, frame: Frame) -> None:
     own, shape = array.shape, frame.shape
     if own == shape or not own or _fits(own, shape):
         return
-    apart = _along(own, shape)
     if own == frame.rows:
-        way_out = f"one for each row is {name}.reshape{_with_events(own, frame)}"
+        way_out = f"one for each row is np.reshape({name}, {_with_events(own, frame)})"
         way_out += f", as {own} is one for each element of the last axis" if len(own) == 1 else ""
-    elif apart:
-        way_out = f"along axis {apart[0]} of them it is {name}.reshape{(*own, *[1] * apart[1])}"
+    elif placed := _placed(own, shape):
+        fits = [fit[next((i for i, n in enumerate(fit) if n != 1), 0) :] for fit in placed]
+        way_out = " or ".join([f"np.reshape({name}, {fit})" for fit in fits])
+        axes = [str(i) for i, n in enumerate(placed[0]) if n != 1 and len(placed) == 1]
+        along = f"along ax{'is' if len(axes) == 1 else 'es'} {', '.join(axes)} of them" if axes else ""
+        way_out = f"{along or 'with size-1 axes'} it is {way_out}"
     elif len(own) > len(shape) or _fits(shape, own):
         verb = "are" if " and " in frame.data else "is"
         way_out = f"{frame.data} {verb} not broadcast to {name}; if you mean that, use np.broadcast_to"
@@ -584,10 +675,19 @@ def _fits(own: Shape, shape: Shape) -> bool:
     )
 
 
-def _along(own: Shape, shape: Shape) -> tuple[int, int] | None:
-    """The one axis of the data that has the size of a 1-D `own`, and how many follow it: channels, say."""
-    axes = [i for i, n in enumerate(shape) if (n,) == own]
-    return (axes[0], len(shape) - 1 - axes[0]) if len(axes) == 1 and own != (1,) else None
+def _placed(own: Shape, shape: Shape) -> list[Shape]:
+    """`own` with size-1 axes put in, so that it broadcasts to `shape`: as far behind, and as far ahead, as
+    its sizes let it. One shape where that is the same, none where it is impossible."""
+    if len(own) >= len(shape):
+        return []
+    behind, ahead = _leftmost(own[::-1], shape[::-1]), _leftmost(own, shape)
+    return list(dict.fromkeys((behind[::-1], ahead))) if behind and ahead else []
+
+
+def _leftmost(own: Shape, shape: Shape) -> Shape:
+    sizes = list(own)
+    placed = tuple([sizes.pop(0) if sizes and sizes[0] in (1, n) else 1 for n in shape])
+    return () if sizes else placed
 
 
 def _with_events(rows: Shape, frame: Frame) -> Shape:
@@ -604,23 +704,19 @@ def as_weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
         return array
     if own == frame.rows:
         return along_rows(array, frame)
-    rows, features = frame.rows, tuple([n if i in frame.events else 1 for i, n in enumerate(shape)])
-    padded = (1,) * (len(shape) - len(own)) + own
-    along = _along(own, shape)
-    if not own:
-        way_out = "multiply the result by a scalar, or pass "
-    elif len(own) < len(shape) and _fits(padded, shape):
-        way_out = f"did you mean weight.reshape{padded}? "
-        if len(own) == len(frame.rows) == 1:
+    rows, placed = frame.rows, _placed(own, shape)
+    way_out = "" if own else "multiply the result by a scalar. "
+    if own and placed:
+        ways = " or ".join([f"np.reshape(weight, {candidate})" for candidate in placed])
+        way_out = f"did you mean {ways}? "
+        if len(own) == len(rows) == 1 and _fits(own, shape):
             way_out += f"In a batch of {own[0]} rows it would have weighted those. "
-        way_out += "Pass "
-    elif along:
-        way_out = f"did you mean weight.reshape{(*[1] * along[0], *own, *[1] * along[1])}? Pass "
-    else:
-        way_out = "pass "
+    features = tuple([n if i in frame.events else 1 for i, n in enumerate(shape)])
+    kinds = {"rows": rows, "features": features} if rows and frame.events else {}
+    shapes = ", ".join([f"{fit} to weight {what}" for what, fit in (kinds | {"elements": shape}).items()])
     raise ValueError(
-        f"weight has shape {own}, and {frame.data} have shape {shape}: {way_out}shape {rows} to weight rows, "
-        f"{features} to weight features, {shape} to weight elements"
+        f"weight has shape {own}, and {frame.data} have shape {shape}: {way_out}Pass shape {shapes}; "
+        "with as many axes as the data, any may be 1"
     )
 
 
@@ -630,6 +726,8 @@ def row_weight(weight: Any, dtype: np.dtype[Any], rows: Shape, why: str) -> Arra
     if array.shape == rows:
         return array
     way_out = "" if array.ndim else "; multiply the result by a scalar"
+    if array.ndim and array.size == math.prod(rows):
+        way_out = f": pass np.reshape(weight, {rows})"
     raise ValueError(
         f"weight has shape {array.shape}; it must have that of the rows, {rows}, as {why}{way_out}"
     )
@@ -642,24 +740,37 @@ def along_rows(array: Array, frame: Frame) -> Array:
     return array[(..., *[np.newaxis if i in frame.events else slice(None) for i in axes])]
 
 
-def as_mask(where: Any, frame: Frame, name: str = "where") -> Array:
+def as_mask(where: Any, frame: Frame, name: str = "where", weight: bool = True) -> Array:
+    """weight: the loss takes one that can stand in for this mask."""
     mask = _real(name, where)
     mask = mask if type(mask) is np.ndarray else np.asarray(mask)
     if mask.dtype.char != "?":
-        raise TypeError(f"{name} must be boolean, not {mask.dtype}: pass {name} != 0, or use weight")
+        instead = ", or use weight" if weight else ""
+        raise TypeError(f"{name} must be boolean, not {mask.dtype}: pass np.not_equal({name}, 0){instead}")
     check_fits(name, mask, frame)
     return mask
 
 
-def number(name: str, value: Any, what: str, positive: bool = False, instead: str = "") -> float:
+def number(name: str, value: Any, what: str, positive: bool = False, instead: _WayOut = "") -> float:
     """A finite number >= 0, or > 0; `instead`: the way out for arrays."""
-    real = _real(name, value)
-    if np.ndim(real):
-        way_out = f": {instead}" if instead else ""
-        raise ValueError(f"{name} must be one number, not an array of shape {real.shape}{way_out}")
+    real = _one_number(name, value, instead)
     if not 0.0 <= float(real) < math.inf or (positive and real == 0):
         raise ValueError(f"{name} must be a finite {what} {'>' if positive else '>='} 0, not {value!r}")
     return float(real)
+
+
+def _one_number(name: str, value: Any, instead: _WayOut) -> Any:
+    """A real number, which True and False are not."""
+    real = _real(name, value)
+    if np.ndim(real):
+        way_out = instead(real.shape) if callable(instead) else instead
+        if real.size == 1:
+            way_out = f"pass {name}.item()" if hasattr(value, "item") else f"pass {name}{'[0]' * real.ndim}"
+        way_out = f": {way_out}" if way_out else ""
+        raise ValueError(f"{name} must be one number, not an array of shape {real.shape}{way_out}")
+    if type(real) is bool or (type(real) is np.ndarray and real.dtype.char == "?"):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return real
 
 
 def variance_floor(min_var: Any) -> float:
@@ -670,9 +781,7 @@ def x_factor(x_scale: Any, dtype: np.dtype[Any]) -> float:
     """`x_scale` as a number of the computing dtype, which it takes as Python scalars do."""
     if type(x_scale) is float and x_scale == 1.0:
         return 1.0
-    real = _real("x_scale", x_scale)
-    if np.ndim(real):
-        raise ValueError(f"x_scale must be one number, not an array of shape {real.shape}: multiply x by it")
+    real = _one_number("x_scale", x_scale, "multiply x by it")
     with np.errstate(all="ignore"):
         factor = float(dtype.type(real))
     if not math.isfinite(factor) or factor == 0:
@@ -740,7 +849,8 @@ def asked_for(
                 for prefix in whose
                 if f"{prefix}scale" in fields
             ]
-            hint = "".join(hints)
+            alike = [repr(field) for field in ALIKE.get(name, ()) if field in fields]
+            hint = "".join(hints) + (f"; did you mean {' or '.join(alike)}?" if alike else "")
             raise ValueError(f"wrt must name some of {choices}, not {name!r}{hint}")
     return asked
 
@@ -807,7 +917,7 @@ def _asked_for_double(names: Sequence[str], plain: Sequence[Any]) -> str:
     if not wide:
         return ""
     causes = ", ".join([f"{name} is {value.dtype}" for name, value in wide])
-    ways_out = [f"{name}.astype(np.float32)" if value.ndim else f"float({name})" for name, value in wide]
+    ways_out = [f"np.asarray({name}, np.float32)" if value.ndim else f"float({name})" for name, value in wide]
     return f": {causes}; pass {', '.join(ways_out)} to compute in float32"
 
 

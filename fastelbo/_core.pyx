@@ -39,7 +39,7 @@ cdef extern from "src/kernels.h" nogil:
         ptrdiff_t count, step
         double unit, beta
     ctypedef struct plan:
-        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows
+        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows, threads, look, doubted
         int kind[2]
         double min_var, factor, x_scale
         ptrdiff_t shape[64]
@@ -55,6 +55,7 @@ cdef extern from "src/kernels.h" nogil:
         const char *name
         size_t work[2]
         void (*run[2])(plan *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
+        void (*finish_rows[2])(plan *) noexcept nogil
         double (*finish[2])(plan *) noexcept nogil
         double (*join)(const plan *, const plan *, double, double, double *) noexcept nogil
         void (*function[2])(int, const void *, void *, ptrdiff_t) noexcept nogil
@@ -63,8 +64,13 @@ cdef extern from "src/kernels.h" nogil:
     void fe_plan_prepare(plan *)
     void fe_plan_apart(const plan *, int, plan *)
     void fe_plan_arrange(plan *)
-    size_t fe_plan_bytes(const plan *, int)
-    void fe_plan_use(plan *, void *)
+    size_t fe_plan_bytes(const plan *)
+    void fe_plan_share(plan *, int, size_t)
+    size_t fe_plan_slabs(const plan *)
+    void fe_plan_use(plan *, void *, void *)
+    void fe_plan_first_wave(plan *)
+    bint fe_plan_next_wave(plan *)
+    bint fe_plan_look(plan *)
     ptrdiff_t fe_plan_tasks(const plan *)
     const kernel_set *fe_kernels(const char *)
 
@@ -92,6 +98,39 @@ cdef extern from *:
     """
     void *take_spare(int) nogil
     int keep_spare(int, void *) nogil
+
+cdef extern from *:
+    """
+    /* What the threads of large calls work in. Each calling thread has its own part of the C library's heap: blocks of this size, taken and
+     * freed there call after call, would leave some behind in every part. So a few are kept, for whoever comes; what a call does not find
+     * it allocates, and what has no place here it frees. Without a lock, which a fork might copy while it is held. A block begins with
+     * its size. */
+    enum { TEAMS = 16 };
+    #define MOST_OF_TEAMS ((size_t)1 << 22) /* bytes, of all that are kept */
+    static void *team[TEAMS];
+    static size_t of_teams;
+    static void *take_team(void) {
+        for (int i = 0; i < TEAMS; i++) {
+            void *block = __atomic_load_n(&team[i], __ATOMIC_RELAXED) ? __atomic_exchange_n(&team[i], NULL, __ATOMIC_ACQ_REL) : NULL;
+            if (!block) continue;
+            __atomic_sub_fetch(&of_teams, *(size_t *)block, __ATOMIC_RELAXED);
+            return block;
+        }
+        return NULL;
+    }
+    static int keep_team(void *block) {
+        const size_t bytes = *(size_t *)block;
+        if (__atomic_add_fetch(&of_teams, bytes, __ATOMIC_RELAXED) <= MOST_OF_TEAMS)
+            for (int i = 0; i < TEAMS; i++) {
+                void *none = NULL;
+                if (__atomic_compare_exchange_n(&team[i], &none, block, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return 1;
+            }
+        __atomic_sub_fetch(&of_teams, bytes, __ATOMIC_RELAXED);
+        return 0;
+    }
+    """
+    void *take_team() nogil
+    int keep_team(void *) nogil
 
 cdef extern from *:
     """
@@ -211,7 +250,7 @@ cdef struct job:  # a plan, and what it takes to carry it out
     plan *p
     plan *sums   # of gradients that are set apart
     int n_sums, threads, kind
-    void *zeros  # of fe_plan_use
+    void *zeros  # of fe_plan_use, and behind them the slabs
     void *work   # p.work, which is aligned, lies in it
 
 
@@ -254,43 +293,55 @@ cdef int plan_sums(job *j) except -1:
 
 cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind) except -1:
     """Take all memory that the plan needs, before anything is written; `end` gives it back"""
-    cdef size_t bytes = 0, work = max(kernels.work[0], kernels.work[1]) + WORK_ALIGNMENT
-    cdef ptrdiff_t tasks
+    cdef size_t bytes, slabs, work = max(kernels.work[0], kernels.work[1]) + WORK_ALIGNMENT
     cdef char *zeros
-    cdef int i, threads = 1
+    cdef char *slab
+    cdef int i, most = 1, threads
     j.p, j.sums, j.n_sums, j.kind, j.zeros, j.work = p, NULL, 0, kind, NULL, NULL
     if elements >= PARALLEL_FROM and openmp != NULL and not openmp.forked():
-        threads = get_num_threads()
+        most = get_num_threads()
     fe_plan_prepare(p)
     if p.apart:
         plan_sums(j)
     fe_plan_arrange(p)
-    tasks = fe_plan_tasks(p)
+    bytes = fe_plan_bytes(p)
     for i in range(j.n_sums):
         fe_plan_arrange(&j.sums[i])
-        tasks = max(tasks, fe_plan_tasks(&j.sums[i]))
-    j.threads = threads = min(threads, tasks)
-    work *= threads
-    bytes = fe_plan_bytes(p, threads)
+        bytes += fe_plan_bytes(&j.sums[i])
+    fe_plan_share(p, most, bytes)
+    threads, slabs = p.threads, fe_plan_slabs(p)
     for i in range(j.n_sums):
-        bytes += fe_plan_bytes(&j.sums[i], threads)
-    if threads == 1:
+        fe_plan_share(&j.sums[i], most, bytes)
+        threads, slabs = max(threads, j.sums[i].threads), max(slabs, fe_plan_slabs(&j.sums[i]))
+    j.threads = threads
+    work *= threads
+    bytes += slabs
+    if threads > 1:
+        work += sizeof(size_t)
+        j.work = take_team()
+        if j.work != NULL and (<size_t *>j.work)[0] < work:  # of fewer threads, whose calls are over
+            PyMem_Free(j.work)
+            j.work = NULL
+    else:
         j.work = take_spare(kind)
     if j.work == NULL:
         j.work = PyMem_Malloc(work)
+        if j.work != NULL and threads > 1:
+            (<size_t *>j.work)[0] = work
     if bytes:
         j.zeros = PyMem_Calloc(bytes, 1)
     if j.work == NULL or (bytes and j.zeros == NULL):
         end(j)
         raise MemoryError(f"fastelbo: no memory for the {bytes + work:,} bytes that a call works in "
                           f"({bytes:,} for sums, {work:,} for {threads} thread{'s' * (threads > 1)})")
-    p.work = <void *>((<uintptr_t>j.work + WORK_ALIGNMENT - 1) & ~<uintptr_t>(WORK_ALIGNMENT - 1))
+    p.work = <void *>((<uintptr_t>j.work + (sizeof(size_t) if threads > 1 else 0) + WORK_ALIGNMENT - 1) & ~<uintptr_t>(WORK_ALIGNMENT - 1))
     zeros = <char *>j.zeros
-    fe_plan_use(p, zeros)
+    slab = zeros + (bytes - slabs)
+    fe_plan_use(p, zeros, slab)
     for i in range(j.n_sums):
-        zeros += fe_plan_bytes(p if i == 0 else &j.sums[i - 1], threads)
+        zeros += fe_plan_bytes(p if i == 0 else &j.sums[i - 1])
         j.sums[i].work = p.work
-        fe_plan_use(&j.sums[i], zeros)
+        fe_plan_use(&j.sums[i], zeros, slab)
     return 0
 
 
@@ -299,7 +350,7 @@ cdef void end(job *j) noexcept:
         PyMem_Free(j.zeros)
     if j.sums != NULL:
         PyMem_Free(j.sums)
-    if j.work != NULL and (j.threads > 1 or not keep_spare(j.kind, j.work)):
+    if j.work != NULL and not (keep_team(j.work) if j.threads > 1 else keep_spare(j.kind, j.work)):
         PyMem_Free(j.work)
     j.zeros = j.sums = j.work = NULL
 
@@ -309,20 +360,35 @@ cdef void carry_out_one(void *data, ptrdiff_t task, int thread) noexcept nogil:
     kernels.run[p.is_double](p, task, task + 1, thread)
 
 
-cdef void carry_out(plan *p, int threads) noexcept nogil:
-    cdef ptrdiff_t tasks = fe_plan_tasks(p)
-    if threads > tasks:
-        threads = <int>tasks
-    if threads <= 1:  # without any call into OpenMP
-        kernels.run[p.is_double](p, 0, tasks, 0)
-    else:
-        openmp.each(carry_out_one, p, tasks, threads)
+cdef void carry_out(plan *p) noexcept nogil:
+    cdef ptrdiff_t tasks
+    fe_plan_first_wave(p)
+    while True:
+        tasks = fe_plan_tasks(p)
+        if p.threads <= 1 or tasks <= 1:  # without any call into OpenMP
+            kernels.run[p.is_double](p, 0, tasks, 0)
+        else:
+            openmp.each(carry_out_one, p, tasks, p.threads if p.threads < tasks else <int>tasks)
+        if p.bad:
+            return
+        if not p.check_only:
+            kernels.finish_rows[p.is_double](p)
+        if p.bad or not fe_plan_next_wave(p):
+            return
+
+
+cdef double finish(plan *p) noexcept nogil:
+    cdef double total = kernels.finish[p.is_double](p)
+    while fe_plan_look(p):  # some sums of gradients ask for it
+        carry_out(p)
+        kernels.finish[p.is_double](p)
+    return total
 
 
 cdef void check(job *j) noexcept nogil:
     """Only set `bad`"""
     j.p.check_only = 1
-    carry_out(j.p, j.threads)
+    carry_out(j.p)
     j.p.check_only = 0
 
 
@@ -332,17 +398,17 @@ cdef void compute(job *j, double *total) noexcept nogil:
         check(j)
     for i in range(j.n_sums):  # before an input might be overwritten
         if not j.p.bad:
-            carry_out(&j.sums[i], j.threads)
-            kernels.finish[j.p.is_double](&j.sums[i])
+            carry_out(&j.sums[i])
+            finish(&j.sums[i])
             j.p.bad |= j.sums[i].bad
     if j.p.bad:
         return
     if j.p.aliased and fe_plan_sums_elements(j.p):
         compute_sums_first(j, total)
         return
-    carry_out(j.p, j.threads)
+    carry_out(j.p)
     if not j.p.bad:
-        total[0] = kernels.finish[j.p.is_double](j.p)
+        total[0] = finish(j.p)
 
 
 cdef void compute_sums_first(job *j, double *total) noexcept nogil:
@@ -357,15 +423,15 @@ cdef void compute_sums_first(job *j, double *total) noexcept nogil:
             j.p.gradient[i].data = NULL
     places[N_GRADS] = j.p.value.data
     j.p.value.data, j.p.other_rows = NULL, 1
-    carry_out(j.p, j.threads)
-    total[0] = kernels.finish[j.p.is_double](j.p)
+    carry_out(j.p)
+    total[0] = finish(j.p)
     reduced = j.p.reduced
     for i in range(N_GRADS):
         j.p.gradient[i].data = places[i] if fe_plan_is_direct(j.p, i) else NULL
     j.p.value.data, j.p.other_rows = places[N_GRADS], other_rows
     if not j.p.bad:
-        carry_out(j.p, j.threads)
-        ignored = kernels.finish[j.p.is_double](j.p)  # twice the sum
+        carry_out(j.p)
+        ignored = finish(j.p)  # twice the sum
         j.p.reduced = reduced
 
 
@@ -390,7 +456,7 @@ cdef void clear(plan *p) noexcept:
         p.gradient[i].data = NULL
         p.broadcast[i] = 0
     p.value.data = p.join.value.data = NULL
-    p.aliased = p.check_only = p.bad = p.sums_only = 0
+    p.aliased = p.check_only = p.bad = p.sums_only = p.look = p.doubted = 0
     p.value_unit = 0.0
     p.join.count = 0
     p.min_var = 0.0

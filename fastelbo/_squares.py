@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,6 +15,35 @@ from fastelbo._arrays import Array, Frame
 #: up to 2⁻¹⁰⁷⁵ each: 2⁻⁷⁵ of it
 LEAST: Final = 2.0**-1000
 NONE: Final = -(1 << 20)  # the exponent of 0: below all others
+ROWS: Final = 1 << 15  # events of which something is kept at once
+LOOKED_AT: Final = 1 << 16  # elements looked at together
+
+
+def pieces(
+    x: Array, mean: Array, axis: Any, weight: Any, where: Any
+) -> tuple[tuple[int, ...], Iterator[tuple[Any, tuple[Array, Array, Any, Any]]]]:
+    """The rows' shape, and x, mean, weight and where of at most ROWS events at a time.
+
+    An event's bits are its own; and what is kept of each while it is computed is then not kept of all.
+    """
+    frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
+    if math.prod(frame.rows) <= ROWS:
+        return frame.rows, iter([(..., (x, mean, weight, where))])
+    mask = None if where is None else _arrays.as_mask(where, frame)
+    weights = None if weight is None else _arrays.as_weight(weight, np.dtype(np.float64), frame)
+    whole = x, mean, weights, mask
+
+    def cut() -> Iterator[tuple[Any, tuple[Array, Array, Any, Any]]]:
+        for index in _blocks.blocks(frame.rows, ROWS):
+            of_rows = iter(index)
+            full = tuple(
+                [slice(None) if i in frame.events else next(of_rows) for i in range(len(frame.shape))]
+            )
+            at: list[Any] = [None if a is None else (..., *_blocks.part(a, full)) for a in whole]
+            views: Any = [None if a is None else a[i] for a, i in zip(whole, at, strict=True)]
+            yield index, tuple(views)
+
+    return frame.rows, cut()
 
 
 class MeanSquare(NamedTuple):
@@ -20,7 +51,8 @@ class MeanSquare(NamedTuple):
 
     mantissa: Any  # the mean square itself where the exponent is 0, which it nearly always is
     exponent: Any
-    total: Any  # Σ w of what counts
+    total: Any  # Σ w of what counts, times 2^-power
+    power: Any  # 0 but where Σ w overflows
     nothing: Any  # whether nothing counts
 
 
@@ -38,21 +70,30 @@ def mean_square(
             total = _half_sum(two, zero, axis, weight, where, 1.0) / 2
         nothing = (total == 0) & (half_sum == 0)
         sure = abs(half_sum) >= LEAST * (count + abs(total))
-        result: Any = np.divide(half_sum, total / 2, out=half_sum if half_sum.ndim else None)
+        result: Any = np.divide(half_sum, total / 2)
         far = ~(sure & (abs(result) >= LEAST) & (abs(result) < np.inf) | nothing)
         exponent: Any = 0
+        power: Any = 0
         if far.any():
-            frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
-            sums, top = _split_sums(x, mean, frame, x_factor, weight, where, far)
-            divisor, power = np.frexp(total)
-            nothing = np.where(far, (total == 0) & (sums == 0), nothing)[()]
+            event = _Event(x, mean, axis, x_factor, weight, where)
+            far = far & ~_settled(event, half_sum, total, far)
+            result = result + 0.0  # not -0, by a negative Σ w
+        if far.any():
+            sums, top = event.split_sums(event.terms, far)
+            divisor, shift = np.frexp(total)
+            if weight is not None and not np.all(np.isfinite(total) | ~far):
+                beyond = far & ~np.isfinite(total)
+                of_weights, most = event.split_sums(event.weights, beyond)
+                divisor, shift = np.where(beyond, of_weights, divisor), np.where(beyond, most, shift)
+                total, power = np.where(beyond, of_weights, total)[()], np.where(beyond, most, 0)[()]
+            nothing = np.where(far, (divisor == 0) & (sums == 0), nothing)[()]
             result = np.where(far, sums / divisor, result)[()]
-            exponent = np.where(far & (sums != 0), top - power, 0)[()]
+            exponent = np.where(far & (sums != 0), top - shift, 0)[()]
         if np.any(total == 0):
             result, exponent = (
                 np.where(total == 0, gone, part)[()] for gone, part in ((np.nan, result), (0, exponent))
             )
-    return MeanSquare(result, exponent, total, nothing)
+    return MeanSquare(result, exponent, total, power, nothing)
 
 
 def _half_sum(x: Array, mean: Array, axis: Any, weight: Any, where: Any, x_factor: float) -> Any:
@@ -63,53 +104,135 @@ def _half_sum(x: Array, mean: Array, axis: Any, weight: Any, where: Any, x_facto
     )  # fmt: skip
 
 
-def _split_sums(
-    x: Array, mean: Array, frame: Frame, x_factor: float, weight: Any, where: Any, far: Any
-) -> tuple[Array, Array]:
-    """Σ w·r² of the events in `far`, by the exponent of the largest term: (mantissa, exponent)."""
-    weights = None if weight is None else _arrays.as_weight(weight, np.dtype(np.float64), frame)
-    mask = None if where is None else _arrays.as_mask(where, frame)
-    views = [None if a is None else _rows_first(a, frame) for a in (x, mean, weights, mask)]
-    shape = views[0].shape  # type: ignore[union-attr]  # x
-    events = tuple(range(len(frame.rows), len(shape)))
-    far = np.reshape(far, frame.rows + (1,) * len(events))
-    top, sums = np.full(far.shape, NONE), np.zeros(far.shape)
-    adder = _blocks.Sums(sums, shape, 0)
-    indices = [index for index in _blocks.blocks(shape) if np.any(far[_blocks.part(far, index)])]
-    for index in indices:
-        _, exponent = _terms(x_factor, *[None if view is None else view[index] for view in views])
-        at = _blocks.part(top, index)
-        top[at] = np.maximum(top[at], exponent.max(axis=events, keepdims=True))
-    for index in indices:
-        mantissa, exponent = _terms(x_factor, *[None if view is None else view[index] for view in views])
-        adder.add(index, np.ldexp(mantissa, exponent - top[_blocks.part(top, index)]))
-    adder.finish()
-    return sums.reshape(frame.rows), top.reshape(frame.rows)
+class _Event:
+    """What is summed, as views of the common shape, rows first: additions follow the event alone."""
+
+    def __init__(self, x: Array, mean: Array, axis: Any, x_factor: float, weight: Any, where: Any) -> None:
+        frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
+        weights = None if weight is None else _arrays.as_weight(weight, np.dtype(np.float64), frame)
+        mask = None if where is None else _arrays.as_mask(where, frame)
+        self.arguments = x, mean, axis, where  # as they were passed
+        self.x_factor, self.rows = x_factor, frame.rows
+        self.own_weight = weights
+        self.views = [None if a is None else _rows_first(a, frame) for a in (x, mean, weights, mask)]
+        self.shape: tuple[int, ...] = self.views[0].shape  # type: ignore[union-attr]  # x
+        self.axes = tuple(range(len(frame.rows), len(self.shape)))
+        self.kept = frame.rows + (1,) * len(self.axes)
+
+    def blocks(self, index: _blocks.Index) -> list[Any]:
+        """x, mean, weight and mask there; None for those that there are not."""
+        return [None if view is None else view[index] for view in self.views]
+
+    def has_negative_weights(self) -> bool:
+        """Whether there is one; NaN aside."""
+        return bool(np.fmin.reduce(np.asarray(self.own_weight), axis=None, initial=0) < 0)
+
+    def terms(self, index: _blocks.Index) -> tuple[Array, Array]:
+        """w·r² of a block, as mantissas and exponents."""
+        x, mean, weight, mask = self.blocks(index)
+        mantissa, exponent = _split_difference(x, mean, self.x_factor)
+        mantissa, exponent = mantissa * mantissa, 2 * exponent
+        if weight is not None:
+            factor, power = np.frexp(np.asarray(weight, np.float64))
+            mantissa, exponent = mantissa * factor, exponent + power
+        return _counted(mantissa, exponent, mask)
+
+    def weights(self, index: _blocks.Index) -> tuple[Array, Array]:
+        """The same of w."""
+        *_, weight, mask = self.blocks(index)
+        mantissa, power = np.frexp(np.asarray(weight, np.float64))
+        return _counted(mantissa, power.astype(np.int64), mask)
+
+    def split_sums(
+        self, terms: Callable[[_blocks.Index], tuple[Array, Array]], far: Any
+    ) -> tuple[Array, Array]:
+        """Sums over the events in `far`, by the exponent of the largest term: (mantissa, exponent)."""
+        far = np.reshape(far, self.kept)
+        top, sums = np.full(far.shape, NONE), np.zeros(far.shape)
+        adder = _blocks.Sums(sums, self.shape, 0)
+        indices = [index for index in _blocks.blocks(self.shape) if np.any(far[_blocks.part(far, index)])]
+        for index in indices:
+            _, exponent = terms(index)
+            at = _blocks.part(top, index)
+            top[at] = np.maximum(top[at], exponent.max(axis=self.axes, keepdims=True))
+        for index in indices:
+            mantissa, exponent = terms(index)
+            adder.add(index, np.ldexp(mantissa, exponent - top[_blocks.part(top, index)]))
+        adder.finish()
+        return sums.reshape(self.rows), top.reshape(self.rows)
+
+    def any(self, test: Callable[[_blocks.Index], Array], events: Any) -> Array:
+        """In which of `events` an element passes a test; one that does spares the rest of its event."""
+        left = np.array(np.reshape(events, self.kept))
+        found = np.zeros(self.kept, bool)
+        for index in _blocks.blocks(self.shape, LOOKED_AT):
+            at = _blocks.part(left, index)
+            if left[at].any():
+                found[at] |= left[at] & test(index).any(axis=self.axes, keepdims=True)
+                left[at] &= ~found[at]
+        return found.reshape(self.rows)
+
+    def infinite(self, index: _blocks.Index) -> Array:
+        """Elements that count and are infinite."""
+        x, mean, _, mask = self.blocks(index)
+        found = np.zeros(x.shape, bool)
+        for block in (x, mean):
+            if block.dtype.kind not in "biu":
+                found |= np.isinf(block)
+        return found if mask is None else found & mask
+
+    def nonzero(self, index: _blocks.Index) -> Array:
+        """Elements of which w·r² is not 0."""
+        x, mean, weight, mask = self.blocks(index)
+        comparable = self.x_factor == 1.0 and x.dtype.kind == mean.dtype.kind == "f"
+        found: Array = x != mean if comparable else _split_difference(x, mean, self.x_factor)[0] != 0
+        if weight is not None:
+            found &= weight != 0
+        return found if mask is None else found & mask
+
+
+def _settled(event: _Event, half_sum: Any, total: Any, far: Any) -> Any:
+    """The events in `far` whose NaN, infinity or 0 is no matter of range: what they hold is so itself."""
+    settled = np.isnan(half_sum) | np.isnan(total)
+    infinite = far & np.isinf(half_sum) & np.isfinite(total)
+    if event.own_weight is not None and (settled.any() or infinite.any()) and event.has_negative_weights():
+        # Only they make infinite terms of both signs, some of which may be too large and no infinity.
+        x, mean, axis, where = event.arguments
+        settled = np.isnan(_half_sum(x, mean, axis, None, where, event.x_factor))
+    elif infinite.any():
+        settled = settled | event.any(event.infinite, infinite)
+    zero = far & (half_sum == 0) & np.isfinite(total)
+    if zero.any():
+        settled = settled | (zero & ~event.any(event.nonzero, zero))
+    return settled
 
 
 def _rows_first(array: Array, frame: Frame) -> Array:
-    """A view of the common shape, rows first: the order of the additions is then that of the event alone."""
     view = np.broadcast_to(array, frame.shape)
     return view if frame.order is None else view.transpose(frame.order)
 
 
-def _terms(x_factor: float, x: Any, mean: Any, weight: Any, mask: Any) -> tuple[Array, Array]:
-    """w·r² of a block, as mantissas and exponents."""
-    x, mean = (np.array(block, np.float64, order="C") for block in (x, mean))
-    r = _difference(x, mean, x_factor)
-    beyond, down = (
-        ~np.isfinite(r),
-        1020,
-    )  # then x is not so small that 2^-down of it would lose a digit that counts
-    lowered = _difference(np.ldexp(x, -down), np.ldexp(mean, -down), x_factor)
-    mantissa, exponent = np.frexp(np.where(beyond, lowered, r))
-    mantissa, exponent = mantissa * mantissa, 2 * (exponent.astype(np.int64) + np.where(beyond, down, 0))
-    if weight is not None:
-        factor, power = np.frexp(np.asarray(weight, np.float64))
-        mantissa, exponent = mantissa * factor, exponent + power
+def _counted(mantissa: Array, exponent: Array, mask: Array | None) -> tuple[Array, Array]:
     if mask is not None:
         mantissa = np.where(mask, mantissa, 0.0)
     return mantissa, np.where(mantissa == 0, NONE, exponent)
+
+
+def _split_difference(x: Array, mean: Array, x_factor: float) -> tuple[Array, Array]:
+    """c·x − μ, up to its sign, rounded once also beyond the range of float64: (mantissa, exponent)."""
+    r = _difference(x, mean, x_factor)
+    mantissa, exponent = np.frexp(r)
+    exponent = exponent.astype(np.int64)
+    # 2^-1020 of x and μ lose no digit that counts where r is beyond; 2^600 of them are numbers where c·x is
+    # subnormal
+    small = (abs(r) < 2.0**-1022) & (abs(x) < 2.0**400) & (x_factor != 1.0)
+    for unfit, shift in ((~np.isfinite(r), -1020), (small, 600)):
+        if unfit.any():
+            x_there, mean_there = (np.ldexp(np.array(block, np.float64), shift) for block in (x, mean))
+            part, power = np.frexp(_difference(x_there, mean_there, x_factor))
+            mantissa, exponent = np.where(unfit, (part, power - np.int64(shift)), (mantissa, exponent))
+            exponent = exponent.astype(np.int64)
+    return mantissa, exponent
 
 
 def _difference(x: Array, mean: Array, x_factor: float) -> Array:

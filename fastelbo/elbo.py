@@ -5,6 +5,7 @@ Nothing is computed before both are known to be sound, and nothing that the othe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastelbo import _arrays, _core
-from fastelbo._arrays import DEFAULT_AXIS, VALUES, Array, Call, NegELBO, NegELBOGrad, Shape
+from fastelbo._arrays import DEFAULT_AXIS, REDUCTIONS, VALUES, Array, Call, Frame, NegELBO, NegELBOGrad, Shape
 from fastelbo.losses import _Axis, _Out, _Reduction
 
 _Name: TypeAlias = Literal["x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale"]
@@ -268,10 +269,8 @@ def evaluate(
         x, recon, z_mean, scales, z_scales, prior_mean, prior_scales, x_scale, axis, z_axis, full, weight,
         where, z_where, min_var, reduction,
     )  # fmt: skip
-    instead = (
-        "for one of each latent, pass gaussian_kl_grad(..., weight=beta) and add it to gaussian_nll_grad"
-    )
-    factor = _arrays.number("beta", beta, "number", instead=instead)
+    reduction = _arrays.choice("reduction", reduction, REDUCTIONS)
+    factor = _arrays.number("beta", beta, "number", instead=functools.partial(_of_each, kl.frame))
     members = dict(zip(nll.members + kl.members, [*nll.operands, *kl.operands], strict=True))
     asked = _arrays.asked_for(wrt, NegELBOGrad._fields, members)
     shapes = dict.fromkeys(VALUES, kl.frame.rows) | {name: members[name].shape for name in asked}
@@ -283,6 +282,17 @@ def evaluate(
     results, reduced = _run(nll, kl, reduction, asked, given, factor, samples)
     final = _arrays.as_returned(results, passed) | reduced
     return [final.get(name) for name in fields]
+
+
+def _of_each(frame: Frame, shape: Shape) -> str:
+    """The way out for a beta of this shape; one with one axis is of the latents, if that can be."""
+    each, weight, ndim = "latent", "beta", len(frame.shape)
+    if shape == frame.rows and shape != frame.shape[-1:]:
+        each = "row"
+    elif len(shape) == 1 < ndim:
+        weight = f"np.reshape(beta, {(*[1] * (ndim - 1), -1)})"
+    instead = f"gaussian_kl_grad(..., weight={weight})"
+    return f"for one of each {each}, pass {instead} and add it to gaussian_nll_grad"
 
 
 def _halves(
@@ -324,8 +334,8 @@ def _halves(
     for name, operand in zip(names[5:], operands[5:], strict=True):
         _arrays.check_fits(name, operand, z_frame)
     floor = _arrays.variance_floor(min_var)
-    mask = None if where is None else _arrays.as_mask(where, frame)
-    z_mask = None if z_where is None else _arrays.as_mask(z_where, z_frame, "z_where")
+    mask = None if where is None else _arrays.as_mask(where, frame, weight=False)
+    z_mask = None if z_where is None else _arrays.as_mask(z_where, z_frame, "z_where", weight=False)
     why = "nll and kl of a row are weighted alike"
     weights = None if weight is None else _arrays.row_weight(weight, dtype, rows, why)
     weight, z_weight = (
@@ -340,7 +350,7 @@ def _halves(
     nll = Call(
         "nll", "samples" if sampled else "nll", ("x", "recon", "scale"), names[:3], plain[:3],
         operands[:3], (kind, -1), dtype, frame, _arrays.inputs_of(operands[:3], weight, mask), floor,
-        bool(full), x_scale=x_factor,
+        _arrays.is_full(full), x_scale=x_factor,
     )  # fmt: skip
     z_members = ("z_mean", "prior_mean", "z_scale", "prior_scale")[: len(operands) - 3]
     kl = Call(
@@ -415,22 +425,22 @@ def _average(samples: Array | None, unit: float, nll: Array, value: Array, _: fl
     value[...] = nll
 
 
-def _sampled_frame(x: Shape, recon: Shape, axis: Any) -> _arrays.Frame:
+def _sampled_frame(x: Shape, recon: Shape, axis: Any) -> Frame:
     """The frame of the NLL. `axis` counts the axes of x; that of the samples is a row axis, the first."""
     extra = len(recon) - len(x)
     if extra not in (0, 1) or recon[extra:] != x:
         if extra > 1 and recon[extra:] == x:
-            way_out = f": recon.reshape{(-1, *x)} makes them one axis"
+            way_out = f": np.reshape(recon, {(-1, *x)}) makes them one axis"
         else:
             longer, shorter = (("recon", recon), ("x", x))[:: 1 if extra >= 0 else -1]
-            way_out = _arrays.mismatch(*longer, *shorter)
+            way_out = _arrays.mismatch(*longer, *shorter, samples=longer[0] == "recon")
         raise ValueError(
             f"x has shape {x} and recon has shape {recon}; recon must have the shape of x, "
             f"or one leading axis of samples more{way_out}"
         )
     if extra and not recon[0]:
         raise ValueError(f"recon has shape {recon}: an average over no samples")
-    events = _arrays.event_axes(axis, len(x))
+    events = _arrays.event_axes(axis, x, "x")
     if extra and not _arrays.counts_from_the_end(axis):
         raise ValueError(
             f"axis={axis!r} may count from the wrong end: x has {len(x)} axes, recon {len(recon)}; "
@@ -440,7 +450,7 @@ def _sampled_frame(x: Shape, recon: Shape, axis: Any) -> _arrays.Frame:
     return _arrays.frame_of(data, recon, tuple([i + extra for i in events]))
 
 
-def _raise_rows(x: Shape, rows: Shape, axis: Any, z_frame: _arrays.Frame, z_axis: Any) -> NoReturn:
+def _raise_rows(x: Shape, rows: Shape, axis: Any, z_frame: Frame, z_axis: Any) -> NoReturn:
     z, z_rows = z_frame.shape, z_frame.rows
     count = len(x) - len(z_rows)
     if z == rows:

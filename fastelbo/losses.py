@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastelbo import _arrays, _core
 from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NLLGrad
-from fastelbo._squares import mean_square
+from fastelbo._squares import mean_square, pieces
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 _Out: TypeAlias = npt.NDArray[Any] | None
@@ -90,12 +90,13 @@ def gaussian_nll(
     ------
     TypeError
         None or several of the five scale keywords; complex, object, string, datetime, longdouble or masked
-        input; a `where` that is not boolean.
+        input; a `where` that is not boolean; a `full` that is not, or True and False for a number.
     ValueError
         var, std or precision that is not > 0, with the first index in C order and the value: neither NaN,
         which propagates to its own row, nor elements removed by `where`, nor those lifted by `min_var`. A
         Python scalar that is infinite in the computing dtype; integers beyond 2⁵³, which float64 would round,
-        in other places than x − μ.
+        as a scale, or as data with an `x_scale`: not in x − μ, which is exact, nor as factors (`weight`,
+        `min_var`, …), which are rounded to float64.
         Shapes, `x_scale`, `axis`, `weight`, `min_var`, `reduction` or `out` against the rules above. After an
         error no input is changed.
 
@@ -545,6 +546,11 @@ def optimal_var(
     np.float32(0.6666667)
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    found = mean_square(x, mean, axis, _arrays.x_factor(x_scale, dtype), weight, where)
+    factor = _arrays.x_factor(x_scale, dtype)
+    rows, some = pieces(x, mean, axis, weight, where)
+    result = np.empty(rows, dtype)
     with np.errstate(all="ignore"):
-        return np.ldexp(found.mantissa, found.exponent).astype(dtype, copy=False)
+        for index, (one, other, weights, mask) in some:
+            found = mean_square(one, other, axis, factor, weights, mask)
+            result[index] = np.ldexp(found.mantissa, found.exponent)
+    return result if result.ndim else result[()]

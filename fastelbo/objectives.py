@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastelbo import _arrays, _blocks, _core
-from fastelbo._squares import MeanSquare, mean_square
+from fastelbo._arrays import Array
+from fastelbo._squares import MeanSquare, mean_square, pieces
 from fastelbo.losses import _Axis, _Out
 from fastelbo.losses import _Reduction as _Reduced
 
@@ -109,17 +110,22 @@ def optimal_nll(
     np.True_
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    _arrays.check_reduction(reduction, axis, ())
+    reduced_by = _arrays.check_reduction(reduction, axis, ())
     factor = _arrays.x_factor(x_scale, dtype)
-    rows, _ = _optimal(x, mean, factor, axis, full, weight, where, min_var)
-    return _reduced(rows, dtype, reduction)
+    shape, some = pieces(x, mean, axis, weight, where)
+    rows = np.empty(shape, dtype if reduced_by == "none" else np.float64)
+    with np.errstate(all="ignore"):
+        for index, (one, other, weights, mask) in some:
+            rows[index] = _optimal(one, other, factor, axis, full, weights, mask, min_var)[0]
+    return _reduced(rows, dtype, reduced_by)
 
 
 def _optimal(
     x: Any, mean: Any, x_factor: float, axis: _Axis, full: bool, weight: Any, where: Any, min_var: float
 ) -> tuple[Any, MeanSquare]:
     """The rows, in float64, and σ*²; of an event of which nothing counts that is 1, and of no consequence."""
-    floor = _arrays.number("min_var", min_var, "variance")
+    instead = "call it for each part of x that has one of them"
+    floor, full = _arrays.number("min_var", min_var, "variance", instead=instead), _arrays.is_full(full)
     mse = mean_square(x, mean, axis, x_factor, weight, where)
     mantissa, exponent = np.where(mse.nothing, 1.0, mse.mantissa), mse.exponent
     ratio: Any = 1.0  # MSE/σ*²
@@ -135,7 +141,10 @@ def _optimal(
         rows += exponent * math.log(2)
         rows += 2 * HALF_LOG_2PI if full else 0.0
         rows += ratio
-        rows *= 0.5 * mse.total
+        rows *= 0.5
+        rows *= mse.total  # half of which may be no float64
+        if np.any(mse.power):
+            rows = np.asarray(np.ldexp(rows, mse.power))
         rows[np.broadcast_to(mse.nothing, rows.shape)] = 0.0
     return rows, mse._replace(mantissa=mantissa, exponent=exponent)
 
@@ -144,7 +153,7 @@ def _reduced(rows: Any, dtype: np.dtype[Any], reduction: str) -> Any:
     """The rows in the computing dtype, or what `reduction` makes of them."""
     with np.errstate(all="ignore"):
         if reduction == "none":
-            return rows.astype(dtype)[()]
+            return rows.astype(dtype, copy=False)[()]
         total = _blocks.fold(rows, range(rows.ndim)).item()
         return total if reduction == "sum" else (np.float64(total) / rows.size).item()
 
@@ -212,25 +221,25 @@ def optimal_nll_grad(
     """
     (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
     factor = _arrays.x_factor(x_scale, dtype)
-    _arrays.check_reduction(reduction, axis, ())
+    reduced_by = _arrays.check_reduction(reduction, axis, ())
     rows, var = _optimal(x, mean, factor, axis, full, weight, where, min_var)
     fields, shapes = OptimalNLLGrad._fields, {"x": x.shape, "mean": mean.shape}
     asked = _arrays.asked_for(wrt, fields, {"x": x, "mean": mean})
     kept = {"value": rows.shape} | {name: shapes[name] for name in asked}
-    given, _ = _arrays.given_arrays(out, fields, True, reduction, dtype, kept, (("x", "mean"), (x, mean)))
-    value = _reduced(rows, dtype, reduction)
+    given, _ = _arrays.given_arrays(out, fields, True, reduced_by, dtype, kept, (("x", "mean"), (x, mean)))
+    value = _reduced(rows, dtype, reduced_by)
     place, *places = (None, None, None) if out is None else out
     d_x = d_mean = None
     if asked:
         _check_positive(var.mantissa, weight is not None or where is not None)
-        events = _arrays.event_axes(axis, max(x.ndim, mean.ndim))
+        events = _arrays.event_axes(axis, max(x.shape, mean.shape, key=len), "x and mean")
         std, share = _std(var, dtype, events)
         if share is not None and weight is not None:
             frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
             share = _arrays.as_weight(weight, dtype, frame) * share
         _, d_x, d_mean, _ = _core.nll_grad(
             x, mean, None, std, None, None, None, axis, full, weight if share is None else share, where, 0.0,
-            reduction, asked, (None, *places, None), factor,
+            reduced_by, asked, (None, *places, None), factor,
         )  # fmt: skip
     if place is not None:
         given["value"][...] = value
@@ -333,9 +342,13 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
     >>> bound.ess.round(4)
     array([2. , 1.6])
     """
+    if isinstance(log_w, np.ma.MaskedArray):
+        raise TypeError(
+            "log_w is a masked array, whose mask would be lost: pass log_w.filled(-np.inf), weights of 0"
+        )
     (array,), dtype = _arrays.as_operands(("log_w",), (log_w,))
     _arrays.check_integers(("log_w",), (array,))
-    axes = _arrays.event_axes(axis, array.ndim)
+    axes = _arrays.event_axes(axis, array.shape, "log_w")
     count = math.prod([array.shape[i] for i in axes])
     log_weights = np.array(array, np.float64, order="C")
     with np.errstate(all="ignore"):
@@ -450,18 +463,17 @@ def free_bits(
     (array,), dtype = _arrays.as_operands(("kl",), (kl,))
     _arrays.check_integers(("kl",), (array,))
     _arrays.check_one_event(f"kl of shape {array.shape}", axis, array.shape)
-    dims = _arrays.event_axes(axis, array.ndim)
+    dims = _arrays.event_axes(axis, array.shape, "kl")
     batch = tuple([i for i in range(array.ndim) if i not in dims])
-    for name, mode, choices in (("per", per, ("dim", "row")), ("average", average, ("first", "last"))):
-        if mode not in choices:
-            raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {mode!r}")
+    of_rows = _arrays.choice("per", per, ("dim", "row")) == "row"
+    first = _arrays.choice("average", average, ("first", "last")) == "first"
     instead = "call free_bits for each part of kl that has one of them"
     floor = _arrays.number("min_kl", min_kl, "number of nats", instead=instead)
     frame = _arrays.frame_of("kl", array.shape, dims)
     weights = None if weight is None else _row_weights(weight, frame)
     own: Any = True
     if where is not None:
-        own = _arrays.as_mask(where, frame)
+        own = _arrays.as_mask(where, frame, weight=False)
         own = own[(np.newaxis,) * (array.ndim - own.ndim)]
     size = np.float64(math.prod(frame.rows))
     with np.errstate(all="ignore"):
@@ -470,21 +482,40 @@ def free_bits(
         if where is not None:
             floored = np.where(own, floored, 0.0)
             counts = np.broadcast_to(own, array.shape)
-            counts = np.any(counts, axis=dims, keepdims=True) if per == "row" else counts
+            counts = np.any(counts, axis=dims, keepdims=True) if of_rows else counts
         counted, total, gone = _batch_weights(weights, counts, batch, size)
         share = np.where(gone, 0.0, counted * (size / total))
-        if per == "row":
-            floored = _blocks.fold(floored, dims)
-        if average == "first":
-            floored = _blocks.fold(floored * counted, batch) / total
-            costs, size = np.where(gone, 0.0, np.maximum(floored, floor)), np.float64(1)
-        else:
-            costs = np.maximum(floored, floor) * share
-        value = _blocks.fold(costs, range(array.ndim)) / size
-        indicator = np.where(np.isnan(floored), np.nan, floored >= floor)
-        factor = np.where(own, indicator * share, 0.0)
         nothing = np.size(gone) > 0 and np.all(gone)
-        return FreeBits(math.nan if nothing else value.item(), factor.astype(dtype)[()])
+
+        def floored_at(kl: Array, floor: float) -> tuple[float, Array]:
+            if of_rows:
+                kl = _blocks.fold(kl, dims)
+            if first:
+                kl = _blocks.fold(_weighted(kl, counted, counted), batch) / total
+                costs, rows = np.where(gone, 0.0, np.maximum(kl, floor)), np.float64(1)
+            else:
+                costs, rows = _weighted(np.maximum(kl, floor), counted, share), size
+            value = _blocks.fold(costs, range(array.ndim)) / rows
+            indicator = np.where(np.isnan(kl), np.nan, kl >= floor)
+            return math.nan if nothing else value.item(), np.where(own, indicator * share, 0.0)
+
+        value, factor = floored_at(floored, floor)
+        if not nothing and not math.isfinite(value):
+            # A sum may have overflowed that a mean would have brought back.
+            down = 200
+            if np.any(np.isfinite(floored) & (abs(floored) > np.ldexp(1.0, 1023 - down))):
+                value, factor = floored_at(np.ldexp(floored, -down), math.ldexp(floor, -down))
+                value = float(np.ldexp(value, down))
+        return FreeBits(value, factor.astype(dtype)[()])
+
+
+def _weighted(kl: Any, weights: Any, share: Any) -> Any:
+    """KL times its share, by the weights; an infinite one of weight 0 is in no mean either."""
+    products = kl * share
+    infinite = np.isinf(kl)
+    if infinite.any():
+        products = np.where(infinite, np.where(weights == 0, 0.0, kl * np.sign(weights)), products)
+    return products
 
 
 def _row_weights(weight: Any, frame: _arrays.Frame) -> Any:
@@ -494,11 +525,21 @@ def _row_weights(weight: Any, frame: _arrays.Frame) -> Any:
 
 
 def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any) -> tuple[Any, Any, Any]:
-    """w, 0 for what does not count; its sum over the batch; and whether nothing counts there."""
+    """w, 0 for what does not count; its sum over the batch; and whether nothing counts there.
+
+    w is in units of a power of two near the largest |w| of each mean, and so no sum or product over- or
+    underflows that the mean does not.
+    """
     if weights is None and counts is True:
         return np.float64(1), size, False
     counted = np.where(counts, 1.0 if weights is None else weights, 0.0)
     gone = False if counts is True else ~np.any(counts, axis=batch, keepdims=True)
+    if weights is not None:
+        largest = np.max(abs(counted), axis=batch, keepdims=True, initial=0.0)
+        unit = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
+        scaled = np.ldexp(counted, -unit)
+        least = np.copysign(np.finfo(np.float64).smallest_subnormal, counted)
+        counted = np.where((counted != 0) & (scaled == 0), least, scaled)
     return counted, _blocks.fold(counted, batch), gone
 
 
@@ -593,10 +634,9 @@ def implied_objective(
 
 def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -> Fraction:
     """The factor of one sum of the mix."""
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"{name} must be 'sum' or 'mean', not {reduction!r}")
+    summed = _arrays.choice(name, reduction, ("sum", "mean")) == "sum"
     factor = _factor(f"{name}_weight", weight, "factor")
-    if reduction == "sum":
+    if summed:
         return factor
     if size is None:
         raise TypeError(f"{name}='mean' needs {size_name}, the number of elements it is the mean of")
@@ -604,8 +644,6 @@ def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -
 
 
 def _factor(name: str, value: float, what: str) -> Fraction:
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
     return Fraction(_arrays.number(name, value, what, positive=True))
 
 

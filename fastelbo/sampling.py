@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -68,8 +68,8 @@ _FORMS: Final = {
 }
 
 
-def _times_power(sigma: _Split, n: int, *factors: Array | float) -> Array:
-    """Product of the factors and σⁿ, rounded as if the exponents had no bounds."""
+def _product(sigma: _Split, n: int, *factors: Array | float) -> _Split:
+    """Product of the factors and σⁿ, as if the exponents had no bounds."""
     product, exponent = np.frexp(factors[0])
     for factor in factors[1:]:
         mantissa, power = np.frexp(factor)
@@ -77,12 +77,26 @@ def _times_power(sigma: _Split, n: int, *factors: Array | float) -> Array:
     mantissa, power = sigma
     for _ in range(abs(n)):
         product = product * mantissa if n > 0 else product / mantissa
-    result: Array = np.ldexp(product, exponent + n * power)
-    if np.isnan(result).any():  # 0·∞ is its limit, 0, where the 0 is a factor and not itself a limit
+    if np.isnan(product).any():  # 0·∞ is its limit, 0, where the 0 is a factor and not itself a limit
         zero = functools.reduce(np.logical_or, [factor == 0 for factor in factors])
         unknown = functools.reduce(np.logical_or, [np.isnan(factor) for factor in factors])
-        result = np.where(zero & ~unknown & ~np.isnan(mantissa if n else 0.0), 0.0, result)
-    return result
+        product = np.where(zero & ~unknown & ~np.isnan(mantissa if n else 0.0), 0.0, product)
+    return product, exponent + n * power
+
+
+def _sample(mean: Array, sigma: _Split, eps: Array) -> Array:
+    """μ + σε, also where σε overflows and the sum does not."""
+    product, exponent = _product(sigma, 1, eps)
+    z: Array = mean + np.ldexp(product, exponent)
+    if np.isfinite(z).all():
+        return z
+    far = ~np.isfinite(z) & np.isfinite(product) & ~np.isnan(mean)
+    if far.any():
+        product, shift = np.frexp(product)
+        down = 4
+        exponent = np.minimum(exponent + shift - down, np.finfo(np.float64).maxexp)  # far above μ/2^down
+        z = np.where(far, np.ldexp(np.ldexp(mean, -down) + np.ldexp(product, exponent), down), z)
+    return z
 
 
 def _block(array: Array, index: _blocks.Index) -> Array:
@@ -202,9 +216,10 @@ def reparameterize(
             noise = [_draw(rng, results["eps"], (mean, scale))]
         lead, samples = _lead(shape, latents.shape)
         for index in _blocks.blocks(latents.shape, max(1, _blocks.ELEMENTS // samples)):
-            sigma = _FORMS[name].sigma(_block(scale, index))
-            z = _block(mean, index) + _times_power(sigma, 1, _block(noise[0], (*lead, *index)))
-            results["z"][_blocks.part(results["z"], (*lead, *index))] = z
+            center, sigma = _block(mean, index), _FORMS[name].sigma(_block(scale, index))
+            for some in _slices(lead, samples):
+                z = _sample(center, sigma, _block(noise[0], (*some, *index)))
+                results["z"][_blocks.part(results["z"], (*some, *index))] = z
         for target, result in copies:
             target[...] = result
         if "eps" in given and noise[0] is not results["eps"]:
@@ -223,6 +238,64 @@ def _draw(rng: np.random.Generator, place: Array, inputs: tuple[Array, ...]) -> 
 def _lead(shape: tuple[int, ...], latents: tuple[int, ...]) -> tuple[_blocks.Index, int]:
     """The index of the axis of samples, if there is one, and the number of samples."""
     return ((slice(None),), max(1, shape[0])) if len(shape) > len(latents) else ((), 1)
+
+
+class _Terms(NamedTuple):
+    """What a block of latents adds to the gradients for the mean, g, and for the scale, k·g·ε·σⁿ."""
+
+    form: _Form
+    sigma: _Split
+    grad_z: Array
+    eps: Array
+    at: _blocks.Index
+    lead: _blocks.Index
+    samples: int
+
+    def split(self, which: int, some: _blocks.Index) -> _Split:
+        """Those for the mean (0) or for the scale (1) of some samples."""
+        g = _block(self.grad_z, (*some, *self.at))
+        if not which:
+            return np.frexp(g)
+        noise = _block(self.eps, (*some, *self.at))
+        return _product(self.sigma, self.form.n, self.form.k, g, noise)
+
+    def plain(self, which: int, some: _blocks.Index) -> Array:
+        """The same as numbers."""
+        return np.ldexp(*self.split(which, some)) if which else _block(self.grad_z, (*some, *self.at))
+
+    def folded(self, which: int, axes: Sequence[int]) -> Array:
+        """Their sum over `axes`."""
+        if self.samples <= _blocks.ELEMENTS:
+            return _blocks.fold(self.plain(which, self.lead), axes)
+        return self._by_parts(lambda some: self.plain(which, (some,)), axes)
+
+    def split_folded(self, which: int, axes: Sequence[int]) -> _Split:
+        """The same, where they or their sum overflow."""
+        if self.samples <= _blocks.ELEMENTS:
+            return _blocks.fold_split(*self.split(which, self.lead), axes)
+        slices = _slices(self.lead, self.samples)
+        tops = [_blocks.fold_split(*self.split(which, some), axes)[1] for some in slices]
+        top = functools.reduce(np.maximum, tops)
+
+        def scaled(some: slice) -> Array:
+            mantissa, exponent = self.split(which, (some,))
+            found: Array = np.ldexp(mantissa, exponent - top)
+            return found
+
+        return self._by_parts(scaled, axes), top
+
+    def _by_parts(self, part: Callable[[slice], Array], axes: Sequence[int]) -> Array:
+        """Of a single latent: blocks with so many samples have no more."""
+        return _blocks.fold(_blocks.fold_parts(part, self.samples, _blocks.ELEMENTS), axes)
+
+
+def _slices(lead: _blocks.Index, samples: int) -> Iterator[_blocks.Index]:
+    """The same index, of as many samples at a time as make a block."""
+    if samples <= _blocks.ELEMENTS:
+        yield lead
+        return
+    for start in range(0, samples, _blocks.ELEMENTS):
+        yield (slice(start, start + _blocks.ELEMENTS),)
 
 
 def reparameterize_grad(
@@ -309,10 +382,14 @@ def reparameterize_grad(
         d_mean, d_scale = [_blocks.Sums(results[part], latents.shape, len(lead)) for part in shapes]
         for index in _blocks.blocks(latents.shape, max(1, _blocks.ELEMENTS // samples)):
             sigma = form.sigma(_block(scale, index))
-            g, noise = (_block(array, (*lead, *index)) for array in (grad_z, eps))
-            slope = _times_power(sigma, form.n, form.k, g, noise)  # before any write: outputs may be inputs
-            d_mean.add(index, g)
-            d_scale.add(index, slope)
+            terms = _Terms(form, sigma, grad_z, eps, index, lead, samples)
+            both = []  # before any write: outputs may be inputs
+            for which, sums in enumerate((d_mean, d_scale)):
+                term = terms.folded(which, sums.axes)
+                far = sums.overflows(index, term)
+                both.append((sums, term, terms.split_folded(which, sums.axes) if far else None))
+            for sums, term, split in both:
+                sums.join(index, term, split)
         d_mean.finish()
         d_scale.finish()
         for target, result in copies:

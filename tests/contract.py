@@ -138,8 +138,10 @@ def need(condition: Any, kind: type[Exception] = ValueError) -> None:
 def events(axis: Any, ndim: int) -> Shape:
     if axis is None:
         return tuple(range(ndim))
+    axes = axis if type(axis) is tuple else (axis,)
+    need(not any(isinstance(i, bool) for i in axes), TypeError)
     try:
-        axes = [operator.index(i) for i in (axis if type(axis) is tuple else (axis,))]
+        axes = [operator.index(i) for i in axes]
     except TypeError:
         raise Wrong(TypeError) from None
     need(all(-max(ndim, 1) <= i < max(ndim, 1) for i in axes), AxisError)
@@ -160,6 +162,7 @@ def rows_of(shape: Shape, axis: Any) -> Shape:
 def number(value: Any, allowed: Any) -> None:
     array = real(value)
     need(array.ndim == 0)
+    need(array.dtype != bool, TypeError)
     need(allowed(float(array)))
 
 
@@ -212,6 +215,8 @@ class Checks:
                 self.rule(number, given[option], not_negative)
         if "x_scale" in given:
             self.rule(number, given["x_scale"], self.usable_factor)
+        if "full" in given:
+            self.rule(need, isinstance(given["full"], (bool, np.bool_)), TypeError)
         if "reduction" in given:
             self.rule(need, given["reduction"] in ("none", "sum", "mean"))
         for option, choices in (("per", ("dim", "row")), ("average", ("first", "last"))):

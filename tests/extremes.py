@@ -164,10 +164,11 @@ class Calls:
         number = 2.0 ** self.random.randrange(-120, 120) if kind < 0.5 else 10 ** self.random.uniform(-37, 38)
         return float(np.float32(number))
 
+    def wide(self) -> float:
+        return self.pick((0.0, 1.0, 10 ** self.random.uniform(-120, 120)))
+
     def options(self) -> None:
         takes, given = set(contract.PARAMETERS[self.name]), self.given
-        if self.name.startswith("optimal"):  # their masks and weights are test_objectives' matter
-            takes -= {"reduction", "where", "weight"}
         given["axis"] = self.pick((-1, -1, -1, (), None)) if "z_mean" not in given else -1
         if "reduction" in takes:
             given["reduction"] = self.pick(("none", "sum", "mean"))
@@ -188,6 +189,11 @@ class Calls:
             if "z_mean" in given or (given["axis"] == -1 and self.chance() < 0.6):
                 shape = shape[:1]
             given["weight"] = self.array(shape, self.factor)
+            if self.chance() < 0.1:  # of float64 with float32 data: no factor is rounded first
+                given["weight"] = np.reshape([self.wide() for _ in range(math.prod(shape))], shape)
+        if "z_where" in takes and self.chance() < 0.25:
+            latents = np.shape(given["z_mean"])
+            given["z_where"] = np.reshape([self.chance() < 0.7 for _ in range(math.prod(latents))], latents)
         if "wrt" in takes:
             given["wrt"] = self.asked()
 
@@ -205,7 +211,8 @@ def judge(name: str, arguments: dict[str, Any]) -> bool:
     """Make the call and compare it; False where it has no answer, a gradient of the NLL at variance 0."""
     plain = {key: value for key, value in arguments.items() if key != "wrt"}
     if name == "optimal_nll_grad" and not arguments.get("min_var"):
-        mse = oracles.call("optimal_var", **{k: v for k, v in plain.items() if k not in ("full", "min_var")})
+        rest = ("full", "min_var", "reduction")
+        mse = oracles.call("optimal_var", **{k: v for k, v in plain.items() if k not in rest})
         if np.any(mse["value"].value == 0):
             return False
     with warnings.catch_warnings():

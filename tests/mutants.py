@@ -203,8 +203,8 @@ MUTANTS = [
         (
             (
                 f"{SRC}rows.inc.h",
-                "    if (found & UNFIT) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);",
-                "    if (found & UNFIT) p->bad = 1;",
+                "    if (RE(has_bad_scale)(w)) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);",
+                "    if (RE(has_bad_scale)(w)) p->bad = 1;",
             ),
         ),
     ),
@@ -300,7 +300,7 @@ MUTANTS = [
         (
             (
                 f"{SRC}work.inc.h",
-                "w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i]",
+                "RE(is_lifted)(w, w->raw_scale[i]) ? (T)0 : g[i]",
                 "w->raw_scale[i] > w->highest ? (T)0 : g[i]",
             ),
         ),

@@ -265,7 +265,7 @@ def check(got, exact, bound, dtype, what: str = "") -> int:
     global compared
     for index in np.ndindex(exact.shape):
         y, allowed = exact[index], bound[index]
-        if abs(y) + allowed > largest:
+        if mp.isnan(y) or abs(y) + allowed > largest:
             continue
         checked += 1
         allowed += smallest(dtype) if abs(y) < normal else 0
@@ -392,7 +392,7 @@ def _call_bernoulli(x, logits, axis=-1, weight=None, where=None, reduction="none
 
 def _call_elbo(
     x, recon, z_mean, beta=1.0, prior_mean=0.0, axis=-1, z_axis=-1, full=True, weight=None, where=None,
-    min_var=0.0, reduction="mean", x_scale=1.0, **scales,
+    min_var=0.0, reduction="mean", x_scale=1.0, z_where=None, **scales,
 ) -> dict[str, Exact]:  # fmt: skip
     sampled, samples = np.ndim(recon) > np.ndim(x), mpf(len(recon) if np.ndim(recon) > np.ndim(x) else 1)
     axes = range(np.ndim(x)) if axis is None else np.atleast_1d(np.array(axis, int)).tolist()
@@ -402,7 +402,7 @@ def _call_elbo(
     decoder = {name: raw for name, raw in scales.items() if name in SCALES}
     latents = {name.removeprefix("z_"): raw for name, raw in scales.items() if name not in SCALES}
     nll = _call_nll(x, recon, event, full, spread, where, min_var, reduction, x_scale, **decoder)
-    kl = _call_kl(z_mean, prior_mean, z_axis, weight, None, reduction, **latents)
+    kl = _call_kl(z_mean, prior_mean, z_axis, weight, z_where, reduction, **latents)
     averaged = 1 if reduction == "mean" else 1 / samples  # that mean is over the rows of all samples
     value = nll["value"]
     if sampled and reduction == "none":
@@ -418,12 +418,19 @@ def _call_elbo(
     )
 
 
-def _call_optimal(x, mean, axis=None, full=True, min_var=0.0, x_scale=1.0) -> dict[str, Exact]:
-    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, None, None, "none")
-    factor = mpf(float(x_scale))
-    r = factor * sums.spread(x) - sums.spread(mean)
-    count = mpf(math.prod([sums.shape[i] for i in sums.event]))
-    mse = np.asarray((r**2).sum(axis=sums.event, keepdims=True), object) / count
+def _mean_square(sums: _Sums, x, mean, x_scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """r; and of each event Σ w·r²/Σ w, with 1 where nothing counts, and Σ w."""
+    r = mpf(float(x_scale)) * sums.spread(x) - sums.spread(mean)
+    weights = np.broadcast_to(sums.factor, sums.shape)
+    total = np.asarray(weights.sum(axis=sums.event, keepdims=True), object)
+    squares = np.asarray((weights * r**2).sum(axis=sums.event, keepdims=True), object)
+    return r, _each(lambda s, w: s / w if w else mpf(1))(squares, total), total
+
+
+def _call_optimal(x, mean, axis=None, full=True, min_var=0.0, x_scale=1.0, weight=None, where=None,
+                  reduction="none") -> dict[str, Exact]:  # fmt: skip
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
+    r, mse, _ = _mean_square(sums, x, mean, x_scale)
     best = _each(max)(mse, mpf(float(min_var)))
     zero = best == 0
     logs = _each(lambda v, _: mp.log(v) / 2 if v else -mp.inf)(best, 0)
@@ -431,6 +438,7 @@ def _call_optimal(x, mean, axis=None, full=True, min_var=0.0, x_scale=1.0) -> di
     constant = mp.log(2 * mp.pi) / 2 if full else mpf(0)
     terms = Exact(constant + logs + ratio, constant + abs(logs) + ratio)
     slope = r / np.where(zero, mpf(1), best)
+    factor = mpf(float(x_scale))
     found = {name: Exact(f * slope, abs(f * slope)) for name, f in (("x", factor), ("mean", mpf(-1)))}
     spread = Exact(*[np.broadcast_to(part, sums.shape) for part in terms])
     return {
@@ -440,11 +448,10 @@ def _call_optimal(x, mean, axis=None, full=True, min_var=0.0, x_scale=1.0) -> di
     }
 
 
-def _call_variance(x, mean, axis=None, x_scale=1.0) -> dict[str, Exact]:
-    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, None, None, "none")
-    r2 = (mpf(float(x_scale)) * sums.spread(x) - sums.spread(mean)) ** 2
-    count = mpf(math.prod([sums.shape[i] for i in sums.event]))
-    mse = np.asarray(r2.sum(axis=sums.event) / count, object)
+def _call_variance(x, mean, axis=None, x_scale=1.0, weight=None, where=None) -> dict[str, Exact]:
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, "none")
+    _, mse, total = _mean_square(sums, x, mean, x_scale)
+    mse = np.asarray(np.where(total == 0, mpf("nan"), mse).squeeze(axis=sums.event), object)
     return {"value": Exact(mse, mse)}
 
 

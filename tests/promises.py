@@ -46,7 +46,8 @@ def kl_slack(arguments: Mapping[str, Any], prefix: str, dtype: np.dtype) -> dict
         np.shape(arguments.get("prior_mean", 0.0)),
         () if np.ndim(mean) else np.shape(raw),
     ]
-    axis, where = arguments.get("z_axis" if elbo else "axis", -1), None if elbo else arguments.get("where")
+    axis = arguments.get("z_axis" if elbo else "axis", -1)
+    where = arguments.get("z_where" if elbo else "where")
     reduction = arguments.get("reduction", "mean" if elbo else "none")
     sums = oracles._Sums(np.broadcast_shapes(*shapes), axis, arguments.get("weight"), where, reduction)
     raws = [sums.spread(one) for one in (raw, prior_raw)]

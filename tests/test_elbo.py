@@ -231,7 +231,7 @@ def test_beta_zero_leaves_the_nll():
         assert_array_equal(gradient, 0)
 
 
-@pytest.mark.parametrize("beta", [1, True, np.float32(1), np.array(1.0), np.int8(1)])
+@pytest.mark.parametrize("beta", [1, np.float32(1), np.array(1.0), np.int8(1)])
 def test_beta_is_any_real_number_and_no_part_of_the_dtype(beta):
     found = inputs(np.float32)
     got, want = (fe.neg_elbo_grad(**found, **options) for options in ({"beta": beta}, {}))
@@ -590,13 +590,17 @@ ERRORS = {
     "recon (N, D, 1)": (
         {"recon": X[..., None]},
         ValueError,
-        "(4, 3)…(4, 3, 1)…pass recon[..., 0], or x[..., np.",
+        "(4, 3)…(4, 3, 1)…pass np.reshape(recon, (4, 3)), or np.reshape(x, (4, 3, 1))",
     ),
-    "x (N, D, 1)": ({"x": X[..., None]}, ValueError, "pass x[..., 0], or recon[..., np.newaxis]"),
+    "x (N, D, 1)": (
+        {"x": X[..., None]},
+        ValueError,
+        "pass np.reshape(x, (4, 3)), or np.reshape(recon, (4, 3, 1))",
+    ),
     "two axes of samples": (
         {"recon": np.zeros((5, 2, 4, 3))},
         ValueError,
-        "x has shape (4, 3) and recon has shape (5, 2, 4, 3)…recon.reshape(-1, 4, 3) makes them one axis",
+        "x has shape (4, 3) and recon has shape (5, 2, 4, 3)…np.reshape(recon, (-1, 4, 3)) makes them one",
     ),
     "no such shape": ({"recon": np.zeros((4, 2))}, ValueError, "(4, 2)…one leading axis of samples more"),
     "wrong rows": ({"recon": np.zeros((2, 1, 3))}, ValueError, "(4, 3)…(2, 1, 3)…not stretched"),
@@ -642,12 +646,12 @@ ERRORS = {
     "scale": (
         {"var": np.ones(4)},
         ValueError,
-        "var has shape (4,)…(4, 3), the shape of x and recon: …var.reshape(4, 1)",
+        "var has shape (4,)…(4, 3), the shape of x and recon: …np.reshape(var, (4, 1))",
     ),
     "sampled scale": (
         {"recon": np.zeros((2, 4, 3)), "var": np.ones((2, 4))},
         ValueError,
-        "var has shape (2, 4)…(2, 4, 3), the shape of recon: one for each row is var.reshape(2, 4, 1)",
+        "var has shape (2, 4)…(2, 4, 3), the shape of recon: one for each row is np.reshape(var, (2, 4, 1))",
     ),
     "scale beyond": (
         {"var": np.ones((2, 4, 3))},
@@ -660,11 +664,11 @@ ERRORS = {
         "z_var has shape (4,)…(4, 2), the shape of z_mean and prior_mean",
     ),
     "prior_scale": ({"prior_std": np.ones((4, 3))}, ValueError, "prior_std has shape (4, 3)…(4, 2)"),
-    "axis": ({"axis": 2}, np.exceptions.AxisError, "axis: axis 2 is out of bounds for array of dimension 2"),
+    "axis": ({"axis": 2}, np.exceptions.AxisError, "axis 2 is out of bounds for x of shape (4, 3)"),
     "z_axis": (
         {"z_axis": 2},
         np.exceptions.AxisError,
-        "z_axis: axis 2 is out of bounds for array of dimension 2",
+        "z_axis 2 is out of bounds for z_mean and prior_mean of shape (4, 2)",
     ),
     "z_axis twice": ({"z_axis": (1, -1)}, ValueError, "z_axis=(1, -1) names an axis twice"),
     "no z_axis": (
@@ -689,7 +693,7 @@ ERRORS = {
         {"beta": np.ones(2)},
         ValueError,
         "beta must be one number, not an array of shape (2,): for one of each latent, pass "
-        "gaussian_kl_grad(..., weight=beta)",
+        "gaussian_kl_grad(..., weight=np.reshape(beta, (1, -1)))",
     ),
     "no beta": ({"beta": None}, TypeError, "beta (None) has dtype object"),
     "min_var": ({"min_var": -1.0}, ValueError, "min_var must be a finite variance >= 0, not -1.0"),
@@ -715,11 +719,11 @@ ERRORS = {
         ValueError,
         "z_where has shape (4, 3)…(4, 2), the shape of z_mean and prior_mean",
     ),
-    "z_where of one a row": ({"z_where": np.ones(4, bool)}, ValueError, "…z_where.reshape(4, 1)"),
+    "z_where of one a row": ({"z_where": np.ones(4, bool)}, ValueError, "…np.reshape(z_where, (4, 1))"),
     "z_where of 0 and 1": (
         {"z_where": np.ones(2)},
         TypeError,
-        "z_where must be boolean, not float64: pass z_where != 0",
+        "z_where must be boolean, not float64: pass np.not_equal(z_where, 0)",
     ),
     "reduction": (
         {"reduction": "avg"},

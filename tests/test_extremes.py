@@ -7,15 +7,8 @@ import extremes
 import fastelbo as fe
 from effort import effort
 
-X_SCALE = "x·x_scale is rounded to a subnormal number before something large multiplies it"
-#: Faults that are known and not mended: under x_scale (docs/numerics.md)
-LEFT = {
-    name: pytest.mark.xfail(reason=X_SCALE, strict=False)
-    for name in ("bernoulli_nll", "neg_elbo_grad", "optimal_nll_grad")
-}
 
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LEFT.get(name, ())) for name in extremes.NAMES])
+@pytest.mark.parametrize("name", extremes.NAMES)
 def test_extremes(name):
     """No difference of class, and no bound exceeded."""
     _, made, failures = extremes.run(name, 0, range(effort(2_000, 20_000)))

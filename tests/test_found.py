@@ -215,7 +215,54 @@ DETOURS = [
                            ("var", 3e-309, 4e-155))],
 ]  # fmt: skip
 
-CASES = [*MANTISSAS, *WARM_UP, *FIRST_ROW_OUT, *SMALL_FACTORS, *BEYOND, *DETOURS]
+# --- a product, or a weight, that is rounded before something large meets it --------------------------------
+
+SMALL = {F4: (-1e-30, 1.3e-14, 3e-19), F8: (-1e-300, 1.3e-20, 1e-150)}
+ROUNDED = [
+    *[case(f"x·x_scale {type(x).__name__} {form} {shape}", "gaussian_nll_grad", "value", "x", "mean", "scale",
+           x=np.full((2, 3), x, dtype), mean=np.zeros((2, 3), dtype), x_scale=c, wrt=("x", "mean", "scale"),
+           **{form: np.full(shape, oracles.raw_of(form, 2 * np.log(std))).astype(dtype)})
+      for dtype, (x, c, std) in SMALL.items() for form in oracles.SCALES
+      for shape in ((), (3,), (2, 1), (2, 3))],
+    *[case(f"x·x_scale under a weight, {shape}", "gaussian_nll_grad", "value", "x", "mean",
+           x=np.full((2, 3), -2.8e-45, F4), mean=np.zeros((2, 3), F4), x_scale=1e-14, wrt=("x", "mean"),
+           std=np.full(shape, 1e-12, F4), weight=[1e20, 1e30]) for shape in ((), (3,), (2, 1), (2, 3))],
+    case("x·x_scale, an event of 200", "gaussian_nll_grad", "value", "x", "mean", "scale",
+         x=np.full((2, 200), -2.8e-45, F4), mean=np.zeros((2, 200), F4), x_scale=1e-14, std=F4(2e-26),
+         wrt=("x", "mean", "scale")),
+    case("x·x_scale beside what is stored in 16 bits", "gaussian_nll_grad", "value", "x", "mean", "scale",
+         x=np.full((2, 200), -2.8e-45, F4), mean=np.zeros((2, 200), np.float16), x_scale=1e-14, std=F4(2e-26),
+         wrt=("x", "mean", "scale")),
+    case("x·x_scale under a broadcast mean", "gaussian_nll_grad", "value", "mean", "x",
+         x=np.full((5, 3), -2.8e-45, F4), mean=np.zeros(3, F4), x_scale=1e-14, std=np.full((5, 3), 2e-26, F4),
+         wrt=("x", "mean")),
+    *[case(f"x·x_scale {dtype.__name__} of far logits {reduction}", "bernoulli_nll_grad", "value", "x",
+           "logits", x=np.array([[x, 0.0, 0.5]], dtype), logits=np.array([[-far, 2.0, -1.0]], dtype),
+           x_scale=1e-3, reduction=reduction, wrt=("x", "logits"))
+      for dtype, x, far in ((F4, 1.4e-42, 1e37), (F8, 5.3e-321, 1e160)) for reduction in ("none", "sum")],
+    *[case(f"a weight that float32 rounds to 0 or infinity, {shape} {form} {reduction}", "gaussian_nll_grad",
+           "value", "mean", "scale", x=f4([far, 0.5], [far, 2.0]), mean=f4([0.0, 0.0], [0.0, 0.0]),
+           **{form: np.full(shape, oracles.raw_of(form, np.log(var))).astype(F4)},
+           weight=np.array(weight), reduction=reduction)
+      for far, var, weight in ((1e15, 1.0, [1e-60, 1.0]), (1e-15, 1e20, [1e50, 1.0]))
+      for shape in ((), (2,), (2, 1), (2, 2)) for form in ("var", "logvar") for reduction in ("none", "sum")
+      if weight[0] < 1 or (form == "var" and reduction == "sum")],
+    case("a weight of 1e-60, swapped", "gaussian_nll", x=f4([1e15]), mean=Z4, var=f4([1.0]),
+         weight=np.array([1e-60], ">f8"), reduction="sum"),
+    *[case(f"{form} {raw}, {shape} {reduction}", "gaussian_nll_grad", "value", x=f4([1.0, 2.0], [3.0, 4.0]),
+           mean=np.zeros((2, 2), F4), reduction=reduction, **{form: np.full(shape, raw, F4)})
+      for form, raws in (("logvar", (-340.0, -354.0, -400.0, -560.0, -700.0)), ("logstd", (-177.0, -300.0)))
+      for raw in raws for shape in ((), (2,), (2, 1), (2, 2)) for reduction in ("sum", "mean")],
+    *[case(f"logvar -400 of the data, {shape} {reduction}", "neg_elbo", "value", "nll",
+           x=f4([1.0, 2.0], [3.0, 4.0]), recon=np.zeros((3, 2, 2), F4), logvar=np.full(shape, -400, F4),
+           z_mean=np.zeros((2, 1), F4), z_var=1.0, reduction=reduction)
+      for shape in ((), (2,), (2, 1), (2, 2)) for reduction in ("sum", "mean")],
+    case("a variance far beyond float32", "optimal_nll_grad", "value", "x", "mean",
+         x=f4([2.4823904e20, 1.3743576], [1.3960310, 0.18837869]), mean=f4([2.4823904e20, 4.7620482],
+         [4.0023570, -1.5124238]), x_scale=4.346121513781895e33, wrt=("x", "mean")),
+]  # fmt: skip
+
+CASES = [*MANTISSAS, *WARM_UP, *FIRST_ROW_OUT, *SMALL_FACTORS, *BEYOND, *DETOURS, *ROUNDED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

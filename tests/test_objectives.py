@@ -186,7 +186,7 @@ def test_optimal_nll_in_any_layout_and_into_any_out(payload):
 def exact_optimum(x, mean, weight, mask, axis, min_var=0.0, x_scale=1.0):
     """Rows of σ*² and NLL, their terms' absolute sum, and w·r/σ*², each an object array of mpf."""
     x, mean, weight = (oracles._exact(part) for part in np.broadcast_arrays(x, mean, weight)[:3])
-    shape, events = x.shape, fe._arrays.event_axes(axis, x.ndim)
+    shape, events = x.shape, fe._arrays.event_axes(axis, x.shape, "x")
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
     kept = [i for i in range(len(shape)) if i not in events]
     mask = np.broadcast_to(mask, shape)
@@ -247,7 +247,7 @@ def test_mask_and_weight(which_weight, which_mask, axis, reduction, dtype):
     """
     shape = (3, 5)
     x, mean = (RNG.normal(size=shape).astype(dtype) for _ in range(2))
-    events = fe._arrays.event_axes(axis, 2)
+    events = fe._arrays.event_axes(axis, shape, "x")
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
     weight, mask = weight_of(which_weight, shape, rows, dtype), mask_of(which_mask, shape)
     full_weight = np.ones(shape) if weight is None else weight
@@ -487,7 +487,10 @@ OPTIMAL_MISUSE = {
     "min_var": ({"min_var": -1.0}, "min_var must be a finite variance >= 0, not -1.0"),
     "wrt": ({"wrt": "scale"}, "wrt must name some of 'x', 'mean', not 'scale'"),
     "where": ({"where": np.ones(4, bool)}, r"where has shape \(4,\), which does not broadcast to \(4, 3\)"),
-    "weight": ({"weight": np.ones(3)}, r"shape \(\) to weight rows, \(4, 3\) to weight features"),
+    "weight": (
+        {"weight": np.ones(3)},
+        r"did you mean np.reshape\(weight, \(1, 3\)\)\? Pass shape \(4, 3\) to weight elements",
+    ),
     "reduction": ({"reduction": "avg"}, "reduction must be one of 'none', 'sum', 'mean', not 'avg'"),
     "reduced": (
         {"reduction": "sum", "out": (X[:, 0], None, None), "axis": -1},

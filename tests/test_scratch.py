@@ -4,6 +4,7 @@ and the same bits for all threads, layouts and other gradients asked for."""
 import itertools
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
 import processes
+from fastelbo import _core
 
-MOST = (4 << 20) + (64 << 10)  # what sums take, and what a thread works in
+OF_THREAD = 64 << 10  # what a thread works in
+MOST = (4 << 20) + OF_THREAD  # what sums take, and that
+BESIDE = 1 << 20  # slabs, and rows that wait, beside accumulators that take the 4 MiB
 SHAPES = [(3, 300, 500), (300, 3, 500), (300, 500, 3), (7, 1, 90_001)]
 RNG = np.random.default_rng(13)
 STATUS = Path("/proc/self/status")
@@ -146,3 +150,91 @@ for call in calls:
     call()
 """
     processes.run(code, FASTELBO_NUM_THREADS="2")
+
+
+class Planned(Exception):
+    """A call that ends before it computes anything; with the bytes that it has taken until then."""
+
+
+def planned(monkeypatch, name, threads, args, kwargs):
+    def prepare(*arguments: Any):
+        tracemalloc.start()
+        try:
+            call = original(*arguments)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        del call
+        raise Planned(peak)
+
+    original = _core.prepare
+    fe.set_num_threads(threads)
+    with monkeypatch.context() as patched:
+        patched.setattr(_core, "prepare", prepare)
+        with pytest.raises(Planned) as caught:
+            getattr(fe, name)(*args, **kwargs)
+    return caught.value.args[0]
+
+
+def alike(dtype, *shape):
+    """One number, 0 bytes apart: an array of any size, and no memory."""
+    return np.broadcast_to(dtype(1), shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.parametrize(
+    "shape", [(1, 10**10), (10**6, 10**5), (10**9, 20_000), (2, 3, 10**8), (17, 10**9)], ids=str
+)
+def test_rows_in_chunks_of_any_size(shape, reduction, dtype, monkeypatch):
+    data, each = alike(dtype, *shape), alike(dtype, *shape)
+    options: dict[str, Any] = {"reduction": reduction}
+    if reduction == "none":
+        options["out"] = np.empty(shape[:-1], dtype)  # all pages of it untouched
+    for scale in (each, alike(dtype, *shape[:-1], 1), dtype(2)):
+        for threads in (1, 64):
+            most = MOST + (threads - 1) * OF_THREAD
+            options["std"] = scale
+            assert planned(monkeypatch, "gaussian_nll", threads, (data, data), options) < most
+            assert planned(monkeypatch, "gaussian_kl", threads, (data,), options) < most
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threads", [1, 64])
+@pytest.mark.parametrize("samples", [3, 300, 10**6])
+@pytest.mark.parametrize("row", [(40, 20_000), (1, 10**6), (4, 250_000)], ids=str)
+def test_sums_of_rows_in_chunks(row, samples, threads, dtype, monkeypatch):
+    shape = (samples, *row)
+    one, many = alike(dtype, *row), alike(dtype, *shape)
+    for scale in (alike(dtype, *row[1:]), alike(dtype, *row), alike(dtype, row[0], 1), dtype(2)):
+        for wrt in ("scale", ("x", "scale")):
+            options = {"var": scale, "wrt": wrt, "reduction": "sum"}
+            got = planned(monkeypatch, "gaussian_nll_grad", threads, (one, many), options)
+            assert got < MOST + BESIDE + (threads - 1) * OF_THREAD
+
+
+@pytest.mark.parametrize(("threads", "dtype"), [(1, np.float32), (3, np.float64)])
+def test_sums_of_more_rows_than_wait_together(threads, dtype):
+    """Of whole numbers, so that every order of the additions gives the same."""
+    fe.set_num_threads(threads)
+    numbers = RNG.integers(-9, 9, 40_000).astype(dtype)
+    up_to = np.append(0, np.cumsum(numbers))
+
+    def windows(*shape, steps):
+        strides = [step * numbers.itemsize for step in steps]
+        return np.lib.stride_tricks.as_strided(numbers, shape, strides, writeable=False)
+
+    x, mean, var = windows(9_000, 17_000, steps=(1, 1)), np.zeros(17_000, dtype), alike(dtype, 9_000, 17_000)
+    got = fe.gaussian_nll_grad(x, mean, var=var, full=False, wrt="mean")
+    assert_array_equal(got.mean, up_to[:17_000] - up_to[9_000:26_000])
+    squares = np.append(0, np.cumsum(numbers * numbers))
+    assert_array_equal(got.value, (squares[17_000:26_000] - squares[:9_000]) / 2)
+    half = fe.gaussian_nll(x[4_000:5_000], mean, var=var[:1_000], full=False)
+    assert_array_equal(half, got.value[4_000:5_000])
+
+    for samples in (3_000, 4_500):  # one row's go together, or are too many for that
+        x, mean = np.zeros((2, 17_000), dtype), windows(samples, 2, 17_000, steps=(1, 5_000, 1))
+        got = fe.gaussian_nll_grad(x, mean, var=alike(dtype, *mean.shape), wrt="x", reduction="sum")
+        for row, begin in enumerate((0, 5_000)):
+            ends = up_to[begin + samples : begin + samples + 17_000] - up_to[begin : begin + 17_000]
+            assert_array_equal(got.x[row], -ends)

@@ -406,7 +406,7 @@ def make(n, at_once=10):
             thread.join()
 
 before = count()
-make(2000)  # the memory allocator takes what it needs for so many at once, an arena at a time
+make(100)
 memory = resident()
 make(1000)
 for _ in range(1000):  # threads end in their own time

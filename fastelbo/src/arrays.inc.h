@@ -115,27 +115,35 @@ PACK(pack_rest_swapped_U64, SWAPPED + U64, uint64_t, uint64_t, __builtin_bswap64
 PACK(pack_rest_I64, I64, int64_t, uint64_t, NO_SWAP, rest_of_signed, 0)
 PACK(pack_rest_swapped_I64, SWAPPED + I64, int64_t, uint64_t, __builtin_bswap64, rest_of_signed, 0)
 #endif
+#if REAL == 32
+/* A weight that float has no normal number for becomes a subnormal one or infinite, never 0: its element is taken apart (mend.inc.h) */
+#define NOT_NOTHING(x) ((x) != 0 && (float)(x) == 0 ? 0x1p-149f : (float)(x))
+PACK(pack_weight_F64, F64, double, uint64_t, NO_SWAP, NOT_NOTHING, 0)
+PACK(pack_weight_swapped_F64, SWAPPED + F64, double, uint64_t, __builtin_bswap64, NOT_NOTHING, 0)
+#undef NOT_NOTHING
+#endif
 #undef PACK_ALL
 #undef PACK
 #undef PACK_LOOP
 #undef SCALED
 
 #if REAL == 64 /* once */
-enum { CONVERTED, TIMES_FACTOR, REST, N_PACKS };
+enum { CONVERTED, TIMES_FACTOR, REST, WEIGHING, N_PACKS };
 #endif
-static void (*const RE(packs)[N_PACKS][SWAPPED + N_TYPES])(T *, const char *, ptrdiff_t, ptrdiff_t, T, const T *) = {{
+static void (*const RE(packs)[N_PACKS][SWAPPED + N_TYPES])(T *, const char *, ptrdiff_t, ptrdiff_t, T, const T *) = {
 #define ENTRY(type, element, raw, swap, number) [type] = RE(pack_##type), [SWAPPED + type] = RE(pack_swapped_##type),
-    EACH_TYPE(ENTRY)
+    [CONVERTED] = {EACH_TYPE(ENTRY)},
 #undef ENTRY
-}, {
 #define ENTRY(type, element, raw, swap, number) [type] = RE(pack_scaled_##type), [SWAPPED + type] = RE(pack_scaled_swapped_##type),
-    EACH_TYPE(ENTRY)
+    [TIMES_FACTOR] = {EACH_TYPE(ENTRY)},
 #undef ENTRY
 #if REAL == 64
-}, {
-    [U64] = pack_rest_U64_f64, [SWAPPED + U64] = pack_rest_swapped_U64_f64, [I64] = pack_rest_I64_f64, [SWAPPED + I64] = pack_rest_swapped_I64_f64,
+    [REST] = {[U64] = pack_rest_U64_f64, [SWAPPED + U64] = pack_rest_swapped_U64_f64,
+              [I64] = pack_rest_I64_f64, [SWAPPED + I64] = pack_rest_swapped_I64_f64},
+#else
+    [WEIGHING] = {[F64] = pack_weight_F64_f32, [SWAPPED + F64] = pack_weight_swapped_F64_f32},
 #endif
-}};
+};
 
 static void RE(pack)(int type, T *dst, const char *src, ptrdiff_t stride, ptrdiff_t n) { RE(packs)[CONVERTED][type](dst, src, stride, n, 1, NULL); }
 
@@ -194,7 +202,7 @@ static T *RE(in_place)(const plan *p, const view *v, const RE(tile) *t) {
     return (uintptr_t)data % sizeof(T) ? NULL : (T *)(void *)data;
 }
 
-/* The tile's elements; or each times factor - less; or what T leaves of it */
+/* The tile's elements; or each times factor - less; or what T leaves of it; or as a weight */
 static void RE(copy_by)(int pack, const plan *p, const view *v, const RE(tile) *t, T *dst, T factor, const T *less) {
     const ptrdiff_t size = size_of[v->type % SWAPPED];
     const char *whole = RE(dense)(p, v, t, size);

@@ -45,7 +45,6 @@ static wide slope_of_log(int kind, double raw) {
     }
 }
 
-static int is_log(int kind) { return kind == LOGVAR || kind == LOGSTD; }
 static int is_usual(int kind, double raw) { return raw - raw == 0 && (is_log(kind) || raw > 0); }
 
 /* raw of the variance times 4^-k */
@@ -107,9 +106,12 @@ static wide_point careful_kl(const plan *p, wide r, double raw, double prior) {
 /* l: the logits; of x slope = 1 - x or -x, which a logit beyond the range of T may meet */
 static wide_point careful_bernoulli(double l, wide x) {
     const wide slope = l > 0 ? wide_plus(wide_of(1), wide_minus(x)) : wide_minus(x);
-    const point_f64 without = bernoulli_f64(l, l > 0), at_zero = bernoulli_f64(l, 0);
-    return (wide_point){.term = wide_plus(wide_times(slope, wide_of(l)), wide_of(without.term)),
-                        .first = wide_plus(wide_of(at_zero.first), wide_minus(x)),
+    const double far = -magnitude_f64(l);
+    const point_f64 at_zero = bernoulli_f64(far, 0);
+    /* log(1 + e^-|l|) and its derivative, both e^-|l| beyond the range of double */
+    const wide rest = far < -700 ? wide_exp(far) : wide_of(at_zero.term), of_rest = far < -700 ? rest : wide_of(at_zero.first);
+    return (wide_point){.term = wide_plus(wide_times(slope, wide_of(l)), rest),
+                        .first = l > 0 ? wide_plus(slope, wide_minus(of_rest)) : wide_plus(slope, of_rest),
                         .scale = wide_of(-l)};
 }
 
@@ -135,9 +137,14 @@ static double rest_of(const plan *p, int a, ptrdiff_t row, ptrdiff_t col) {
 /* x x_scale - y + rest */
 static wide careful_difference(const plan *p, double x, double y, double rest) {
     if (rest != 0) return wide_plus(wide_of(x - y), wide_of(rest));
-    const double r = p->x_scale == 1 || x_of(p) != FIRST ? x - y : product_minus_f64(x, p->x_scale, y);
+    const int scaled = p->x_scale != 1 && x_of(p) == FIRST;
+    const double r = scaled ? product_minus_f64(x, p->x_scale, y) : x - y;
+    if (scaled && magnitude_f64(r) < 0x1p-1022 && magnitude_f64(x * p->x_scale) < 0x1p-900) { /* rounded: 2^600 times that is not */
+        const wide raised = wide_of(product_minus_f64(x * 0x1p600, p->x_scale, y * 0x1p600));
+        return (wide){raised.m, raised.e - 600};
+    }
     if (r - r == 0) return wide_of(r);
-    return wide_plus(x_of(p) == FIRST ? wide_times(wide_of(x), wide_of(p->x_scale)) : wide_of(x), wide_of(-y));
+    return wide_plus(scaled ? wide_times(wide_of(x), wide_of(p->x_scale)) : wide_of(x), wide_of(-y));
 }
 
 /* Whether min_var lifts this scale */

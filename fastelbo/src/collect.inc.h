@@ -133,15 +133,17 @@ SELDOM double careful_sum(const plan *p, int a, ptrdiff_t outer_row, ptrdiff_t o
 }
 #endif
 
-/* Whether elements of T were added up without loss: none was infinite, none so small that its lost digits would show. (Sums of rows are of
- * doubles, with room to spare; and where outputs lie over inputs, what they are made of is gone.) */
-static int RE(is_trusted_sum)(const plan *p, int a, double sum, double scaled) {
-    const double size = magnitude_f64(sum), least = REAL == 32 ? 0x1p-126 : 0x1p-1022;
-    if (p->constant && a >= SCALE) return p->aliased || (size < (double)INFINITE && magnitude_f64(scaled) < (double)INFINITE);
+/* Whether elements of T were certainly added up without loss: none was infinite, none so small that its lost digits would show. (Sums of
+ * rows are of doubles, with room to spare; and where outputs lie over inputs, what they are made of is gone.) */
+static int RE(is_trusted_sum)(const plan *p, int a, double factor, T sum) {
+    const double size = magnitude_f64((double)sum), least = REAL == 32 ? 0x1p-126 : 0x1p-1022;
+    if (p->constant && a >= SCALE) return p->aliased || size < (double)INFINITE;
     if (!(size < (double)INFINITE)) return 0;
-    if (p->numerator == 0) return 1;
-    return size >= least * (double)p->rows * (double)p->columns && magnitude_f64(scaled) >= 0x1p-1022 && magnitude_f64(scaled) < (double)INFINITE;
+    return p->numerator == 0 || (size >= SMALLEST_NORMAL && size >= least * (double)p->rows * (double)p->columns * magnitude_f64(factor));
 }
+
+#undef BY_RIGHT
+#define BY_RIGHT ((T)0x1p40) /* a sum of verdicts (look.inc.h) beyond it is infinite or NaN by right: more than there are elements */
 
 /* Move what `region` has collected for argument a to the output: after a group, of each outer row, the slab-th (SLAB), or at the end
  * (GLOBAL) */
@@ -155,15 +157,24 @@ static void RE(hand_out)(plan *p, int a, region whose, ptrdiff_t outer_row, ptrd
     char *base = out->data + (c->mode == SLAB ? offset_of(p, out->stride, 0, first_dim, outer_row) : 0);
     ptrdiff_t rows = c->turns ? 1 : c->event_size ? c->size / c->event_size : 0;
     const double factor = a == x_of(p) ? p->factor * p->x_scale : p->factor;
+    /* sums that are complete only after all chunks of a row are not gone through again (look.inc.h) */
+    const int can_look = !(p->constant && a >= SCALE && p->chunks > 1 && c->mode == SLAB);
+    if (p->look && !can_look) return;
     for (ptrdiff_t r = 0; r < rows; r++) {
         char *row = base + kept_offset(p, c, out->stride, first_dim, p->row_dims, r);
         for (ptrdiff_t j = 0; j < cols; j++) {
             double sum = from[r * c->event_size + j];
             if (REAL == 64) sum = value_of((pair){sum, from[r * c->event_size + j + c->low]});
-            const double scaled = sum * factor;
-            T x = (T)scaled;
-            if (!RE(is_trusted_sum)(p, a, sum, scaled)) x = (T)careful_sum(p, a, outer_row, r, col + j);
-            memcpy(row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j), &x, sizeof x);
+            char *place = row + kept_offset(p, c, out->stride, p->row_dims, p->dims, col + j);
+            T x = (T)(sum * factor);
+            if (p->look) memcpy(&x, place, sizeof x);
+            if (!RE(is_trusted_sum)(p, a, factor, x)) {
+                if (p->look ? sum > 0 && sum < BY_RIGHT : !can_look)
+                    x = (T)careful_sum(p, a, outer_row, r, col + j);
+                else if (!p->look)
+                    __atomic_store_n(&p->doubted, 1, __ATOMIC_RELAXED);
+            }
+            memcpy(place, &x, sizeof x);
         }
     }
 }

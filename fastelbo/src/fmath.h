@@ -179,23 +179,35 @@ INLINE RE(expm1_h) RE(expm1_and_h)(T s, T half, T low, int paired, int ordinary)
 /* ---- log, log1p, and h of a variance --------------------------------------------------------------------------- */
 
 /* A positive number v as 2^e m (1 + rho), m in [sqrt(1/2), sqrt(2)), |rho| <= a few u. Where e = 0, delta = v - 1 to its own relative
- * accuracy. `infinite` is 0, but +inf, -inf or NaN where v is infinite, zero (a precision of inf), NaN; e then is out of range. */
-typedef struct { T m, rho, delta, infinite, real_e; I e; int ordinary; } RE(split);
+ * accuracy. `infinite` is 0, but +inf, -inf or NaN where v is infinite, zero (a precision of inf), NaN; e then is out of range. `exact`,
+ * a constant: rho is 0, and what would add it is left out (compilers may not: -0 + 0 is 0). */
+typedef struct { T m, rho, delta, infinite, real_e; I e; int ordinary, exact; } RE(split);
 
 INLINE RE(split) RE(split_exponent)(T v, int ordinary) {
     const U root_half = REAL == 32 ? (U)0x3f3504f3 : (U)0x3fe6a09e667f3bcc, bias = (U)EXP_MAX << MANTISSA;
     I subnormal = ordinary ? 0 : v < SMALLEST_NORMAL;
     U i = (U)RE(bits)(subnormal ? v * RE(pow2)(MANTISSA) : v) - root_half, biased = (i + bias) >> MANTISSA;
-    RE(split) s = {.rho = 0, .infinite = 0, .ordinary = ordinary};
+    RE(split) s = {.rho = 0, .infinite = 0, .ordinary = ordinary, .exact = 1};
     s.m = RE(real)((I)((i & (((U)1 << MANTISSA) - 1)) + root_half));
     s.delta = s.m - 1;
     s.e = (I)biased - EXP_MAX;
+#if REAL == 32
+    s.real_e = (T)s.e;
+#else /* few machines have that instruction */
     s.real_e = RE(real)((I)biased | RE(bits)(RE(pow2)(MANTISSA))) - (RE(pow2)(MANTISSA) + EXP_MAX);
+#endif
     if (!ordinary) {
         s.e = v < INFINITE ? s.e - (subnormal ? MANTISSA : 0) : 64 * (EXP_MAX + 1);
         s.real_e = (T)s.e;
         s.infinite = v < INFINITE ? (T)0 : v;
     }
+    return s;
+}
+
+/* The same number times 1 + rho */
+INLINE RE(split) RE(inexact)(RE(split) s, T rho) {
+    s.rho = rho;
+    s.exact = 0;
     return s;
 }
 
@@ -230,7 +242,7 @@ INLINE T RE(log_of)(RE(split) v) {
     T f = v.m - 1, e = v.real_e, rest;
     T half_square = RE(minus_w)(f, &rest);
     T sum = FMA(e, LN2_HI, f), low = FMA(e, LN2_HI, -sum) + f;
-    T log = sum - (half_square + (rest - (low + FMA(e, LN2_LO, v.rho))));
+    T log = sum - (half_square + (rest - (low + (v.exact ? e * LN2_LO : FMA(e, LN2_LO, v.rho)))));
     return v.ordinary ? log : log + v.infinite;
 }
 
@@ -247,11 +259,16 @@ INLINE RE(expm1_h) RE(expm1_and_h_of)(RE(split) v) {
     I shift = v.e - 2;
     if (!v.ordinary) shift = shift < 1 - EXP_MAX ? 1 - EXP_MAX : shift > EXP_MAX + 1 ? EXP_MAX + 1 : shift;
     T half_v = 2 * (v.m * RE(pow2)(shift));
-    T correction = v.e < MANTISSA ? v.rho * half_v : (T)0;
-    T far_h = (((half_v - (T)0.5) - (T)0.5 * sum) + (T)0.5 * half_square)
-              + ((T)0.5 * (rest - FMA(e, LN2_LO, low)) + (correction - (T)0.5 * v.rho));
+    T far_expm1 = half_v - (T)0.5, far_rest = (T)0.5 * (rest - FMA(e, LN2_LO, low));
+    T far_most = (far_expm1 - (T)0.5 * sum) + (T)0.5 * half_square;
+    if (!v.exact) {
+        T correction = v.e < MANTISSA ? v.rho * half_v : (T)0;
+        far_rest += correction - (T)0.5 * v.rho;
+        far_expm1 += correction;
+    }
+    T far_h = far_most + far_rest;
     RE(expm1_h) result;
-    result.half_expm1 = near ? (T)0.5 * f : (half_v - (T)0.5) + correction;
+    result.half_expm1 = near ? (T)0.5 * f : far_expm1;
     result.half_h = near ? (T)0.5 * (half_square + rest) : far_h;
     if (!v.ordinary) result.half_h += v.infinite * v.infinite;
     return result;
@@ -282,7 +299,6 @@ INLINE T RE(log_full)(T x) {
 INLINE T RE(log1p)(T x) {
     T u = 1 + x;
     T lost = x < 1 ? x - (u - 1) : 1 - (u - x);
-    RE(split) v = RE(split_exponent)(u, 0);
-    v.rho = lost / u;
+    RE(split) v = RE(inexact)(RE(split_exponent)(u, 0), lost / u);
     return x == 0 ? x : u > 0 && u < INFINITE ? RE(log_of)(v) : u == 0 ? -INFINITE : u < 0 ? (u - u) / (x - x) : u;
 }

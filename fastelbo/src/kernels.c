@@ -19,6 +19,7 @@
 #include "work.inc.h"
 #include "mend.inc.h"
 #include "plain.inc.h"
+#include "look.inc.h"
 #include "rows.inc.h"
 #undef REAL
 
@@ -37,6 +38,7 @@
 #include "work.inc.h"
 #include "mend.inc.h"
 #include "plain.inc.h"
+#include "look.inc.h"
 #include "rows.inc.h"
 #undef REAL
 
@@ -62,4 +64,5 @@ FUNCTION(double, f64)
 #define NAME_(x) fe_kernels_##x
 #define NAME(x) NAME_(x)
 extern const kernel_set NAME(ISA);
-const kernel_set NAME(ISA) = {STRING(ISA), {sizeof(work_f32), sizeof(work_f64)}, {run_f32, run_f64}, {finish_f32, finish_f64}, join_reduced, {function_f32, function_f64}};
+const kernel_set NAME(ISA) = {STRING(ISA), {sizeof(work_f32), sizeof(work_f64)}, {run_f32, run_f64},
+                                {finish_rows_f32, finish_rows_f64}, {finish_f32, finish_f64}, join_reduced, {function_f32, function_f64}};

@@ -72,6 +72,14 @@ typedef struct {
     double unit, beta;
 } joining;
 
+/* Tasks that run together. Rows that are cut into chunks wait for their sums, so they come in waves, one after the other, each finished
+ * before the next begins: what waits stays small whatever the shape. All other calls are one wave. */
+typedef struct {
+    ptrdiff_t row, last_row;     /* outer ones */
+    ptrdiff_t chunk, last_chunk; /* not all: of a single row */
+    ptrdiff_t block, last_block; /* those with a part in it */
+} wave;
+
 typedef struct plan {
     /* the call */
     int loss, is_double, reduction;
@@ -107,15 +115,22 @@ typedef struct plan {
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
     int apart;                    /* bit a: the sums of gradient a are so many that they have a plan of their own */
-    ptrdiff_t accumulators, slabs; /* GLOBAL, per task; SLAB, per thread */
+    ptrdiff_t accumulators, slabs; /* GLOBAL, per task; SLAB, per thread: of what is asked for */
     double *accumulator;          /* tasks x accumulators x (1 float32, 2 float64): hi, then lo */
     double *slab;                 /* threads x slabs, the same */
     ptrdiff_t parts;              /* of a row: of LONGEST_CHUNK columns each, one or several a chunk */
-    kept_partial *partials;       /* rows x parts, where chunks > 1; unless sums_only */
-    grand_total *totals;          /* per task, where reduced */
+    wave now;
+    ptrdiff_t wave_rows, wave_chunks; /* of a wave, at most: outer rows; chunks */
+    ptrdiff_t waiting;            /* parts that wait for the end of a wave, at most, where chunks > 1; unless sums_only */
+    kept_partial *kept;           /* those parts; behind them, what there is of a row that goes on in the next wave */
+    kept_partial *partials;       /* rows x parts, of which the wave's alone have a place: in `kept` */
+    grand_total *totals;          /* per block, where reduced; one, where rows are finished in order */
     void *work;                   /* what each thread works in, one after the other: nothing of it lies on a stack, which may be small */
     wide reduced;                 /* the reduced value */
     int bad;                      /* some scale was <= 0 */
+    int doubted;                  /* some sum of gradients is 0, infinite, NaN: fe_plan_look */
+    int look;                     /* all tasks once more, and `finish`, to say whether it is right (look.inc.h) */
+    int threads;                  /* that share the work */
 } plan;
 
 /* First: the order of work. Then fe_plan_apart makes the plan of each gradient that is `apart`, to be carried out before this one, which
@@ -123,19 +138,38 @@ typedef struct plan {
 void fe_plan_prepare(plan *p);
 void fe_plan_apart(const plan *p, int a, plan *sums);
 void fe_plan_arrange(plan *p);
-/* The memory for sums, of so many zeros, is the caller's, as `work` is */
-size_t fe_plan_bytes(const plan *p, int threads);
-void fe_plan_use(plan *p, void *zeros);
+/* The memory for sums is the caller's, as `work` is: so many zeros, and the slabs, which plans that run one after the other may share */
+size_t fe_plan_bytes(const plan *p);
+void fe_plan_share(plan *p, int threads, size_t bytes); /* among those that have tasks, and room for slabs beside so many bytes */
+size_t fe_plan_slabs(const plan *p);
+void fe_plan_use(plan *p, void *zeros, void *slabs);
+/* Wave after wave: run all its tasks, then finish_rows; after the last of them, finish */
+void fe_plan_first_wave(plan *p);
+int fe_plan_next_wave(plan *p); /* 0: there is none */
+/* After `finish`: whether to run all waves, and `finish`, once more; false after that */
+int fe_plan_look(plan *p);
 int fe_plan_is_direct(const plan *p, int a); /* every element of this argument's gradient is written once */
 int fe_plan_sums_elements(const plan *p);    /* others are added up, of elements that may have to be read again */
 static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
-static inline ptrdiff_t fe_plan_tasks(const plan *p) { return p->blocks * p->chunks; }
+static inline ptrdiff_t fe_plan_tasks(const plan *p) { /* of the current wave */
+    return (p->now.last_block - p->now.block) * (p->now.last_chunk - p->now.chunk);
+}
+
+/* Where the outer rows of a block begin, those in the wave. A block with accumulators adds up the same rows whatever the wave, as that is
+ * the order of its sums; without them blocks are how the wave is shared among threads. */
+static inline ptrdiff_t fe_block_begin(const plan *p, ptrdiff_t block) {
+    const wave *w = &p->now;
+    if (!p->accumulators) return w->row + (w->last_row - w->row) * (block - w->block) / (w->last_block - w->block);
+    const ptrdiff_t row = p->outer * block / p->blocks;
+    return row < w->row ? w->row : row < w->last_row ? row : w->last_row;
+}
 
 typedef struct {
     const char *name;
     size_t work[2];                         /* [is_double]: bytes of plan.work that a thread takes, of WORK_ALIGNMENT */
-    void (*run[2])(plan *, ptrdiff_t task, ptrdiff_t last, int thread); /* tasks [task, last) */
-    double (*finish[2])(plan *);            /* after all tasks: what is left to sum, in order; the reduced value */
+    void (*run[2])(plan *, ptrdiff_t task, ptrdiff_t last, int thread); /* tasks [task, last) of the wave */
+    void (*finish_rows[2])(plan *);         /* after the tasks of a wave: the rows that are complete, in order */
+    double (*finish[2])(plan *);            /* after all waves: what is left to sum, in order; the reduced value */
     double (*join)(const plan *nll, const plan *kl, double samples, double beta, double *average); /* of two reduced values */
     void (*function[2])(int which, const void *x, void *y, ptrdiff_t n); /* exp, log, expm1, log1p: for the tests */
 } kernel_set;

@@ -11,7 +11,6 @@ typedef struct {
 #if REAL == 64 /* once */
 enum { WANT_FIRST = 1, WANT_SCALE = 2 }; /* the scale's and the prior scale's come together */
 enum { ANY, ORDINARY, STREAMED, N_WAYS }; /* for any scales; for ordinary ones (terms.h); the same, streamed. NULL: there is no such loop */
-enum { UNFIT = 1, LOST = 2 };
 #endif
 typedef I (*RE(loop))(const RE(operands) *);
 
@@ -49,10 +48,16 @@ static __attribute__((noinline)) void RE(negate)(T *restrict y, const T *restric
     } while (0)
 
 /* r so small that a product with it may lose digits, before another brings it back */
-INLINE I RE(is_subnormal)(T r) { return RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1)); }
+INLINE I RE(is_subnormal)(T r) {
+    return RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1));
+}
 
-/* Returns UNFIT if some scale was <= 0, or not what this loop is for; LOST if some gradient may have lost digits */
-#define LOOP(order, name, want, term_of_r, unfit, loses)                                                  \
+/* ... or 0, which takes less to see */
+INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
+
+/* `unfit`, a mask: the loop cannot answer for this element. It returns nonzero if there was one, or if there seemed to be: whoever
+ * called it looks again (rows.inc.h). */
+#define LOOP(order, name, want, term_of_r, unfit)                                                         \
     static I RE(name)(const RE(operands) * o) {                                                           \
         const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                       \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
@@ -63,15 +68,36 @@ INLINE I RE(is_subnormal)(T r) { return RE(between)(RE(magnitude)(r), RE(real)(1
         (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
         order(T r = a[j] - b[j];                                                                          \
               RE(point) x = term_of_r;                                                                    \
-              bad |= (unfit) | ((wanted & WANT_FIRST) && (loses) ? LOST : 0);                             \
+              x.first *= sign, x.scale *= factor, x.prior *= factor;                                      \
+              bad |= unfit;                                                                               \
               term[j] = x.term;                                                                           \
-              if (wanted & WANT_FIRST) line_first[k] = sign * x.first;                                    \
-              if (wanted & WANT_SCALE) line_scale[k] = factor * x.scale;                                  \
-              if ((wanted & WANT_SCALE) && PAIRED) line_prior[k] = factor * x.prior;);                    \
+              if (wanted & WANT_FIRST) line_first[k] = x.first;                                           \
+              if (wanted & WANT_SCALE) line_scale[k] = x.scale;                                           \
+              if ((wanted & WANT_SCALE) && PAIRED) line_prior[k] = x.prior;);                             \
         return bad;                                                                                       \
     }
+
+/* What a loop for any scales cannot answer for: no scale at all; a gradient that may have lost digits, or left the range of
+ * T. Where it goes element by element, as machines without a conversion from int64_t to double make it do, there is another
+ * loop that looks, in vectors (rows.inc.h). */
+#undef LOOKS
+#if REAL == 32 || !defined(__SSE2__) || defined(__AVX512DQ__)
+#define LOOKS 1
+#else
+#define LOOKS 0
+#endif
+#define IS_NO_SCALE(KIND_, raw) ((KIND_) == LOGVAR || (KIND_) == LOGSTD ? 0 : (raw) <= 0)
+#define MAY_BE_WRONG (wanted & WANT_FIRST ? RE(is_small)(r) : 0) | (wanted ? RE(is_infinite_sum)(wanted, PAIRED, x) : 0)
+#define DOUBTS(no_scale) (LOOKS ? RE(mask)((no_scale) | MAY_BE_WRONG) : 0)
+INLINE I RE(is_infinite_sum)(int wanted, int paired, RE(point) x) {
+    T sum = wanted & WANT_FIRST ? x.first : (T)0;
+    if (wanted & WANT_SCALE) sum = wanted & WANT_FIRST ? sum + x.scale : x.scale;
+    if ((wanted & WANT_SCALE) && paired) sum += x.prior;
+    return sum - sum != 0;
+}
+
 #if STREAMS
-#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit, 0)
+#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit)
 #define IF_STREAMED(name) RE(name##_streamed)
 #else
 #define STREAMED_LOOP(name, want, term_of_r, unfit)
@@ -83,27 +109,24 @@ INLINE I RE(is_subnormal)(T r) { return RE(between)(RE(magnitude)(r), RE(real)(1
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-#define ONE_LOSS(loss, s, want)                                                               \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0), x.bad, RE(is_subnormal)(r)) \
-    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]) | UNFIT_##loss##_##s(want), 0)
-#define ONE_GRADIENT(loss, s, want) \
-    ONE_LOSS(loss, s, want)         \
-    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), !RE(ordinary_##s)(q[j]) | UNFIT_##loss##_##s(want))
-#define ONE_SCALE(SCALE_, s)                                                                    \
-    ONE_LOSS(nll, s, 0) ONE_GRADIENT(nll, s, 1) ONE_GRADIENT(nll, s, 2) ONE_GRADIENT(nll, s, 3) \
-    ONE_LOSS(kl, s, 0) ONE_GRADIENT(kl, s, 1) ONE_GRADIENT(kl, s, 2) ONE_GRADIENT(kl, s, 3)
-/* r/std/std */
-#define UNFIT_nll_std(want) (((want) & WANT_FIRST) && RE(is_subnormal)(r))
-#define UNFIT_nll_var(want) 0
-#define UNFIT_nll_logvar(want) 0
-#define UNFIT_nll_logstd(want) 0
-#define UNFIT_nll_precision(want) 0
-#define UNFIT_kl_var(want) 0
-#define UNFIT_kl_std(want) 0
-#define UNFIT_kl_logvar(want) 0
-#define UNFIT_kl_logstd(want) 0
-#define UNFIT_kl_precision(want) 0
-#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0, 0)
+/* The NLL's r/std/std may lose digits of a subnormal r under ordinary scales too; what else there is loses none there */
+#define UNFIT(LOSS_, SCALE_, s)                                                                                   \
+    RE(mask)(!RE(ordinary_##s)(q[j])) | (LOSS_ == NLL && SCALE_ == STD && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
+#define ONE_LOSS(LOSS_, loss, SCALE_, s, want)                                                                    \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0),                            \
+         DOUBTS(IS_NO_SCALE(SCALE_, q[j])))                                                                        \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), UNFIT(LOSS_, SCALE_, s))
+#define ONE_GRADIENT(LOSS_, loss, SCALE_, s, want) \
+    ONE_LOSS(LOSS_, loss, SCALE_, s, want)         \
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), UNFIT(LOSS_, SCALE_, s))
+#define EACH_GRADIENT(LOSS_, loss, SCALE_, s)  \
+    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 1)    \
+    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 2)    \
+    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 3)
+#define ONE_SCALE(SCALE_, s)                                                    \
+    ONE_LOSS(NLL, nll, SCALE_, s, 0) EACH_GRADIENT(NLL, nll, SCALE_, s)         \
+    ONE_LOSS(KL, kl, SCALE_, s, 0) EACH_GRADIENT(KL, kl, SCALE_, s)
+#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
 EACH_SCALE(ONE_SCALE)
 BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
 #undef PAIRED
@@ -124,15 +147,11 @@ static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
 
 #define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                                       \
     INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                                  \
-        RE(point) x = RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope_q, RE(fraction_##p_)(raw_p, 0), slope_p); \
-        x.bad = (raw_q <= 0) | (raw_p <= 0);                                                                        \
-        return x;                                                                                                   \
+        return RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope_q, RE(fraction_##p_)(raw_p, 0), slope_p);        \
     }
-#define MIXED_PAIR(q_, p_, check_q, check_p)                                       \
+#define MIXED_PAIR(q_, p_)                                                         \
     INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
-        RE(point) x = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p)); \
-        x.bad = ((check_q) & (raw_q <= 0)) | ((check_p) & (raw_p <= 0));           \
-        return x;                                                                  \
+        return RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));        \
     }
 #define LOG_PAIR(Q_, q_, slope_q, P_, p_, slope_p)                                 \
     INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
@@ -142,8 +161,8 @@ static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
     }
 /* X(q, p) for all pairs; slope = raw d log v/d raw of the linear forms */
 #define LINEAR_WITH(X, q_, slope_q) X(q_, var, slope_q, 1) X(q_, std, slope_q, 2) X(q_, precision, slope_q, -1)
-#define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var, 0, 1) MIXED_PAIR(q_, std, 0, 1) MIXED_PAIR(q_, precision, 0, 1)
-#define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_, 1, 0) MIXED_PAIR(std, p_, 1, 0) MIXED_PAIR(precision, p_, 1, 0)
+#define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var) MIXED_PAIR(q_, std) MIXED_PAIR(q_, precision)
+#define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_) MIXED_PAIR(std, p_) MIXED_PAIR(precision, p_)
 /* X(Q, q, d logvar/d raw of q, P, p, the same of p) */
 #define EACH_LOG_PAIR(X)                                                            \
     X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2) \
@@ -154,15 +173,20 @@ LINEAR_WITH_LOG(logvar) LINEAR_WITH_LOG(logstd)
 EACH_LOG_PAIR(LOG_PAIR)
 
 #define PAIRED 1
-#define TWO_SCALES(q_, p_)                                                                   \
-    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad, RE(is_subnormal)(r)) \
-    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]), x.bad, RE(is_subnormal)(r))
-#define WITH_EACH_PRIOR(Q_, q_) TWO_SCALES(q_, var) TWO_SCALES(q_, std) TWO_SCALES(q_, logvar) TWO_SCALES(q_, logstd) TWO_SCALES(q_, precision)
+#define TWO_SCALES(Q_, q_, P_, p_)                                                             \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]),          \
+         DOUBTS(IS_NO_SCALE(Q_, q[j]) | IS_NO_SCALE(P_, p[j])))                                \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]),          \
+         DOUBTS(IS_NO_SCALE(Q_, q[j]) | IS_NO_SCALE(P_, p[j])))
+#define WITH_EACH_PRIOR(Q_, q_)                                                                            \
+    TWO_SCALES(Q_, q_, VAR, var) TWO_SCALES(Q_, q_, STD, std) TWO_SCALES(Q_, q_, PRECISION, precision)     \
+    TWO_SCALES(Q_, q_, LOGVAR, logvar) TWO_SCALES(Q_, q_, LOGSTD, logstd)
 EACH_SCALE(WITH_EACH_PRIOR)
-#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                               \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad, 0) \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad, 0) \
-    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p), x.bad)
+#define ORDINARY_LOGS(slope_q, slope_p) RE(kl_logs)(r, q[j], slope_q, p[j], slope_p)
+#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                      \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
+    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad))
 EACH_LOG_PAIR(TWO_LOGS)
 #undef PAIRED
 
@@ -183,6 +207,12 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef ONE_SCALE
 #undef ONE_LOSS
 #undef ONE_GRADIENT
+#undef EACH_GRADIENT
+#undef UNFIT
+#undef IS_NO_SCALE
+#undef MAY_BE_WRONG
+#undef DOUBTS
+#undef ORDINARY_LOGS
 #undef BERNOULLI_LOOP
 #undef WAYS
 #undef GRADIENT_WAYS

@@ -57,8 +57,8 @@ INLINE RE(point) RE(kl_linear)(T r, RE(fraction) q, T slope_q, RE(fraction) p, T
     v.real_e += (T)e;
     v.ordinary = 0;
     v.infinite = q.infinite - p.infinite;
-    v.rho = (((a0 - product) - RE(product_error)(quotient, b0, product)) + (a.term[1] + a.term[2])
-             - quotient * (b.term[1] + b.term[2])) / a0;
+    v = RE(inexact)(v, (((a0 - product) - RE(product_error)(quotient, b0, product)) + (a.term[1] + a.term[2])
+                        - quotient * (b.term[1] + b.term[2])) / a0);
     /* v = 1 + delta where 2^e a is near b: a0 2^e - b0 is exact there, and the rest is summed with its errors */
     T scale = RE(pow2)(e > 4 ? 4 : e < -4 ? -4 : e);
     RE(two) x = RE(two_sum)(a.term[1] * scale, -b.term[1]), y = RE(two_sum)(a.term[2] * scale, -b.term[2]);
@@ -99,7 +99,7 @@ INLINE RE(point) RE(kl_logs)(T r, T raw_q, T slope_q, T raw_p, T slope_p) {
     RE(expm1_h) x = RE(expm1_and_h)(2 * d.hi, d.hi, d.lo, 1, 1);
     T ratio = r * RE(exp_normal)(-2 * half_p), half_t = ((T)0.5 * r) * ratio;
     RE(point) y = {half_t + x.half_h, ratio, slope_q * x.half_expm1, -slope_p * (x.half_expm1 + half_t), 0};
-    y.bad = !(RE(within)(half_q, -LOG_ROOM / 4, LOG_ROOM / 4) & RE(within)(half_p, -LOG_ROOM / 4, LOG_ROOM / 4));
+    y.bad = (!(RE(magnitude)(half_q) <= LOG_ROOM / 4)) | (!(RE(magnitude)(half_p) <= LOG_ROOM / 4));
     return y;
 }
 

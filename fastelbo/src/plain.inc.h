@@ -57,6 +57,24 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     return 1;
 }
 
+/* As square_rows ends, where a row has a scale of its own, or its sum of squares cannot be trusted */
+static __attribute__((noinline)) void RE(square_odd_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at,
+                                                          ptrdiff_t rows, ptrdiff_t cols, double *squares) {
+    const T *x = w->o.a + at, *y = w->o.b + at;
+    int infinite = 0;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const row_scale *s = RE(scale_of)(w, r + step * i);
+        if (s->plain != 0 && RE(trusted)(squares[i], cols)) {
+            squares[i] *= s->plain;
+        } else {
+            const RE(differences) d = {x, y, (T)s->a, (T)s->b};
+            squares[i] = squares_of(s, value_of(RE(sum_of_squares)(d, i * cols, cols, 8)));
+        }
+        infinite |= !(squares[i] < (double)INFINITE);
+    }
+    if (infinite) w->odd |= ODD_TERM;
+}
+
 /* The squares, in nats, of rows from the r-th on (step 1), or of pieces of that row (step 0), and their gradients: `rows` of `cols`
  * elements, from `at` of the tile on */
 static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, ptrdiff_t rows, ptrdiff_t cols, double *squares) {
@@ -65,26 +83,22 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
     const int first = w->want & WANT_FIRST;
     /* an input is needed if a sum is not trusted */
     const T c = first && p->uniform && !p->aliased && !w->streamed ? RE(plain_slope)(w, w->scale) : (T)0;
-    int trusted = p->uniform && w->scale[0].plain != 0;
+    const double plain = p->uniform || !step ? RE(scale_of)(w, r)->plain : 0; /* of all these rows */
     if (c != 0)
         RE(sum_squares_and_scale)(x, y, w->o.first + at, c, rows, cols, squares, w->part_of_row);
     else
         RE(sum_squares)(x, y, rows, cols, squares, w->part_of_row);
-    for (ptrdiff_t i = 0; i < rows; i++) trusted &= RE(trusted)(squares[i], cols);
-    I infinite = 0;
-    if (trusted)
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            squares[i] *= w->scale[0].plain;
-            infinite |= !(squares[i] < (double)INFINITE);
-        }
-    for (ptrdiff_t i = 0; i < rows && !trusted; i++) {
-        const row_scale *s = RE(scale_of)(w, r + step * i);
-        const RE(differences) d = {x, y, (T)s->a, (T)s->b};
-        squares[i] = s->plain != 0 && RE(trusted)(squares[i], cols) ? squares[i] * s->plain
-                                                                    : squares_of(s, value_of(RE(sum_of_squares)(d, i * cols, cols, 8)));
-        infinite |= !(squares[i] < (double)INFINITE);
-    }
-    if (infinite) w->odd |= ODD_TERM;
+    /* at once, if all can be trusted and none becomes infinite */
+    const double least = RE(least_trusted)(cols), most = plain > 1 ? 0x1p1023 / plain : (double)INFINITE;
+    int64_t all = mask_f64((plain != 0) & (squares[0] >= least) & (squares[0] < most));
+    if (all && rows > 1)
+        for (ptrdiff_t i = 0; i < rows; i++) all &= mask_f64((squares[i] >= least) & (squares[i] < most));
+    if (!all)
+        RE(square_odd_rows)(w, r, step, at, rows, cols, squares);
+    else if (rows == 1)
+        squares[0] *= plain;
+    else
+        for (ptrdiff_t i = 0; i < rows; i++) squares[i] *= plain;
     if (!first || c != 0) return;
     if (p->uniform || !step)
         RE(first_of_row)(w, r, at, rows * cols);
@@ -96,6 +110,16 @@ static void RE(square_rows)(RE(work) *w, ptrdiff_t r, int step, ptrdiff_t at, pt
 static const char *RE(stored)(const RE(work) *w, int a, ptrdiff_t at) {
     const view *v = &w->p->argument[a];
     return v->data + row_offset(w->p, v->stride, w->tile.row) + (w->tile.col + at) * size_of[v->type];
+}
+
+static int RE(stored_is_number)(const RE(work) *w, ptrdiff_t at) {
+    double x = 0;
+    for (int a = FIRST; a <= SECOND; a++) {
+        double y;
+        pack_f64(w->p->argument[a].type, &y, RE(stored)(w, a, at), 0, 1);
+        x += y * 0;
+    }
+    return x == 0;
 }
 
 /* The same from copies of at most TILE elements of row r */
@@ -174,15 +198,16 @@ static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
     for (ptrdiff_t i = 0; i < pieces; i += most)
         RE(square_units)(w, r, 0, at + i * TILE, pieces - i < most ? pieces - i : most, TILE, squares + i);
     ptrdiff_t col = w->tile.col;
+    const int odd = w->odd | w->special;
     for (ptrdiff_t i = 0; i < pieces; i++) {
-        w->out += RE(settle_squares)(w, r, at + i * TILE, TILE, w->apart, &squares[i]);
+        if (odd) w->out += RE(settle_squares)(w, r, at + i * TILE, TILE, w->apart, &squares[i]);
         add_to(&w->part_squares, squares[i]);
         col += TILE;
         if (col % LONGEST_CHUNK == 0) RE(end_part)(w, r, col);
     }
     if (n % TILE) {
         RE(square_units)(w, r, 0, at + pieces * TILE, 1, n % TILE, squares);
-        w->out += RE(settle_squares)(w, r, at + pieces * TILE, n % TILE, w->apart, squares);
+        if (w->odd | w->special) w->out += RE(settle_squares)(w, r, at + pieces * TILE, n % TILE, w->apart, squares);
         add_to(&w->part_squares, squares[0]);
         col += n % TILE;
     }
@@ -233,7 +258,7 @@ static void RE(evaluate_plain)(RE(work) *w) {
     const RE(tile) *t = &w->tile;
     const ptrdiff_t begin = w->chunk * p->chunk, end = RE(chunk_end)(w), rows = t->rows, cols = t->cols;
     double *squares = w->squares_of_row;
-    w->odd = 0;
+    w->odd = w->rounded;
     w->streamed = w->want & WANT_FIRST && !w->stored && RE(streams)(w);
     const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
     for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
@@ -281,6 +306,7 @@ static int RE(all_flat)(const plan *p) {
 static RE(stored_sum) RE(sum_of_stored)(const plan *p) {
     const view *x = &p->argument[FIRST], *y = &p->argument[SECOND];
     if (!p->plain || p->aliased || p->check_only || p->columns < STORED_COLUMNS) return NULL;
+    if ((p->gradient[FIRST].data || p->gradient[SECOND].data) && RE(rounds_below)(p) != 0) return NULL;
     const RE(stored_sum) sum = RE(stored_sum_of)(x->type, y->type);
     return sum && RE(lies_flat)(p, x, size_of[x->type]) && RE(lies_flat)(p, y, size_of[y->type]) && RE(gradients_flat)(p) ? sum : NULL;
 }

@@ -3,6 +3,7 @@
  * results were asked for: that is what makes the bits reproducible. (Merging axes, `uniform` and `single` read strides, and change no
  * order.) */
 #include "kernels.h"
+#include <string.h>
 
 #define MOST_BLOCKS 64
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
@@ -15,6 +16,10 @@
 #define ROWS_PER_BLOCK 16                 /* folding a block's accumulators must cost little beside its rows */
 #define MOST_ACCUMULATORS ((ptrdiff_t)1 << 19) /* doubles: 4 MiB */
 #define MOST_SLABS (MOST_ACCUMULATORS / 8)     /* of a thread */
+#define BYTES_OF_SUMS (MOST_ACCUMULATORS * (ptrdiff_t)sizeof(double))
+#define LEAST_BESIDE ((ptrdiff_t)1 << 20)      /* bytes of slabs beside accumulators, however many those are: threads need them */
+#define MOST_WAITING 8192                      /* parts, nearly 1 MiB of them: a wave takes long enough to be worth waking threads for */
+#define LEAST_WAITING 512                      /* beside accumulators, however many those are */
 #define APART_CHUNK 4096                       /* columns whose sums stay in the second-level cache beside a tile */
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -36,7 +41,7 @@ static uint64_t bits(int from, int to) {
  * summed row axes all lie there is complete after each group (SLAB); others need all their elements at once (GLOBAL). */
 static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
     uint64_t rows = bits(0, p->row_dims), events = bits(p->row_dims, p->dims);
-    ptrdiff_t of_mode[] = {[DIRECT] = 0, [SLAB] = 0, [GLOBAL] = 0};
+    ptrdiff_t all = 0;
     for (int a = 0; a < N_GRADS; a++) {
         uint64_t summed = p->broadcast[a];
         int of_row = p->constant && a >= SCALE; /* its gradient comes once a row, not once an element */
@@ -53,11 +58,21 @@ static ptrdiff_t collectors(const plan *p, uint64_t inner, collector *c) {
         if (p->apart >> a & 1) c[a].mode = GLOBAL, c[a].size = 0;
         c[a].turns = of_row && c[a].mode == GLOBAL && c[a].size == 1;
         if (c[a].turns) c[a].size = TURNS;
-        c[a].offset = of_mode[c[a].mode];
-        of_mode[c[a].mode] += c[a].size * (c[a].mode == SLAB ? p->group : 1);
+        all += c[a].size * (c[a].mode == SLAB ? p->group : 1);
     }
-    for (int a = 0; a < N_GRADS; a++) c[a].low = of_mode[c[a].mode];
-    return of_mode[SLAB] + of_mode[GLOBAL];
+    return all;
+}
+
+/* Places for the sums that are asked for */
+static void place_collectors(plan *p) {
+    ptrdiff_t of_mode[] = {[DIRECT] = 0, [SLAB] = 0, [GLOBAL] = 0};
+    for (int a = 0; a < N_GRADS; a++) {
+        collector *c = &p->collect[a];
+        c->offset = of_mode[c->mode];
+        if (p->gradient[a].data) of_mode[c->mode] += c->size * (c->mode == SLAB ? p->group : 1);
+    }
+    for (int a = 0; a < N_GRADS; a++) p->collect[a].low = of_mode[p->collect[a].mode];
+    p->slabs = of_mode[SLAB], p->accumulators = of_mode[GLOBAL];
 }
 
 /* The set of row axes to walk for each group of the others: the one that needs the fewest accumulators, but leaves rows to share among threads */
@@ -207,11 +222,29 @@ static int largest(const plan *p, enum mode mode) {
     return found;
 }
 
+/* Parts of rows that wait for each other where the axes in `inner` are walked together, as a slab wants them */
+static ptrdiff_t waiting_together(const plan *p, uint64_t inner) {
+    return p->chunks > 1 && inner ? extent(p, 0, p->row_dims, ~inner) * p->parts : 1;
+}
+
+/* The gradients that are collected in slabs by the tasks themselves, not as their rows are finished */
+static int slabs_of_tasks(const plan *p) {
+    int found = 0;
+    for (int a = 0; a < N_GRADS; a++) found |= (p->collect[a].mode == SLAB && p->collect[a].by_column) << a;
+    return found;
+}
+
 /* Set the inner axes, and gradients apart until the accumulators of the others fit */
 static uint64_t choose_order(plan *p, ptrdiff_t words) {
     for (p->apart = 0;;) {
         uint64_t inner = p->row_dims > 1 ? choose_inner(p) : 0;
         collectors(p, inner, p->collect);
+        if (waiting_together(p, inner) > MOST_WAITING) {
+            const int found = slabs_of_tasks(p);
+            p->apart |= found;
+            if (found) continue;
+            collectors(p, inner = 0, p->collect);
+        }
         enum mode mode = taken(p, SLAB) > MOST_SLABS / words ? SLAB : taken(p, GLOBAL) > MOST_ACCUMULATORS / words / p->chunks ? GLOBAL : DIRECT;
         if (mode == DIRECT) return inner;
         p->apart |= 1 << largest(p, mode);
@@ -224,6 +257,30 @@ static uint64_t order_of_sums(plan *p) {
     while (!p->gradient[a].data) a++;
     p->apart = ~(1 << a);
     return p->broadcast[a] & bits(0, p->row_dims);
+}
+
+static size_t bytes_of_totals(const plan *p) {
+    return p->reduction != NONE ? (size_t)(p->chunks > 1 ? 1 : p->blocks) * sizeof(grand_total) : 0;
+}
+static size_t bytes_of_accumulators(const plan *p) {
+    return (size_t)(p->blocks * p->chunks * p->accumulators) * (p->is_double ? 2 : 1) * sizeof(double);
+}
+static size_t bytes_of_partials(const plan *p) { return p->waiting ? (size_t)(p->waiting + 1) * sizeof(kept_partial) : 0; }
+static size_t bytes_of_slabs(const plan *p) { return (size_t)p->slabs * (p->is_double ? 2 : 1) * sizeof(double); } /* of a thread */
+
+/* How much of the call goes together: as many rows as may wait beside the accumulators, or as many chunks of one */
+static void choose_waves(plan *p) {
+    p->wave_rows = p->outer, p->wave_chunks = p->chunks, p->waiting = 0, p->kept = NULL;
+    if (p->chunks > 1 && !p->sums_only) {
+        const ptrdiff_t beside = (BYTES_OF_SUMS - (ptrdiff_t)bytes_of_accumulators(p)) / (ptrdiff_t)sizeof(kept_partial);
+        const ptrdiff_t of_row = p->inner * p->parts, of_chunk = p->chunk / LONGEST_CHUNK, together = p->inner > 1 ? p->group : 1;
+        const ptrdiff_t room = beside > MOST_WAITING ? MOST_WAITING : beside < LEAST_WAITING ? LEAST_WAITING : beside;
+        if (of_row > room && p->inner == 1)
+            p->wave_rows = 1, p->wave_chunks = room / of_chunk, p->waiting = p->wave_chunks * of_chunk;
+        else
+            p->wave_rows = smaller(p->outer, together * of_row < room ? room / of_row : together), p->waiting = p->wave_rows * of_row;
+    }
+    fe_plan_first_wave(p);
 }
 
 void fe_plan_prepare(plan *p) {
@@ -255,14 +312,17 @@ void fe_plan_prepare(plan *p) {
     p->outer = extent(p, 0, p->row_dims, p->inner_axes);
     p->group = smaller(smaller(p->outer, LARGEST_GROUP), GROUP_ELEMENTS / (p->columns ? p->columns : 1));
     if (slab) p->group = smaller(p->group, MOST_ACCUMULATORS / BLOCKS_BESIDE_GROUPS / (slab * words));
+    if (!p->sums_only) p->group = smaller(p->group, MOST_WAITING / waiting_together(p, p->inner_axes));
     if (p->group < 1) p->group = 1;
     const ptrdiff_t both = collectors(p, p->inner_axes, p->collect);
-    p->slabs = taken(p, SLAB), p->accumulators = taken(p, GLOBAL);
+    const ptrdiff_t accumulators = taken(p, GLOBAL);
     ptrdiff_t blocks = smaller((p->outer + ROWS_PER_BLOCK - 1) / ROWS_PER_BLOCK, p->rows * p->columns / ELEMENTS_PER_BLOCK);
     ptrdiff_t room = both ? MOST_ACCUMULATORS / (both * words) : MOST_BLOCKS;
-    if (p->accumulators) room = smaller(room, MOST_ACCUMULATORS / (p->accumulators * words) / p->chunks);
+    if (accumulators) room = smaller(room, MOST_ACCUMULATORS / (accumulators * words) / p->chunks);
     p->blocks = smaller(smaller(blocks, room), MOST_BLOCKS);
     if (p->blocks < 1) p->blocks = 1;
+    place_collectors(p);
+    choose_waves(p);
     p->bad = 0;
     p->other_rows = p->value_unit != 0 || p->join.value.data || !p->value.data;
 }
@@ -300,25 +360,65 @@ void fe_plan_arrange(plan *p) {
     for (int a = 0; a < N_ARGUMENTS; a++) p->single |= is_same(p, a, p->dims) << a;
 }
 
-static size_t bytes_of_partials(const plan *p) {
-    return p->chunks > 1 && !p->sums_only ? (size_t)(p->rows * p->parts) * sizeof(kept_partial) : 0;
-}
-static size_t bytes_of_totals(const plan *p) { return p->reduction != NONE ? (size_t)fe_plan_tasks(p) * sizeof(grand_total) : 0; }
-static size_t bytes_of_accumulators(const plan *p) {
-    return (size_t)(fe_plan_tasks(p) * p->accumulators) * (p->is_double ? 2 : 1) * sizeof(double);
+size_t fe_plan_bytes(const plan *p) { return bytes_of_partials(p) + bytes_of_totals(p) + bytes_of_accumulators(p); }
+
+size_t fe_plan_slabs(const plan *p) { return (size_t)p->threads * bytes_of_slabs(p); }
+
+void fe_plan_share(plan *p, int threads, size_t bytes) {
+    const ptrdiff_t slab = (ptrdiff_t)bytes_of_slabs(p), in_wave = p->blocks * p->wave_rows / p->outer + 2; /* it may cut two blocks */
+    ptrdiff_t most = smaller(threads, (p->accumulators ? smaller(p->blocks, in_wave) : p->blocks) * p->wave_chunks);
+    if (slab) {
+        const ptrdiff_t beside = BYTES_OF_SUMS - (ptrdiff_t)bytes;
+        most = smaller(most, (beside < LEAST_BESIDE ? LEAST_BESIDE : beside) / slab);
+    }
+    p->threads = most < 1 ? 1 : (int)most;
 }
 
-size_t fe_plan_bytes(const plan *p, int threads) {
-    const size_t slabs = (size_t)(threads * p->slabs) * (p->is_double ? 2 : 1) * sizeof(double);
-    return bytes_of_partials(p) + bytes_of_totals(p) + bytes_of_accumulators(p) + slabs;
-}
-
-void fe_plan_use(plan *p, void *zeros) {
+void fe_plan_use(plan *p, void *zeros, void *slabs) {
     char *at = zeros;
-    p->partials = (kept_partial *)at;
+    p->kept = (kept_partial *)at;
     p->totals = (grand_total *)(at += bytes_of_partials(p));
-    p->accumulator = (double *)(at += bytes_of_totals(p));
-    p->slab = (double *)(at + bytes_of_accumulators(p));
+    p->accumulator = (double *)(at + bytes_of_totals(p));
+    p->slab = slabs;
+}
+
+static void set_wave(plan *p, ptrdiff_t row, ptrdiff_t chunk) {
+    wave *w = &p->now;
+    w->row = row, w->last_row = smaller(row + p->wave_rows, p->outer);
+    w->chunk = chunk, w->last_chunk = smaller(chunk + p->wave_chunks, p->chunks);
+    w->block = 0, w->last_block = p->blocks;
+    if (p->wave_rows < p->outer && p->accumulators) {
+        /* the blocks with rows in it; where groups are walked together, which orders sums, none is cut */
+        w->block = ((row + 1) * p->blocks - 1) / p->outer;
+        const ptrdiff_t last = (w->last_row * p->blocks - 1) / p->outer, begin = p->outer * last / p->blocks;
+        const ptrdiff_t end = p->outer * (last + 1) / p->blocks;
+        if (p->inner > 1 && w->last_row < end) w->last_row -= (w->last_row - (begin > row ? begin : row)) % p->group;
+        w->last_block = w->last_row > begin ? last + 1 : last;
+    } else if (w->last_block > w->last_row - row) {
+        w->last_block = w->last_row - row;
+    }
+    /* the wave's first part is the first that is kept: a row and a part are found as if all rows were */
+    const uintptr_t before = (uintptr_t)(row * p->inner * p->parts + chunk * (p->chunk / LONGEST_CHUNK)) * sizeof(kept_partial);
+    if (p->waiting) p->partials = (kept_partial *)((uintptr_t)p->kept - before);
+}
+
+void fe_plan_first_wave(plan *p) { set_wave(p, 0, 0); }
+
+int fe_plan_next_wave(plan *p) {
+    if (p->now.last_chunk < p->chunks)
+        set_wave(p, p->now.row, p->now.last_chunk);
+    else if (p->now.last_row < p->outer)
+        set_wave(p, p->now.last_row, 0);
+    else
+        return 0;
+    return 1;
+}
+
+int fe_plan_look(plan *p) {
+    p->look = p->doubted && !p->look;
+    p->doubted = 0;
+    if (p->look) memset(p->accumulator, 0, bytes_of_accumulators(p));
+    return p->look;
 }
 
 int fe_plan_is_direct(const plan *p, int a) { return p->collect[a].mode == DIRECT; }

@@ -14,11 +14,11 @@ SELDOM void RE(settle_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, partial *x) {
     RE(begin_row)(w);
     if (w->weight) {
         RE(take_marked_apart)(w, w->apart, i, n);
-    } else if (p->constant && (!(x->sum.hi < (double)INFINITE) || RE(scale_of)(w, r)->special)) {
+    } else if (p->constant && (RE(scale_of)(w, r)->special || (!(x->sum.hi < (double)INFINITE) && RE(all_may_be_numbers)(w, r, i, n)))) {
         x->weight.hi -= RE(take_all_apart)(w, w->apart, i, n);
         x->sum = (pair){0, 0};
     } else if (!p->constant) {
-        x->weight.hi -= RE(take_large_apart)(w, w->apart, i, n);
+        x->weight.hi -= RE(take_odd_apart)(w, w->apart, i, n);
         x->sum = RE(sum_terms)(w, i, n);
     }
     x->apart = RE(apart_of_row)(w);
@@ -33,24 +33,36 @@ static inline void RE(sum_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, int look, 
     if (look || !RE(is_settled)(w, x->sum.hi)) RE(settle_row)(w, r, i, x);
 }
 
+static inline void RE(add_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
+    if (w->fused)
+        RE(add_of_squares)(&w->sum, w->squares, i, n, GROUP(w->p));
+    else
+        RE(add)(&w->sum, w->o.term, i, n, GROUP(w->p));
+}
+
+/* The same once more from `before` on, where that cannot be trusted */
+SELDOM void RE(settle_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, const RE(lanes) *before) {
+    const ptrdiff_t n = w->tile.cols;
+    w->sum = *before;
+    if (w->p->constant && !RE(scale_of)(w, r)->special && !RE(all_may_be_numbers)(w, r, i, n)) {
+        RE(add_terms)(w, i, n);
+        return;
+    }
+    w->out += w->p->constant ? RE(take_all_apart)(w, w->apart, i, n) : RE(take_odd_apart)(w, w->apart, i, n);
+    if (!w->p->constant) RE(add_terms)(w, i, n);
+}
+
 /* The terms of a part of a row, from i on, to what there is of it */
 static void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
-    const plan *p = w->p;
     const ptrdiff_t n = w->tile.cols;
     const RE(lanes) before = w->sum;
-    for (int again = 0; again < 2; again++) {
-        if (w->fused)
-            RE(add_of_squares)(&w->sum, w->squares, i, n, GROUP(p));
-        else
-            RE(add)(&w->sum, w->o.term, i, n, GROUP(p));
-        if (w->weight || again || (RE(lanes_are_settled)(w) && !(w->special && RE(scale_of)(w, r)->special))) break;
-        w->sum = before;
-        w->out += p->constant ? RE(take_all_apart)(w, w->apart, i, n) : RE(take_large_apart)(w, w->apart, i, n);
-        if (p->constant) return;
+    RE(add_terms)(w, i, n);
+    if (w->weight) {
+        RE(add)(&w->weight_sum, w->weight, i, n, GROUP(w->p));
+        RE(take_marked_apart)(w, w->apart, i, n);
+    } else if (!RE(lanes_are_settled)(w) || (w->special && RE(scale_of)(w, r)->special)) {
+        RE(settle_part)(w, r, i, &before);
     }
-    if (!w->weight) return;
-    RE(add)(&w->weight_sum, w->weight, i, n, GROUP(p));
-    RE(take_marked_apart)(w, w->apart, i, n);
 }
 
 /* The commonest rows: whole, of terms without weights. As finish_row, of which it is a special case to the bit; the number of rows that
@@ -65,7 +77,7 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     pair sum = keep ? (pair){0, 0} : p->totals[w->region.task].usual;
     for (; r < rows; r++) {
         const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
-        if (!RE(is_settled)(w, loss.hi)) break;
+        if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !RE(is_settled)(w, loss.hi)) break;
         pair total = RE(add_up)(loss.hi, constants);
         total.lo += loss.lo;
         if (keep) {
@@ -107,11 +119,59 @@ static void RE(sum_rows)(RE(work) *w) {
     }
 }
 
+/* Whether any scale of the tile is none */
+static int RE(has_bad_scale)(const RE(work) *w) {
+    const plan *p = w->p;
+    I bad = 0;
+    for (int k = 0; k < 2; k++) {
+        if (p->kind[k] == UNIT || is_log(p->kind[k])) continue;
+        const T *x = k ? w->o.prior : w->o.scale;
+        for (ptrdiff_t i = 0; i < w->o.n; i++) bad |= x[i] <= 0;
+    }
+    return bad != 0;
+}
+
+static int RE(subnormal_difference)(const RE(work) *w) {
+    I any = 0;
+    for (ptrdiff_t i = 0; i < w->o.n; i++) any |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
+    return any ? ODD_DIFFERENCE : 0;
+}
+
+/* Whether all that made the loop for ordinary scales doubt was an r of 0 */
+SELDOM int RE(was_ordinary)(const RE(work) *w) {
+    if (w->p->loss != NLL || w->p->kind[0] != STD || !(w->want & WANT_FIRST) || RE(subnormal_difference)(w)) return 0;
+    I all = 1;
+    for (ptrdiff_t i = 0; i < w->o.n; i++) all &= RE(ordinary_std)(w->o.scale[i]);
+    return all != 0;
+}
+
+/* As the loop for any scales would have looked, if it had: nothing that is not there is found in `ones` */
+static I RE(look)(const RE(work) *w) {
+    static const T zeros[TILE], ones[TILE] = {[0 ... TILE - 1] = 1};
+    const plan *p = w->p;
+    const int first = w->want & WANT_FIRST, scale = w->want & WANT_SCALE, paired = p->kind[1] != UNIT;
+    const T *a = first ? w->o.a : ones, *b = first ? w->o.b : zeros, *q = is_log(p->kind[0]) ? ones : w->o.scale;
+    const T *prior = !paired || is_log(p->kind[1]) ? ones : w->o.prior, *of_first = first ? w->o.first : ones;
+    const T *of_scale = scale ? w->o.scale_gradient : ones, *of_prior = scale && paired ? w->o.prior_gradient : ones;
+    I found = 0;
+    for (ptrdiff_t i = 0; i < w->o.n; i++) {
+        const T sum = of_first[i] + of_scale[i] + of_prior[i];
+        found |= RE(mask)((q[i] <= 0) | (prior[i] <= 0) | RE(is_small)(a[i] - b[i]) | (sum - sum != 0));
+    }
+    return found;
+}
+
+/* What made the loop for any scales doubt */
+SELDOM int RE(what_is_odd)(const RE(work) *w) {
+    plan *p = w->p;
+    if (RE(has_bad_scale)(w)) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+    return (w->want & WANT_FIRST ? RE(subnormal_difference)(w) : 0) | (p->factor != 1 ? ODD_SCALE : 0);
+}
+
 /* The tile's terms and gradients, and its rows' sums */
 static void RE(evaluate)(RE(work) *w) {
     plan *p = w->p;
-    const RE(loop) *loop = p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want]
-                                              : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+    const RE(loop) *loop = RE(loop_of)(w);
     w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary */
@@ -119,23 +179,19 @@ static void RE(evaluate)(RE(work) *w) {
     I found = loop[way](&w->o);
     if (found && way != ANY) {
         if (way == STREAMED) end_streams();
-        way = ANY, found = loop[ANY](&w->o);
+        found = !RE(was_ordinary)(w);
+        if (found) way = ANY, found = loop[ANY](&w->o);
     }
-    if (found & UNFIT) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
-    w->odd = (found & LOST ? ODD_DIFFERENCE : 0) | (way == ANY && p->factor != 1 && p->loss != BERNOULLI ? ODD_SCALE : 0);
-    if (w->lifts && w->raw_scale) RE(lift)(w);
+    if (!LOOKS && way == ANY && p->loss != BERNOULLI) found = RE(look)(w);
+    w->odd = (found ? RE(what_is_odd)(w) : 0) | w->rounded;
+    if (w->lifts && w->raw_scale) RE(lift)(w), w->odd |= p->factor != 1 ? ODD_SCALE : 0;
+    RE(hide_rounded)(w);
     RE(sum_rows)(w);
     w->streamed = way == STREAMED;
     if (w->odd && w->streamed) { /* read again what is there, to mend it */
         end_streams();
         w->streamed = 0;
     }
-}
-
-static int RE(subnormal_difference)(const RE(work) *w) {
-    I any = 0;
-    for (ptrdiff_t i = 0; i < w->o.n; i++) any |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
-    return any ? ODD_DIFFERENCE : 0;
 }
 
 /* The same under scales that are constant along the event, where weights, or the KL, ask for terms */
@@ -145,13 +201,14 @@ static void RE(evaluate_terms)(RE(work) *w) {
     const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST;
     w->fused = p->in_double || (!first && !w->weight && !per_row);
     w->squares = (RE(differences)){w->o.a, w->o.b, *f.a, *f.b};
-    w->odd = first && (p->loss != KL || p->kind[1] != UNIT) ? RE(subnormal_difference)(w) : 0;
+    w->odd = w->rounded | (first && (p->loss != KL || p->kind[1] != UNIT) ? RE(subnormal_difference)(w) : 0);
     if (first && (p->loss != KL || p->kind[1] != UNIT)) w->odd |= ODD_SCALE; /* z slope may leave the range before powers of two bring it back */
     if (w->fused) {
         RE(sum_rows)(w);
         if (first) RE(squares)[per_row][ONLY_FIRST](&w->o, f);
     } else {
         RE(squares)[per_row][first ? TERM_AND_FIRST : ONLY_TERM](&w->o, f);
+        RE(hide_rounded)(w);
         RE(sum_rows)(w);
     }
 }
@@ -165,12 +222,7 @@ static void RE(check)(RE(work) *w, ptrdiff_t n) {
         RE(find_scales)(w);
         for (ptrdiff_t r = 0; r < (p->uniform ? 1 : w->tile.rows); r++) bad |= w->scale[r].bad && w->counted;
     }
-    for (int k = 0; k < 2 && !p->constant; k++) {
-        if (p->kind[k] == UNIT || p->kind[k] == LOGVAR || p->kind[k] == LOGSTD) continue;
-        const T *x = k ? w->o.prior : w->o.scale;
-        for (ptrdiff_t i = 0; i < n; i++) bad |= x[i] <= 0;
-    }
-    if (bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
+    if (bad || (!p->constant && RE(has_bad_scale)(w))) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- a task, and what remains after all ------------------------------------------------------------------------------------------ */
@@ -178,7 +230,7 @@ static void RE(check)(RE(work) *w, ptrdiff_t n) {
 /* The scales that min_var lifts are those beyond these: a floor that T can hold */
 static void RE(limits)(const plan *p, RE(work) *w) {
     T *lowest = &w->lowest, *highest = &w->highest;
-    *lowest = -INFINITE, *highest = INFINITE;
+    *lowest = -INFINITE, *highest = w->above = INFINITE;
     w->domain = p->kind[0] == LOGVAR || p->kind[0] == LOGSTD ? -INFINITE : (T)0;
     w->lifts = 0;
     if (!(p->min_var > 0)) return;
@@ -191,6 +243,7 @@ static void RE(limits)(const plan *p, RE(work) *w) {
         case LOGSTD: *lowest = (T)(0.5 * log_f64(v, 0)); break;
         case PRECISION: *highest = RE(at_least)(RE(at_most)((T)(1 / v), largest), smallest); break;
     }
+    w->above = p->kind[0] == PRECISION && p->min_var > 0 && 1 / p->min_var < (double)smallest ? (T)0 : *highest;
     w->lifts = !RE(holds_floor)(p, *lowest, *highest);
 }
 
@@ -211,6 +264,8 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
         ptrdiff_t n = tile.rows * tile.cols;
         if (w->p->check_only) {
             RE(check)(w, n);
+        } else if (w->p->look) {
+            RE(look_again)(w, n);
         } else {
             RE(gather_all)(w, n);
             w->o.term = w->buffer[B_TERM];
@@ -230,7 +285,7 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
 /* The rows of a block, at its chunk of columns; `run`: rows that are evenly spaced */
 static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdiff_t most, ptrdiff_t run, int slabs) {
     plan *p = w->p;
-    const ptrdiff_t begin = p->outer * block / p->blocks, end = p->outer * (block + 1) / p->blocks;
+    const ptrdiff_t begin = fe_block_begin(p, block), end = fe_block_begin(p, block + 1);
     const ptrdiff_t col = w->chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
     for (ptrdiff_t first = begin; first < end; first += group) {
@@ -249,12 +304,12 @@ static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdif
 
 static RE(work) *RE(work_of)(const plan *p, int thread) { return (RE(work) *)p->work + thread; }
 
-/* Tasks [task, last_task) one after the other, so that what is alike in all is found once */
+/* Tasks [task, last_task) of the wave one after the other, so that what is alike in all is found once */
 static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     RE(work) *w = RE(work_of)(p, thread);
     w->p = p;
     w->raw_scale = NULL;
-    w->stored = RE(sum_of_stored)(p);
+    w->stored = p->look ? NULL : RE(sum_of_stored)(p);
     w->fused = 0;
     w->spread = 0;
     w->streamed = 0;
@@ -269,18 +324,29 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
              | (!p->constant && (p->gradient[SCALE].data || p->gradient[PRIOR].data) ? WANT_SCALE : 0);
     if (p->check_only) w->want = 0;
     w->settled = RE(least_unsettled)(p, w->want);
+    w->least = RE(least_settled)(p);
+    w->rounds_below = w->stored ? (T)0 : RE(rounds_below)(p);
+    w->rounded = 0;
     RE(limits)(p, w);
     if (w->lifts && !p->constant) w->floor = scale_of_row(p, VAR, p->min_var, 0, 2 * (EXP_MAX - 1));
     w->special = 0;
     w->out = 0;
     memset(w->apart, 0, sizeof w->apart);
-    for (int a = 0; a < N_GRADS; a++) w->doubts[a] = RE(doubt)(p, a);
+    for (int a = 0; a < N_GRADS && !p->check_only; a++)
+        if (p->gradient[a].data) w->doubts[a] = RE(doubt)(p, a);
     if (p->plain && w->late[0] != 1) w->doubts[FIRST] = w->doubts[SECOND] = 1; /* infinite before the factor, by a sum in double that is not */
+    for (int a = 0; a < N_GRADS && !p->check_only; a++)
+        if (p->gradient[a].data) w->final[a] = RE(are_final)(w, a);
+    w->long_integers = 0;
+    for (int a = FIRST; a <= SECOND; a++) {
+        const int type = p->argument[a].type % SWAPPED;
+        w->long_integers |= REAL == 64 && p->argument[a].data && (type == U64 || type == I64);
+    }
 
     ptrdiff_t at_once = p->columns > 0 && p->columns <= TILE / 2 ? TILE / p->columns : 1;
     /* of long rows half a tile where scales come per element: up to five arrays of the caller's pass through the cache beside our own */
     ptrdiff_t most = p->constant || p->columns <= TILE || !w->want ? TILE : TILE / 2;
-    if (w->stored || (p->plain && !p->check_only && RE(all_flat)(p))) {
+    if (w->stored || (p->plain && !p->check_only && !p->look && RE(all_flat)(p))) {
         at_once = p->chunks > 1 || p->columns >= FLAT_TILE ? 1 : FLAT_TILE / p->columns > MOST_ROWS ? MOST_ROWS : FLAT_TILE / p->columns;
         most = FLAT_TILE;
     }
@@ -290,34 +356,46 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     ptrdiff_t run = p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
     int slabs = 0;
     for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
+    const ptrdiff_t chunks = p->now.last_chunk - p->now.chunk;
     for (; task < last_task; task++) {
-        w->region = (region){task, thread};
-        w->chunk = task % p->chunks;
-        RE(run_task)(w, task / p->chunks, at_once, most, run, slabs);
+        const ptrdiff_t block = p->now.block + task / chunks;
+        w->chunk = p->now.chunk + task % chunks;
+        w->region = (region){block * p->chunks + w->chunk, thread};
+        RE(run_task)(w, block, at_once, most, run, slabs);
     }
     if (p->streams) end_streams();
 }
 
 /* Rows that were cut into chunks: their partial sums, in order */
-static void RE(finish_chunked_rows)(plan *p) {
+static void RE(finish_rows)(plan *p) {
+    if (!p->waiting || p->look) return;
     RE(work) *w = RE(work_of)(p, 0);
     const region first = {0, 0};
+    kept_partial *so_far = p->kept + p->waiting; /* of the row that the last wave left, and this one may leave */
+    const ptrdiff_t of_chunk = p->chunk / LONGEST_CHUNK, begin = p->now.chunk * of_chunk;
+    const ptrdiff_t end = p->now.last_chunk < p->chunks ? p->now.last_chunk * of_chunk : p->parts;
     w->p = p;
     w->chunk = 0;
     w->o.sign = 1;
     w->scale[0].a = 0;
     RE(limits)(p, w);
-    for (ptrdiff_t row = 0; row < p->rows; row++) {
+    for (ptrdiff_t row = p->now.row * p->inner; row < p->now.last_row * p->inner; row++) {
         if (row % p->inner == 0) RE(begin_group)(p, first, 1);
-        partial x = p->partials[row * p->parts].part;
+        partial x = begin ? so_far->part : p->partials[row * p->parts].part;
         RE(begin_row)(w);
-        for (ptrdiff_t c = 0; c < p->parts; c++) {
+        if (begin) memcpy(w->apart, so_far->apart, sizeof w->apart);
+        for (ptrdiff_t c = begin; c < end; c++) {
             const partial *y = &p->partials[row * p->parts + c].part;
             for (int k = 0; y->apart && k < 3; k++) add_sum(&w->apart[k], y->apart[k]);
             if (c == 0) continue;
             add_pair(&x.sum, y->sum);
             add_pair(&x.weight, y->weight);
             x.counted |= y->counted;
+        }
+        if (end < p->parts) { /* of the only row */
+            so_far->part = x;
+            memcpy(so_far->apart, w->apart, sizeof w->apart);
+            return;
         }
         x.apart = RE(apart_of_row)(w);
         w->tile = (RE(tile)){row, 1, 0, 1, 0};
@@ -328,12 +406,12 @@ static void RE(finish_chunked_rows)(plan *p) {
 }
 
 static double RE(finish)(plan *p) {
-    ptrdiff_t tasks = p->blocks * p->chunks;
-    if (p->chunks > 1 && !p->sums_only) RE(finish_chunked_rows)(p);
+    const ptrdiff_t totals = p->chunks > 1 ? 1 : p->blocks;
     RE(hand_out_global)(p);
+    if (p->look) return 0;
     if (p->reduction == NONE) return 0;
     grand_total all = {{0, 0}, {0, 0, 0}};
-    for (ptrdiff_t t = 0; t < tasks; t++) add_pair(&all.usual, p->totals[t].usual), add_sum(&all.far, p->totals[t].far);
+    for (ptrdiff_t t = 0; t < totals; t++) add_pair(&all.usual, p->totals[t].usual), add_sum(&all.far, p->totals[t].far);
     const double divisor = p->reduction == MEAN ? (double)p->rows : 1;
     if (!holds_anything(all.far)) {
         const double value = value_of(all.usual) / divisor;

@@ -14,11 +14,11 @@
  * The forms are those whose intermediates leave the range of T only where a term of the answer does: the plain ones for ordinary
  * scales (below); for others 1/v is never formed, but kept as i 2^k and applied in two halves. Errors, in u: term of the NLL <= 6, its
  * gradients <= 7 (9 and 11 where the scale is not ordinary); h <= 5, of a scale in linear form 6. Domain: var, std, precision > 0
- * (`bad` otherwise); NaN propagates; infinite scales give the limit where there is one. */
+ * (the loops look); NaN propagates; infinite scales give the limit where there is one. */
 
 typedef struct {
     T term, first, scale, prior; /* d/dx or d/dmean; d/d(raw scale); d/d(raw prior scale) */
-    I bad;
+    I bad; /* of kl_logs (pair.h): not what it is for */
 } RE(point);
 
 /* ---- ordinary scales ------------------------------------------------------------------------------------------------ */
@@ -32,12 +32,17 @@ typedef struct {
 #define LOG_ROOM (REAL == 32 ? 80 : 700)
 #define POW2_ROOM (REAL == 32 ? 100 : 1000)
 
+/* -1 or 0, as vectors compare: loops collect that without another instruction */
+INLINE I RE(mask)(I holds) { return holds ? (I)-1 : (I)0; }
 INLINE I RE(within)(T x, T low, T high) { return (x >= low) & (x <= high); }
-/* The same of positive limits: of floats as integers, which takes less */
+/* The same of positive limits: of floats as integers, which takes less (also of doubles, but SSE2 cannot compare such integers) */
 INLINE I RE(between)(T x, T low, T high) {
-    if (REAL == 64) return RE(within)(x, low, high);
+#if REAL == 64 && defined(__SSE2__) && !defined(__SSE4_2__)
+    return RE(within)(x, low, high);
+#else
     const U sign = (U)1 << (8 * sizeof(T) - 1), from = (U)RE(bits)(low), width = (U)RE(bits)(high) - from;
     return (I)((U)RE(bits)(x) - from + sign) <= (I)(width + sign);
+#endif
 }
 INLINE I RE(ordinary_var)(T raw) { return RE(between)(raw, RE(pow2)(-POW2_ROOM), RE(pow2)(POW2_ROOM)); }
 INLINE I RE(ordinary_std)(T raw) { return RE(between)(raw, RE(pow2)(-POW2_ROOM / 2), RE(pow2)(POW2_ROOM / 2)); }
@@ -46,8 +51,7 @@ INLINE I RE(ordinary_logvar)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM; }
 INLINE I RE(ordinary_logstd)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM / 2; }
 
 INLINE RE(point) RE(either)(I first, RE(point) a, RE(point) b) {
-    return (RE(point)){first ? a.term : b.term, first ? a.first : b.first, first ? a.scale : b.scale, first ? a.prior : b.prior,
-                       first ? 0 : b.bad};
+    return (RE(point)){first ? a.term : b.term, first ? a.first : b.first, first ? a.scale : b.scale, first ? a.prior : b.prior, 0};
 }
 
 /* x 2^k for |k| <= 2 (EXP_MAX - 1) */
@@ -126,7 +130,6 @@ INLINE RE(point) RE(nll_std_any)(T r, T raw) {
     y.term = RE(log_of)(v) + x.half_t;
     y.first = RE(limit_ratio)(x.ratio, r, v.infinite);
     y.scale = RE(scale_gradient)(x.inv_std, x.z * x.ratio, x.half_t, 2, raw, v.infinite);
-    y.bad = raw <= 0;
     return y;
 }
 
@@ -148,7 +151,6 @@ INLINE RE(point) RE(nll_var_any)(T r, T raw) {
     y.term = (T)0.5 * RE(log_of)(v) + half_t;
     y.first = RE(limit_ratio)(ratio, r, v.infinite);
     y.scale = RE(scale_gradient)((T)0.5 * ((a * i) * b), ((T)0.5 * ratio) * ratio, half_t, 1, raw, v.infinite);
-    y.bad = raw <= 0;
     return y;
 }
 
@@ -169,7 +171,6 @@ INLINE RE(point) RE(nll_precision_any)(T r, T raw) {
     half_t = v.infinite == 0 ? half_t : r == 0 ? r : r * y.first;
     y.term = half_t == INFINITE ? half_t : half_t - (T)0.5 * RE(log_of)(v); /* precision = inf, a variance of 0 */
     y.scale = raw >= 1 || half_square + half_inverse < INFINITE ? half_square - half_inverse : (half_t - (T)0.5) / raw;
-    y.bad = raw <= 0;
     return y;
 }
 
@@ -220,7 +221,7 @@ INLINE RE(split) RE(variance_std)(T raw, int ordinary) {
     RE(fraction) x = RE(fraction_std)(raw, ordinary);
     RE(split) v = RE(raised)(RE(split_exponent)(x.num.hi, 1), x.raw, 2);
     T f = x.raw.m - 1;
-    v.rho = x.num.lo / x.num.hi;
+    v = RE(inexact)(v, x.num.lo / x.num.hi);
     v.delta = FMA(f, f, 2 * f);
     v.infinite = x.infinite;
     v.ordinary = ordinary;
@@ -231,30 +232,29 @@ INLINE RE(split) RE(variance_precision)(T raw, int ordinary) {
     RE(fraction) x = RE(fraction_precision)(raw, ordinary);
     T inverse = 1 / x.den, product = inverse * x.den;
     RE(split) v = RE(raised)(RE(split_exponent)(inverse, 1), x.raw, -1);
-    v.rho = (1 - product) - RE(product_error)(inverse, x.den, product);
+    v = RE(inexact)(v, (1 - product) - RE(product_error)(inverse, x.den, product));
     v.delta = v.m == inverse ? (1 - x.den) / x.den : FMA(v.m, v.rho, v.delta); /* an inverse of sqrt(2) is 2m, and e = 0 may be that of m */
     v.ordinary = ordinary;
     v.infinite = x.infinite; /* a variance of zero: log v = -inf */
     return v;
 }
 
-INLINE RE(point) RE(kl_of)(T r, RE(expm1_h) x, T scale, I bad) {
+INLINE RE(point) RE(kl_of)(T r, RE(expm1_h) x, T scale) {
     RE(point) y = {0};
     y.term = FMA((T)0.5 * r, r, x.half_h);
     y.first = r;
     y.scale = scale;
-    y.bad = bad;
     return y;
 }
 
 INLINE RE(point) RE(kl_logvar)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h)(raw, (T)0.5 * raw, 0, 0, ordinary);
-    return RE(kl_of)(r, x, x.half_expm1, 0);
+    return RE(kl_of)(r, x, x.half_expm1);
 }
 
 INLINE RE(point) RE(kl_logstd)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h)(2 * raw, raw, 0, 0, ordinary);
-    return RE(kl_of)(r, x, 2 * x.half_expm1, 0);
+    return RE(kl_of)(r, x, 2 * x.half_expm1);
 }
 
 /* (raw - 1)/raw, with its limit 1 at inf */
@@ -266,17 +266,17 @@ INLINE T RE(minus_one_over)(T raw, int ordinary) {
 INLINE RE(point) RE(kl_var)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_var)(raw, ordinary));
     T c = ordinary ? raw : RE(at_most)(raw, RE(pow2)(EXP_MAX)); /* the limit at inf is 1/2 */
-    return RE(kl_of)(r, x, ((T)0.5 * c - (T)0.5) / c, !ordinary && raw <= 0);
+    return RE(kl_of)(r, x, ((T)0.5 * c - (T)0.5) / c);
 }
 
 INLINE RE(point) RE(kl_std)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_std)(raw, ordinary));
-    return RE(kl_of)(r, x, RE(minus_one_over)(raw, ordinary) * (raw + 1), !ordinary && raw <= 0);
+    return RE(kl_of)(r, x, RE(minus_one_over)(raw, ordinary) * (raw + 1));
 }
 
 INLINE RE(point) RE(kl_precision)(T r, T raw, int ordinary) {
     RE(expm1_h) x = RE(expm1_and_h_of)(RE(variance_precision)(raw, ordinary));
-    return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw, ordinary) / raw, !ordinary && raw <= 0);
+    return RE(kl_of)(r, x, (T)0.5 * RE(minus_one_over)(raw, ordinary) / raw);
 }
 
 /* ---- Bernoulli NLL by logits ------------------------------------------------------------------------------------------- */
@@ -284,9 +284,7 @@ INLINE RE(point) RE(kl_precision)(T r, T raw, int ordinary) {
 /* log(1 + e), 0 <= e <= 1 */
 INLINE T RE(log1p_of_unit)(T e) {
     T u = 1 + e;
-    RE(split) v = RE(split_exponent)(u, 1);
-    v.rho = (e - (u - 1)) / u;
-    return RE(log_of)(v);
+    return RE(log_of)(RE(inexact)(RE(split_exponent)(u, 1), (e - (u - 1)) / u));
 }
 
 /* r = l: the logits take the place of a Gaussian's x, and x that of its scale. A factor of 0 makes 0, whatever the other's limit. */

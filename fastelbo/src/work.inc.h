@@ -23,16 +23,23 @@ typedef struct {
     const T *weight;    /* of the tile's elements; NULL: all one */
     const T *raw_scale; /* before min_var */
     T lowest, highest;  /* what min_var leaves of the scale */
+    T above;            /* ... and lifts a precision from: highest, or 0 where that would be no number of T */
     T domain;           /* no scale is below */
     T late[2];          /* what the loop leaves of the factor of `first`, of the scales' gradients */
     int want, counted, spread;
     int odd;                /* what may have left the range of T in this tile: ODD_... */
     int special;            /* the tile has rows under special scales */
     int doubts[N_GRADS];    /* gradients are looked at in every tile: their factors may leave the range of T */
+    int final[N_GRADS];     /* gradients are what is asked for as the loop leaves them, in a tile where nothing is odd */
+    int long_integers;      /* x or mean may hold integers of which a double is only a part */
     double settled;         /* below it a sum of terms says that none, and none of their gradients, has left the range of T */
+    double least;           /* ... and from here on that no digits are missing */
     double out;             /* of the current row, the number of elements that are apart */
     wide_sum apart[3];      /* ... and their sums, as partial has them */
     unsigned char mark[TILE]; /* elements of the tile that are apart; valid if odd & ODD_MARKS */
+    T rounds_below;           /* |x| from which on T holds x x_scale to its last digit; 0: always */
+    int rounded;              /* ODD_ROUNDED or 0, before the tile's loop */
+    unsigned char is_rounded[TILE]; /* ... and which elements; valid if rounded */
     int streamed; /* the tile's gradients are where they belong */
     int fused; /* the terms are not in the buffer: squares has what they are made of */
     RE(differences) squares;
@@ -47,13 +54,22 @@ typedef struct {
 } RE(work);
 
 #if REAL == 64 /* once */
-enum { ODD_DIFFERENCE = 1, ODD_TERM = 2, ODD_MARKS = 4, ODD_SCALE = 8 }; /* some r is subnormal, or a gradient infinite; some terms are apart; and marked; scales are not all ordinary */
+/* some r is subnormal, or a gradient infinite; some terms are apart; and marked; scales are not all ordinary; some x x_scale is rounded */
+enum { ODD_DIFFERENCE = 1, ODD_TERM = 2, ODD_MARKS = 4, ODD_SCALE = 8, ODD_ROUNDED = 16 };
 #endif
 
 static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data != NULL; }
 
+/* The loops over terms with what is wanted */
+static const RE(loop) *RE(loop_of)(const RE(work) *w) {
+    const plan *p = w->p;
+    return p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want] : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+}
+
 /* mend.inc.h */
 static const row_scale *RE(scale_of)(const RE(work) *w, ptrdiff_t r);
+static T RE(plain_slope)(const RE(work) *w, const row_scale *s);
+static int RE(stored_is_number)(const RE(work) *w, ptrdiff_t at);
 static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, const T *g, ptrdiff_t at, ptrdiff_t n, unsigned char *suspect);
 SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, const unsigned char *suspect, int found);
 
@@ -69,7 +85,7 @@ SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, 
 SELDOM wide far_gradient(const plan *p, const row_scale *s, int a, double weight, double squares, const wide_sum *apart) {
     const int by = p->kind[1] != UNIT ? PRIOR : SCALE;
     wide g = weight != 0 ? wide_times(wide_of(weight), wide_of(s->gradient[a - SCALE])) : wide_of(0);
-    if (a == by && squares != 0) g = wide_plus(g, wide_times(wide_of(-squares), wide_of(s->slope)));
+    if (a == by && squares != 0 && s->slope != 0) g = wide_plus(g, wide_times(wide_of(-squares), wide_of(s->slope)));
     return apart ? wide_plus(g, wide_total(apart[1 + a - SCALE])) : g;
 }
 #endif
@@ -88,8 +104,9 @@ static void RE(row_gradients)(plan *p, region whose, ptrdiff_t row, ptrdiff_t sl
             RE(accumulate_one)(c->low, RE(accumulator)(p, whose, c) + (c->turns ? row % TURNS : row_offset(p, c->stride, row) + slab_offset(c, slab)), g);
             continue;
         }
-        T x = (T)(g * p->factor);
-        if (apart || !(magnitude_f64(g) < (double)INFINITE) || !is_normal(g * p->factor))
+        const double scaled = g * p->factor, size = magnitude_f64(scaled);
+        T x = (T)scaled;
+        if (apart || !(size < (double)INFINITE) || (size < 0x1p-1022 && scaled != 0))
             x = (T)double_of(wide_times(far_gradient(p, s, a, weight, squares, apart), careful_factor(p, a)));
         memcpy(p->gradient[a].data + row_offset(p, p->gradient[a].stride, row), &x, sizeof x);
     }
@@ -129,7 +146,9 @@ static void RE(join_row)(const plan *p, ptrdiff_t row, T kl, wide all) {
         nll = rounded;
     }
     double value = nll + (double)kl * j->beta;
-    if (!(kl - kl == 0) || value - value != 0) value = double_of(wide_plus(wide_of(nll), wide_times(all, wide_of(j->beta))));
+    /* what T has made of the KL may be too large, or have too few digits, for beta */
+    if (!(RE(magnitude)(kl) < INFINITE) || RE(magnitude)(kl) < SMALLEST_NORMAL || value - value != 0)
+        value = double_of(wide_plus(wide_of(nll), wide_times(all, wide_of(j->beta))));
     rounded = (T)value;
     memcpy(RE(place_of_row)(p, &j->value, row), &rounded, sizeof rounded);
 }
@@ -189,11 +208,12 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
     const view *v = &p->argument[a];
     T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
     if (there) return there;
+    const int pack = a == WEIGHT && RE(packs)[WEIGHING][v->type] ? WEIGHING : CONVERTED;
     if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
-        if (!(w->spread & 1 << a)) RE(pack)(v->type, w->buffer[a], v->data, 0, TILE);
+        if (!(w->spread & 1 << a)) RE(packs)[pack][v->type](w->buffer[a], v->data, 0, TILE, 1, NULL);
         w->spread |= 1 << a;
     } else {
-        RE(copy_in)(p, v, &w->tile, w->buffer[a]);
+        RE(copy_by)(pack, p, v, &w->tile, w->buffer[a], 1, NULL);
     }
     return w->buffer[a];
 }
@@ -217,16 +237,40 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->weight = w->buffer[B_WEIGHT];
 }
 
+/* What T rounds of x x_scale - mean counts where that is subnormal or 0, and x x_scale has digits below the smallest number */
+static T RE(rounds_below)(const plan *p) {
+    if (p->x_scale == 1) return 0;
+    const double limit = (REAL == 32 ? 0x1p-78 : 0x1p-916) / magnitude_f64(p->x_scale);
+    const int type = p->argument[x_of(p)].type % SWAPPED, may_be_small = type == F64 || type == F32 || type == BF16;
+    const double smallest = may_be_small ? 0 : type == F16 ? 0x1p-24 : 1;
+    return smallest < limit ? (T)limit : (T)0;
+}
+
+/* Elements whose digits are lost so: they are taken apart, and their gradients formed again */
+static void RE(find_rounded)(RE(work) *w, int x, const T *product) {
+    const plan *p = w->p;
+    const view *v = &p->argument[x];
+    const T *raw = RE(in_place)(p, v, &w->tile), below = w->rounds_below;
+    I any = 0;
+    if (!raw) RE(copy_in)(p, v, &w->tile, w->buffer[B_TERM]), raw = w->buffer[B_TERM]; /* free until the loop runs */
+#define ROUNDED(i) ((RE(magnitude)(product[i]) < SMALLEST_NORMAL) & (raw[i] != 0) & (RE(magnitude)(raw[i]) < below))
+    for (ptrdiff_t i = 0; i < w->o.n; i++) any |= ROUNDED(i);
+    for (ptrdiff_t i = 0; i < w->o.n && any; i++) w->is_rounded[i] = ROUNDED(i);
+#undef ROUNDED
+    w->rounded = any ? ODD_ROUNDED : 0;
+}
+
 /* x x_scale - less, in place of x */
 static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
     const plan *p = w->p;
     RE(copy_by)(TIMES_FACTOR, p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x]);
     return w->buffer[x];
 }
 
 /* x - mean of integers beyond 2^53, of which a double is only a part: the parts are subtracted, then what they leave. Where they leave
  * nothing the bits are those of the one difference. */
-static void RE(subtract_exactly)(RE(work) *w, int select, ptrdiff_t n) {
+SELDOM void RE(subtract_exactly)(RE(work) *w, int select, ptrdiff_t n) {
 #if REAL == 64
     const plan *p = w->p;
     static const T zeros[TILE];
@@ -256,6 +300,8 @@ static void RE(subtract_exactly)(RE(work) *w, int select, ptrdiff_t n) {
 }
 
 /* What min_var makes of a scale; a negative one stays what it is, no scale */
+INLINE I RE(is_lifted)(const RE(work) *w, T raw) { return (raw < w->lowest) | (raw > w->above); }
+
 static inline T RE(floored)(T raw, T domain, T lowest, T highest) {
     return raw < domain ? raw : RE(at_most)(RE(at_least)(raw, lowest), highest);
 }
@@ -271,7 +317,7 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
     if (scaled == FIRST)
         w->o.b = zeros; /* r is rounded once, so it is formed here */
-    else
+    else if (w->long_integers)
         RE(subtract_exactly)(w, select, n);
     if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
@@ -299,7 +345,7 @@ static void RE(find_scales)(RE(work) *w) {
             if (v->data) pack_f64(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
         }
         const T kept = RE(floored)((T)raw[0], w->domain, w->lowest, w->highest);
-        const int lifted = kept != (T)raw[0] && raw[0] == raw[0], by_var = lifted && w->lifts;
+        const int lifted = !((T)raw[0] < w->domain) && RE(is_lifted)(w, (T)raw[0]), by_var = lifted && w->lifts;
         *s = scale_of_row(p, by_var ? VAR : p->kind[0], by_var ? p->min_var : lifted ? (double)kept : raw[0], raw[1], 2 * (EXP_MAX - 1));
         if (lifted) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
         w->special |= s->special;
@@ -335,7 +381,8 @@ static void RE(finish_gradients)(RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff
     const T *weight = w->weight, late = w->late[a >= SCALE];
     const int direct = p->collect[a].mode == DIRECT;
     unsigned char suspect[TILE];
-    const int doubtful = (direct ? w->odd | w->special | w->doubts[a] : w->odd & ODD_MARKS) ? RE(suspects)(w, a, g, at, n, suspect) : 0;
+    const int lost = ODD_MARKS | ODD_DIFFERENCE | ODD_ROUNDED;
+    const int doubtful = (direct ? w->odd | w->special | w->doubts[a] : (w->odd & lost) | (weight != NULL)) ? RE(suspects)(w, a, g, at, n, suspect) : 0;
     if (late != 1 && direct) /* as the loop would, so before the weight */
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
     if (p->x_scale != 1 && a == x_of(p) && direct)
@@ -347,13 +394,21 @@ static void RE(finish_gradients)(RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff
         for (ptrdiff_t i = 0; i < n; i++) g[i] = mask[i] != 0 ? g[i] : (T)0;
     }
     if (w->raw_scale && a == SCALE)
-        for (ptrdiff_t i = 0; i < n; i++) g[i] = w->raw_scale[i] < w->lowest || w->raw_scale[i] > w->highest ? (T)0 : g[i];
+        for (ptrdiff_t i = 0; i < n; i++) g[i] = RE(is_lifted)(w, w->raw_scale[i]) ? (T)0 : g[i];
     if (doubtful) RE(mend)(w, a, g, at, n, suspect, doubtful);
+}
+
+/* Whether they are that already, but for what is odd in a tile */
+static int RE(are_final)(const RE(work) *w, int a) {
+    const plan *p = w->p;
+    if (p->argument[WEIGHT].data || p->argument[WHERE].data || (p->min_var > 0 && a == SCALE)) return 0;
+    return p->collect[a].mode != DIRECT || !(w->doubts[a] || w->late[a >= SCALE] != 1 || (p->x_scale != 1 && a == x_of(p)));
 }
 
 static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     const plan *p = w->p;
-    for (ptrdiff_t at = 0; at < n; at += TILE) RE(finish_gradients)(w, a, g + at, at, n - at < TILE ? n - at : TILE);
+    const ptrdiff_t left = w->final[a] && !(w->odd | w->special) ? 0 : n;
+    for (ptrdiff_t at = 0; at < left; at += TILE) RE(finish_gradients)(w, a, g + at, at, n - at < TILE ? n - at : TILE);
     if (p->collect[a].mode != DIRECT)
         RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
     else if (!p->aliased && RE(in_buffer)(w, g))

@@ -204,7 +204,7 @@ static void run_one(void *data, ptrdiff_t task, int thread) {
 }
 #endif
 
-static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
+static void run_wave(const kernel_set *kernels, plan *p, int threads) {
 #ifdef _OPENMP
     job j = {kernels, p};
     if (threads > 1) {
@@ -216,10 +216,23 @@ static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
     kernels->run[p->is_double](p, 0, fe_plan_tasks(p), 0);
 }
 
+static void run_tasks(const kernel_set *kernels, plan *p, int threads) {
+    fe_plan_first_wave(p);
+    do {
+        run_wave(kernels, p, threads);
+        if (!p->bad && !p->check_only) kernels->finish_rows[p->is_double](p);
+    } while (!p->bad && fe_plan_next_wave(p));
+}
+
 /* A function of its own, because what happens in here is counted (instructions.py) */
 __attribute__((noinline)) double carry_out(const kernel_set *kernels, plan *p, int threads) {
     run_tasks(kernels, p, threads);
-    return kernels->finish[p->is_double](p);
+    const double total = kernels->finish[p->is_double](p);
+    while (fe_plan_look(p)) {
+        run_tasks(kernels, p, threads);
+        kernels->finish[p->is_double](p);
+    }
+    return total;
 }
 
 static uint64_t call(const kernel_set *kernels, request q, int threads) {
@@ -267,14 +280,16 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     fe_plan_prepare(&prepared);
     if (prepared.apart) abort();
     fe_plan_arrange(&prepared);
-    size_t sums = fe_plan_bytes(&prepared, threads);
-    void *zeros = calloc(sums ? sums : 1, 1);
+    const size_t sums = fe_plan_bytes(&prepared);
+    fe_plan_share(&prepared, threads, sums);
+    threads = prepared.threads;
+    char *zeros = calloc(sums + fe_plan_slabs(&prepared) + 1, 1);
     if (!zeros || posix_memalign(&prepared.work, WORK_ALIGNMENT, kernels->work[p.is_double] * (size_t)threads)) abort();
-    fe_plan_use(&prepared, zeros);
+    fe_plan_use(&prepared, zeros, zeros + sums);
     if (p.aliased) prepared.check_only = 1, run_tasks(kernels, &prepared, threads), prepared.check_only = 0;
     double total = 0;
     if (q.bad && !prepared.bad) run_tasks(kernels, &prepared, threads);
-    if (!prepared.bad) total = carry_out(kernels, &prepared, threads); /* of a row in parts, its end finds the scale */
+    if (!prepared.bad) total = carry_out(kernels, &prepared, threads);
     if (prepared.bad != q.bad) abort();
     free(zeros), free(prepared.work);
 
