@@ -6,6 +6,7 @@ that is no number of that dtype; and a detour through a square, or through a num
 """
 
 import itertools
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -419,3 +420,46 @@ def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, optio
                 about = f"{member} of {key}={raw} as {name}, r={r}"
                 wrong.append(f"{about}: {np.array(got[member])}, not {np.array(each[member])}")
     assert not wrong, f"{len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])
+
+
+# --- sums that are looked at once more ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+@pytest.mark.parametrize("rows", [7, 40_000])
+@pytest.mark.parametrize("form", ["precision", "var", "logvar"])
+def test_a_sum_is_judged_by_its_own_elements(form, rows, dtype):
+    """NaN is one column's, an infinite gradient before the mean another's, zeros a third's."""
+    most = 1.5 * math.sqrt(np.finfo(dtype).max)
+    x, mean = np.zeros((rows, 5), dtype), np.zeros(5, dtype)
+    x[1, 1], x[2, 3], x[:, 4] = most, np.finfo(dtype).tiny / 3, 0.5
+    scale = np.full(5, {"precision": 1.0, "var": 1e-3, "logvar": 0.0}[form], dtype)
+    options = {"reduction": "mean", "wrt": ("mean", "scale"), form: scale}
+    want = fe.gaussian_nll_grad(x, mean, **options)
+    x[rows - 1, 0] = np.nan
+    got = fe.gaussian_nll_grad(x, mean, **options)
+    for one, other in ((got.mean, want.mean), (got.scale, want.scale)):
+        assert np.isnan(one[0])
+        assert one[1:].tobytes() == other[1:].tobytes()
+        assert np.isfinite(other[1:]).all() or form == "var"
+    part = {"x": x[:7, 1:], "mean": mean[1:], form: scale[1:], "reduction": "mean"}
+    assert promises.check("gaussian_nll_grad", part, fe.gaussian_nll_grad(**part))
+
+
+def test_an_element_does_not_depend_on_its_neighbours():
+    """Not where its r is subnormal, beside a scale or a residual near the end of the range."""
+    rng = np.random.default_rng(5)
+    for dtype in (F4, F8):
+        tiny = float(np.finfo(dtype).tiny)
+        for form in oracles.SCALES:
+            x = np.array([rng.uniform(0, tiny, 200), rng.normal(size=200)], dtype)
+            raw = oracles.raw_of(form, rng.normal(size=(2, 200))).astype(dtype)
+            far = raw.copy()
+            far[1] = oracles.raw_of(form, np.full(200, math.log(tiny)))
+            for weight in (None, rng.uniform(0.1, 3, 2)):
+                one, other = (
+                    fe.gaussian_nll_grad(x, 0 * x, weight=weight, wrt=("x", "scale"), **{form: scale})
+                    for scale in (raw, far)
+                )
+                assert one.x[0].tobytes() == other.x[0].tobytes(), (form, dtype)
+                assert one.scale[0].tobytes() == other.scale[0].tobytes(), (form, dtype)
