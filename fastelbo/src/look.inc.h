@@ -11,22 +11,32 @@
 #define WRONG ((T)1)
 #define TOO_LARGE (REAL == 32 ? INFINITE : RE(pow2)(960)) /* sums of doubles below it are numbers */
 
-INLINE I RE(is_sound)(T g) { return (RE(magnitude)(g) >= SMALLEST_NORMAL) & (RE(magnitude)(g) < TOO_LARGE); }
+INLINE I RE(is_within)(T x) { return (RE(magnitude)(x) >= SMALLEST_NORMAL) & (RE(magnitude)(x) < TOO_LARGE); }
+
+/* Also of a weight in double that T has no number for */
+static int RE(weight_is_number)(const RE(work) *w, ptrdiff_t i) {
+    if (!w->weight || w->weight[i] * 0 == 0) return 1;
+    return element_of(w->p, WEIGHT, RE(row_at)(w, i), RE(col_at)(w, i), 1) * 0 == 0;
+}
 
 static T RE(verdict)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     const T weight = w->weight ? w->weight[i] : (T)1;
     if (weight == 0) return 0;
-    if (!(RE(magnitude)(g) < TOO_LARGE)) return RE(may_be_finite)(w, i) && weight * 0 == 0 ? WRONG : BY_RIGHT;
-    return RE(is_small_by_right)(w, a, i, g) ? (T)0 : WRONG;
+    if (!(RE(magnitude)(g) < TOO_LARGE && RE(magnitude)(g * weight) < TOO_LARGE))
+        return RE(may_be_finite)(w, i) && RE(weight_is_number)(w, i) ? WRONG : BY_RIGHT;
+    return RE(magnitude)(g) < SMALLEST_NORMAL && RE(magnitude)(weight) >= SMALLEST_NORMAL && RE(is_small_by_right)(w, a, i, g) ? (T)0 : WRONG;
 }
 
 /* Of n gradients of the tile; whether any is not 0 */
 static int RE(verdicts)(const RE(work) *w, int a, const T *g, ptrdiff_t n, T *verdict) {
+    const T *weight = w->weight;
     I all = 1;
     int any = 0;
-    for (ptrdiff_t i = 0; i < n; i++) all &= RE(is_sound)(g[i]);
+    for (ptrdiff_t i = 0; i < n; i++) all &= RE(is_within)(g[i]);
+    for (ptrdiff_t i = 0; i < n && weight; i++) all &= RE(is_within)(g[i] * weight[i]);
     for (ptrdiff_t i = 0; i < n && !all; i++) {
-        verdict[i] = RE(is_sound)(g[i]) ? (T)0 : RE(verdict)(w, a, i, g[i]);
+        const int sound = RE(is_within)(g[i]) && (!weight || RE(is_within)(g[i] * weight[i]));
+        verdict[i] = sound ? (T)0 : RE(verdict)(w, a, i, g[i]);
         any |= verdict[i] != 0;
     }
     return any;
@@ -42,7 +52,7 @@ static void RE(look_at_rows)(RE(work) *w, int a) {
         const ptrdiff_t row = RE(row_of)(p, t, r);
         int by_right = RE(scale_of)(w, r)->limit;
         for (ptrdiff_t i = r * t->cols; i < (r + 1) * t->cols && !by_right; i++)
-            by_right = !(w->weight && w->weight[i] == 0) && (!RE(may_be_numbers)(w, i) || (w->weight && w->weight[i] * 0 != 0));
+            by_right = !(w->weight && w->weight[i] == 0) && !(RE(may_be_numbers)(w, i) && RE(weight_is_number)(w, i));
         at[c->turns ? row % TURNS : row_offset(p, c->stride, row) + slab_offset(c, t->slab + r)] += by_right ? BY_RIGHT : WRONG;
     }
 }
