@@ -69,6 +69,7 @@ static void RE(look_again)(RE(work) *w, ptrdiff_t n) {
         if (w->want & WANT_FIRST) RE(squares)[w->tile.rows > 1 && !p->uniform][ONLY_FIRST](&w->o, f);
     } else {
         RE(loop_of)(w)[ANY](&w->o);
+        if (w->lifts && w->raw_scale) RE(lift)(w);
     }
     const T *gradient[N_GRADS] = {w->o.first, w->o.first, w->o.scale_gradient, w->o.prior_gradient};
     T *verdict = w->buffer[B_TERM];

@@ -60,8 +60,7 @@ static int RE(is_small_by_right)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     const plan *p = w->p;
     const int equal = p->kind[1] != UNIT && p->kind[0] == p->kind[1];
     if (w->rounded && w->is_rounded[i]) return 0;
-    if (a <= SECOND) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i];
-    if (p->loss == BERNOULLI) return g == 0; /* it is -logits */
+    if (a <= SECOND || p->loss == BERNOULLI) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i]; /* of a Bernoulli, logits of 0 */
     const T raw = w->raw_scale ? w->raw_scale[i] : w->o.scale[i];
     if (p->loss == NLL) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
     const int same = p->kind[1] == UNIT ? raw == (is_log(p->kind[0]) ? (T)0 : (T)1) : equal && raw == w->o.prior[i];
