@@ -39,7 +39,7 @@ cdef extern from "src/kernels.h" nogil:
         ptrdiff_t count, step
         double unit, beta
     ctypedef struct plan:
-        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows, threads, look, doubted
+        int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows, threads
         int kind[2]
         double min_var, factor, x_scale
         ptrdiff_t shape[64]
@@ -456,7 +456,7 @@ cdef void clear(plan *p) noexcept:
         p.gradient[i].data = NULL
         p.broadcast[i] = 0
     p.value.data = p.join.value.data = NULL
-    p.aliased = p.check_only = p.bad = p.sums_only = p.look = p.doubted = 0
+    p.aliased = p.check_only = p.bad = p.sums_only = 0
     p.value_unit = 0.0
     p.join.count = 0
     p.min_var = 0.0

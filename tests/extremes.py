@@ -165,6 +165,7 @@ class Calls:
         return float(np.float32(number))
 
     def wide(self) -> float:
+        """A factor beyond float32."""
         return self.pick((0.0, 1.0, 10 ** self.random.uniform(-120, 120)))
 
     def options(self) -> None:

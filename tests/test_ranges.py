@@ -2,7 +2,6 @@
 NaN, infinities or nothing but zeros: right to 60 digits, in bounded time and memory."""
 
 import itertools
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import oracles
 from fastelbo import _blocks, _squares
+from memory import MOST, scratch
 
 DOUBLE = oracles.eps(np.float64)
-MOST = (4 << 20) + (64 << 10)
 INF, NAN = np.inf, np.nan
 
 
@@ -22,18 +21,6 @@ def close(got, exact, ulps=4):
     """Within so many eps of a number that is one of float64."""
     assert np.isfinite(got)
     assert abs(mpf(float(got)) - exact) <= ulps * mpf(DOUBLE) * abs(exact)
-
-
-def scratch(function, *args, **kwargs):
-    """Bytes that a call holds at its most, beside what it returns."""
-    tracemalloc.start()
-    try:
-        result = function(*args, **kwargs)
-        current, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    del result
-    return peak - current
 
 
 # --- the mean square ----------------------------------------------------------------------------------------

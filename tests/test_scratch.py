@@ -13,9 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastelbo as fe
 import processes
 from fastelbo import _core
+from memory import MOST, OF_THREAD, scratch
 
-OF_THREAD = 64 << 10  # what a thread works in
-MOST = (4 << 20) + OF_THREAD  # what sums take, and that
 BESIDE = 1 << 20  # slabs, and rows that wait, beside accumulators that take the 4 MiB
 SHAPES = [(3, 300, 500), (300, 3, 500), (300, 500, 3), (7, 1, 90_001)]
 RNG = np.random.default_rng(13)
@@ -30,18 +29,6 @@ def _restored():
 
 def data(dtype, *shapes):
     return [RNG.uniform(0.25, 1.75, shape).astype(dtype) for shape in shapes]
-
-
-def scratch(function, *args, **kwargs):
-    """Bytes that a call holds at its most, beside what it returns."""
-    tracemalloc.start()
-    try:
-        result = function(*args, **kwargs)
-        current, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    del result
-    return peak - current
 
 
 def check(function, args, kwargs, wrt, layouts=True):

@@ -139,7 +139,7 @@ static wide careful_difference(const plan *p, double x, double y, double rest) {
     if (rest != 0) return wide_plus(wide_of(x - y), wide_of(rest));
     const int scaled = p->x_scale != 1 && x_of(p) == FIRST;
     const double r = scaled ? product_minus_f64(x, p->x_scale, y) : x - y;
-    if (scaled && magnitude_f64(r) < 0x1p-1022 && magnitude_f64(x * p->x_scale) < 0x1p-900) { /* rounded: 2^600 times that is not */
+    if (scaled && magnitude_f64(r) < 0x1p-1022 && magnitude_f64(x * p->x_scale) < 0x1p-900) { /* 2^600 of it is not rounded */
         const wide raised = wide_of(product_minus_f64(x * 0x1p600, p->x_scale, y * 0x1p600));
         return (wide){raised.m, raised.e - 600};
     }

@@ -3,8 +3,8 @@
  * What is added up is not kept, so all tiles are gone through once more, with a verdict in the place of each gradient: 0, if it is a number
  * with all its digits; WRONG, if it has left the range of T, or lost digits below it; BY_RIGHT, if it is infinite or NaN as its arguments
  * are. The verdicts go into the accumulators that the gradients went into. Only a sum with something WRONG in it, and nothing that is
- * infinite by right, is then formed again, element by element (careful_sum). This takes as long as the call did, for the calls whose sums
- * ask for it: data with a NaN, pixels that are always 0, a KL of 0. */
+ * infinite by right, is then formed again, element by element (careful_sum). This takes up to four times as long as the call did, for the
+ * calls whose sums ask for it: data with a NaN, pixels that are always 0, a KL of 0. */
 
 #undef WRONG
 #undef TOO_LARGE
@@ -24,7 +24,8 @@ static T RE(verdict)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     if (weight == 0) return 0;
     if (!(RE(magnitude)(g) < TOO_LARGE && RE(magnitude)(g * weight) < TOO_LARGE))
         return RE(may_be_finite)(w, i) && RE(weight_is_number)(w, i) ? WRONG : BY_RIGHT;
-    return RE(magnitude)(g) < SMALLEST_NORMAL && RE(magnitude)(weight) >= SMALLEST_NORMAL && RE(is_small_by_right)(w, a, i, g) ? (T)0 : WRONG;
+    const int by_right = RE(magnitude)(g) < SMALLEST_NORMAL && RE(is_small_by_right)(w, a, i, g);
+    return by_right && RE(magnitude)(weight) >= SMALLEST_NORMAL ? (T)0 : WRONG;
 }
 
 /* Of n gradients of the tile; whether any is not 0 */

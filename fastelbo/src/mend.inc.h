@@ -100,7 +100,8 @@ INLINE I RE(is_lost)(T size, T lowest, I lifted, I differs) { return (size < low
 INLINE I RE(term_is_odd)(T term, T weight, I differs, I reduced) {
     const T size = RE(magnitude)(term), by = RE(magnitude)(weight), product = RE(magnitude)(term * weight);
     const I counts = reduced & (weight != 0);
-    const I far_weight = REAL == 32 ? (by < SMALLEST_NORMAL) & (weight != 0) : by >= RE(pow2)(EXP_MAX - 43); /* also their sum is a number */
+    /* not exact, as a float; of doubles, too large for their sum */
+    const I far_weight = REAL == 32 ? (by < SMALLEST_NORMAL) & (weight != 0) : by >= RE(pow2)(EXP_MAX - 43);
     return (!((size < LARGE) & (product < LARGE))) | far_weight
            | RE(is_lost)(size, SMALLEST_NORMAL, (by > 1) | counts, differs)
            | RE(is_lost)(product, SMALLEST_NORMAL, counts, term != 0);
@@ -296,8 +297,8 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
     if (has_r)
         for (ptrdiff_t i = at; i < at + n; i++) subnormal |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
     for (ptrdiff_t i = 0; i < n; i++) { /* by what an element is alone: the rest of the tile does not matter */
-        const int suspicious = RE(is_suspect)(x, i) && !(RE(magnitude)(g[i]) < SMALLEST_NORMAL && RE(is_small_by_right)(w, a, at + i, g[i]));
-        suspect[i] = all || suspicious || (subnormal && RE(has_lost_digits)(w, at + i))
+        const int by_right = RE(magnitude)(g[i]) < SMALLEST_NORMAL && RE(is_small_by_right)(w, a, at + i, g[i]);
+        suspect[i] = all || (RE(is_suspect)(x, i) && !by_right) || (subnormal && RE(has_lost_digits)(w, at + i))
                      || (w->special && RE(scale_of)(w, (at + i) / w->tile.cols)->special) || (w->odd & ODD_MARKS && w->mark[at + i])
                      || (w->odd & ODD_ROUNDED && w->is_rounded[at + i]);
     }

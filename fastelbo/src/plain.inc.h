@@ -112,6 +112,7 @@ static const char *RE(stored)(const RE(work) *w, int a, ptrdiff_t at) {
     return v->data + row_offset(w->p, v->stride, w->tile.row) + (w->tile.col + at) * size_of[v->type];
 }
 
+/* Whether both are numbers there */
 static int RE(stored_is_number)(const RE(work) *w, ptrdiff_t at) {
     double x = 0;
     for (int a = FIRST; a <= SECOND; a++) {

@@ -3,7 +3,6 @@
  * results were asked for: that is what makes the bits reproducible. (Merging axes, `uniform` and `single` read strides, and change no
  * order.) */
 #include "kernels.h"
-#include <string.h>
 
 #define MOST_BLOCKS 64
 #define GROUP_ELEMENTS ((ptrdiff_t)1 << 16) /* what S samples share stays in the second-level cache meanwhile */
@@ -323,7 +322,7 @@ void fe_plan_prepare(plan *p) {
     if (p->blocks < 1) p->blocks = 1;
     place_collectors(p);
     choose_waves(p);
-    p->bad = 0;
+    p->bad = p->doubted = p->look = 0;
     p->other_rows = p->value_unit != 0 || p->join.value.data || !p->value.data;
 }
 

@@ -145,8 +145,9 @@ SELDOM int RE(was_ordinary)(const RE(work) *w) {
     return all != 0;
 }
 
-/* As the loop for any scales would have looked, if it had: nothing that is not there is found in `ones` */
-static I RE(look)(const RE(work) *w) {
+/* What the loop for any scales would have found, where looking keeps it from being vectorised (LOOKS). What is not wanted is read from
+ * `ones`, in which there is nothing to find. */
+static I RE(found_in_any)(const RE(work) *w) {
     static const T zeros[TILE], ones[TILE] = {[0 ... TILE - 1] = 1};
     const plan *p = w->p;
     const int first = w->want & WANT_FIRST, scale = w->want & WANT_SCALE, paired = p->kind[1] != UNIT;
@@ -182,7 +183,7 @@ static void RE(evaluate)(RE(work) *w) {
         found = !RE(was_ordinary)(w);
         if (found) way = ANY, found = loop[ANY](&w->o);
     }
-    if (!LOOKS && way == ANY && p->loss != BERNOULLI) found = RE(look)(w);
+    if (!LOOKS && way == ANY && p->loss != BERNOULLI) found = RE(found_in_any)(w);
     w->odd = (found ? RE(what_is_odd)(w) : 0) | w->rounded;
     if (w->lifts && w->raw_scale) RE(lift)(w), w->odd |= p->factor != 1 ? ODD_SCALE : 0;
     RE(hide_rounded)(w);

@@ -299,9 +299,10 @@ SELDOM void RE(subtract_exactly)(RE(work) *w, int select, ptrdiff_t n) {
 #endif
 }
 
-/* What min_var makes of a scale; a negative one stays what it is, no scale */
+/* Whether min_var lifts a scale */
 INLINE I RE(is_lifted)(const RE(work) *w, T raw) { return (raw < w->lowest) | (raw > w->above); }
 
+/* What min_var makes of it; a negative one stays what it is, no scale */
 static inline T RE(floored)(T raw, T domain, T lowest, T highest) {
     return raw < domain ? raw : RE(at_most)(RE(at_least)(raw, lowest), highest);
 }
@@ -382,7 +383,8 @@ static void RE(finish_gradients)(RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff
     const int direct = p->collect[a].mode == DIRECT;
     unsigned char suspect[TILE];
     const int lost = ODD_MARKS | ODD_DIFFERENCE | ODD_ROUNDED;
-    const int doubtful = (direct ? w->odd | w->special | w->doubts[a] : (w->odd & lost) | (weight != NULL)) ? RE(suspects)(w, a, g, at, n, suspect) : 0;
+    const int look = direct ? w->odd | w->special | w->doubts[a] : (w->odd & lost) | (weight != NULL);
+    const int doubtful = look ? RE(suspects)(w, a, g, at, n, suspect) : 0;
     if (late != 1 && direct) /* as the loop would, so before the weight */
         for (ptrdiff_t i = 0; i < n; i++) g[i] *= late;
     if (p->x_scale != 1 && a == x_of(p) && direct)
