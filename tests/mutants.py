@@ -306,6 +306,42 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "a weight that float holds as 0 is 0",
+        suite("tests/test_found.py", "-k", "weight-that"),
+        ((f"{SRC}arrays.inc.h", "((x) != 0 && (float)(x) == 0 ? 0x1p-149f : (float)(x))", "((float)(x))"),),
+    ),
+    Mutant(
+        "x times x_scale that is rounded to nothing",
+        suite("tests/test_found.py", "-k", "x_scale"),
+        ((f"{SRC}work.inc.h", "    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x]);\n", ""),),
+    ),
+    Mutant(
+        "a shared scale's factor within float alone",
+        suite("tests/test_found.py", "-k", "logvar or logstd"),
+        ((f"{SRC}constant.inc.h", "far ? s.a * s.b : power;", "power == 0 ? s.a * s.b : s.a * s.b;"),),
+    ),
+    Mutant(
+        "a subnormal residual depends on its neighbours",
+        suite("tests/test_found.py", "-k", "neighbours"),
+        (
+            (
+                f"{SRC}mend.inc.h",
+                "(subnormal && RE(has_lost_digits)(w, at + i))",
+                "(subnormal && RE(is_subnormal)(w->o.a[at + i] - w->o.b[at + i]))",
+            ),
+        ),
+    ),
+    Mutant(
+        "a sum is never looked at again",
+        suite("tests/test_found.py", "-k", "judged_by or many_small"),
+        ((f"{SRC}plan.c", "p->look = p->doubted && !p->look;", "p->look = 0;"),),
+    ),
+    Mutant(
+        "one NaN speaks for all sums",
+        suite("tests/test_found.py", "-k", "judged_by"),
+        ((f"{SRC}collect.inc.h", "sum > 0 && sum < BY_RIGHT", "sum < 0"),),
+    ),
+    Mutant(
         "a weight that is one number keeps the zeros of an earlier tile",
         suite("tests/test_malformed.py", "-k", "random_calls"),
         ((f"{SRC}mend.inc.h", "        w->spread &= ~(1 << WEIGHT);", "       "),),
