@@ -313,7 +313,13 @@ MUTANTS = [
     Mutant(
         "x times x_scale that is rounded to nothing",
         suite("tests/test_found.py", "-k", "x_scale"),
-        ((f"{SRC}work.inc.h", "    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x]);\n", ""),),
+        (
+            (
+                f"{SRC}work.inc.h",
+                "    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);\n",
+                "",
+            ),
+        ),
     ),
     Mutant(
         "a shared scale's factor within float alone",

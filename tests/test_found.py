@@ -463,3 +463,19 @@ def test_an_element_does_not_depend_on_its_neighbours():
                 )
                 assert one.x[0].tobytes() == other.x[0].tobytes(), (form, dtype)
                 assert one.scale[0].tobytes() == other.scale[0].tobytes(), (form, dtype)
+
+
+@pytest.mark.parametrize("dtype", [F4, F8])
+def test_an_exact_product_is_not_formed_again(dtype):
+    """x·x_scale that is subnormal and exact has the bits of the same x without a factor."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    x, logits, mean = np.array([[tiny, 0.5]], dtype), np.array([[0.3, 1]], dtype), np.zeros((1, 2), dtype)
+    for reduction in ("none", "mean"):
+        one, other = (
+            (
+                fe.bernoulli_nll(data, logits, x_scale=factor, reduction=reduction),
+                fe.gaussian_nll(data, mean, var=np.ones((1, 2), dtype), x_scale=factor, reduction=reduction),
+            )
+            for data, factor in ((2 * x, 1.0), (x, 2.0))
+        )
+        assert one == other

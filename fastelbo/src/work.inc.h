@@ -246,8 +246,8 @@ static T RE(rounds_below)(const plan *p) {
     return smallest < limit ? (T)limit : (T)0;
 }
 
-/* Elements whose digits are lost so: they are taken apart, and their gradients formed again */
-static void RE(find_rounded)(RE(work) *w, int x, const T *product) {
+/* Elements whose digits are lost so: they are taken apart, and their gradients formed again; not those that are exact */
+static void RE(find_rounded)(RE(work) *w, int x, const T *product, const T *less) {
     const plan *p = w->p;
     const view *v = &p->argument[x];
     const T *raw = RE(in_place)(p, v, &w->tile), below = w->rounds_below;
@@ -255,16 +255,20 @@ static void RE(find_rounded)(RE(work) *w, int x, const T *product) {
     if (!raw) RE(copy_in)(p, v, &w->tile, w->buffer[B_TERM]), raw = w->buffer[B_TERM]; /* free until the loop runs */
 #define ROUNDED(i) ((RE(magnitude)(product[i]) < SMALLEST_NORMAL) & (raw[i] != 0) & (RE(magnitude)(raw[i]) < below))
     for (ptrdiff_t i = 0; i < w->o.n; i++) any |= ROUNDED(i);
-    for (ptrdiff_t i = 0; i < w->o.n && any; i++) w->is_rounded[i] = ROUNDED(i);
+    w->rounded = 0;
+    const double up = REAL == 32 ? 1 : 0x1p600; /* so that a double has the digits */
+    for (ptrdiff_t i = 0; i < w->o.n && any; i++) {
+        w->is_rounded[i] = ROUNDED(i) && product_minus_f64(raw[i] * up, (T)p->x_scale, less[i] * up) != product[i] * up;
+        w->rounded |= w->is_rounded[i] ? ODD_ROUNDED : 0;
+    }
 #undef ROUNDED
-    w->rounded = any ? ODD_ROUNDED : 0;
 }
 
 /* x x_scale - less, in place of x */
 static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
     const plan *p = w->p;
     RE(copy_by)(TIMES_FACTOR, p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
-    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x]);
+    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);
     return w->buffer[x];
 }
 
