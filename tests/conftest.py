@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,11 +23,31 @@ settings.register_profile("large", max_examples=3_000, deadline=None, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
 
 
+by_workers: list[int] = []  # of pytest-xdist, as they end
+
+
+def compared() -> int:
+    """Numbers compared with their exact values, in this process."""
+    oracles = sys.modules.get("oracles")
+    return oracles.compared if oracles else 0
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells its controller, in which no test runs."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["compared"] = compared()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker told; nothing, if it crashed."""
+    by_workers.append(getattr(node, "workeroutput", {}).get("compared", 0))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much has been compared: the figure of docs/trust.md."""
-    oracles = sys.modules.get("oracles")
-    if oracles and oracles.compared:
-        terminalreporter.write_line(f"{oracles.compared} numbers compared with their exact values")
+    if count := compared() + sum(by_workers):
+        terminalreporter.write_line(f"{count} numbers compared with their exact values")
 
 
 def pytest_configure() -> None:
