@@ -7,6 +7,7 @@ see UNFIT. Under SOURCE_DATE_EPOCH the same source makes the same files, byte fo
 """
 
 import gzip
+import importlib
 import os
 import platform
 import re
@@ -14,16 +15,19 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 from setuptools.errors import CompileError
 
 SRC = Path("fastelbo", "src")
+STUB = "_losses.pyi"
 # Contraction would let the compiler choose which products are fused, and so the bits. Without errno and traps
 # to think of, it can turn selections into vector code; neither option changes a result.
 FLAGS = [
@@ -93,6 +97,8 @@ class BuildKernels(build_ext):
             ]
             ext.extra_link_args = [*flags, *extra]
         core.extra_objects = self.kernels(extra)
+        if self.inplace:
+            write_stub(Path("fastelbo"))
         super().build_extensions()
 
     def leave_out_unfit_options(self) -> None:
@@ -153,6 +159,27 @@ class BuildKernels(build_ext):
         return True
 
 
+class BuildPython(build_py):
+    """Writes the stub of the losses from their declarations, which need no compiled core."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            write_stub(Path(self.build_lib, "fastelbo"))
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), str(Path(self.build_lib, "fastelbo", STUB))]
+
+
+def write_stub(folder: Path) -> None:
+    """Of the declarations in this source tree, beside the module that they make."""
+    package = types.ModuleType("fastelbo")
+    package.__path__ = ["fastelbo"]
+    sys.modules["fastelbo"] = package
+    module = importlib.import_module("fastelbo._stub")
+    folder.joinpath(STUB).write_text(module.stub(), "utf-8")
+
+
 class ReproducibleSdist(sdist):
     """setuptools would write the time, the user and the modes of the files (pypa/setuptools#2133)."""
 
@@ -182,7 +209,10 @@ def extension(name: str, *sources: str) -> Extension:
     return Extension(
         f"fastelbo.{name}",
         sources=[f"fastelbo/{name}.pyx", *[str(SRC / source) for source in sources]],
-        depends=[*map(str, sorted(SRC.glob("*.h"))), str(SRC / "kernels.c")],
+        depends=[
+            *map(str, sorted([*SRC.rglob("*.h"), *Path("fastelbo").glob("core/*.pxi")])),
+            str(SRC / "kernels.c"),
+        ],
         include_dirs=[np.get_include(), "fastelbo"],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
@@ -198,6 +228,6 @@ if sys.platform == "linux":
     openmp.libraries = ["dl"]  # dladdr1: within libc since glibc 2.34
 setup(
     ext_modules=[core, openmp],
-    cmdclass={"build_ext": BuildKernels, "sdist": ReproducibleSdist},
+    cmdclass={"build_ext": BuildKernels, "build_py": BuildPython, "sdist": ReproducibleSdist},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
 )

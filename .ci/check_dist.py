@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 WHEEL = [  # regular expressions: each file matches one, each matches a file
-    r"fastelbo/\w+\.py",
+    r"fastelbo/(\w+/)?\w+\.py",
     r"fastelbo/_core\.pyi",
+    r"fastelbo/_losses\.pyi",
     r"fastelbo/py\.typed",
     r"fastelbo/_core\.(abi3|cpython-\d+t-[\w-]+)\.so",
     r"fastelbo-[\d.]+\.dist-info/(METADATA|RECORD|WHEEL|top_level\.txt)",

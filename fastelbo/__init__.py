@@ -44,20 +44,10 @@ if _compiled.OPENMP:  # in this build
     else:
         _compiled.use_openmp(_table)
 
-from fastelbo import _threads, elbo, reference
-from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
+from fastelbo import _losses, _threads, reference
 from fastelbo._config import show_config
+from fastelbo._losses import *  # noqa: F403  # the names are those of the declarations
 from fastelbo._threads import get_num_threads, set_num_threads
-from fastelbo.elbo import neg_elbo, neg_elbo_grad
-from fastelbo.losses import (
-    bernoulli_nll,
-    bernoulli_nll_grad,
-    gaussian_kl,
-    gaussian_kl_grad,
-    gaussian_nll,
-    gaussian_nll_grad,
-    optimal_var,
-)
 from fastelbo.objectives import (
     FreeBits,
     ImpliedObjective,
@@ -68,6 +58,7 @@ from fastelbo.objectives import (
     iwae_bound,
     optimal_nll,
     optimal_nll_grad,
+    optimal_var,
 )
 from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
 
@@ -79,35 +70,20 @@ if _threads.rubbish:
         RuntimeWarning,
         stacklevel=2,
     )
-_compiled.register(
-    DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads
-)
 
 __version__ = "0.1.0"
-__all__ = [
-    "BernoulliNLLGrad",
+__all__ = [  # noqa: PLE0604
+    *_losses.__all__,
     "FreeBits",
     "IWAEBound",
     "ImpliedObjective",
-    "KLGrad",
-    "NLLGrad",
-    "NegELBO",
-    "NegELBOGrad",
     "OptimalNLLGrad",
     "ReparameterizeGrad",
     "Reparameterized",
-    "bernoulli_nll",
-    "bernoulli_nll_grad",
     "free_bits",
-    "gaussian_kl",
-    "gaussian_kl_grad",
-    "gaussian_nll",
-    "gaussian_nll_grad",
     "get_num_threads",
     "implied_objective",
     "iwae_bound",
-    "neg_elbo",
-    "neg_elbo_grad",
     "optimal_nll",
     "optimal_nll_grad",
     "optimal_var",

@@ -13,14 +13,15 @@ import itertools
 import math
 import operator
 import sys
-import typing
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastelbo import _core
+from fastelbo._declare import ANY_SIGN, DEFAULT_AXIS, VALUES, Loss
+from fastelbo._threads import get_num_threads
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -28,7 +29,6 @@ _WayOut: TypeAlias = str | Callable[[Shape], str]  # of a message; it may depend
 
 SCALES: Final = ("var", "std", "logvar", "logstd", "precision")
 REDUCTIONS: Final = ("none", "sum", "mean")
-VALUES: Final = ("value", "nll", "kl")  # members that `reduction` acts on; all others are gradients
 WHOSE: Final = {"": "the scale", "z_": "the latents' scale", "prior_": "the prior's scale"}
 MASKS: Final = ("where", "z_where")
 REAL: Final = frozenset("?bBhHiIlLqQnNpPefd")  # dtype.char: booleans, integers, float16, float32, float64
@@ -52,95 +52,6 @@ _COMPLEX: Final = "take {name}.real and {name}.imag as two features, or np.abs({
 _TIME: Final = "divide a difference of times by a unit, as np.timedelta64(1, 's')"
 #: The way out by dtype.char, where a plain conversion would lose something or fail
 _NOT_REAL: Final = {"g": _LONG, "F": _COMPLEX, "D": _COMPLEX, "G": _COMPLEX, "m": _TIME, "M": _TIME}
-
-
-class _DefaultAxis(int):
-    """-1, told from a passed -1 by identity: the rule for 1-D data must know whether the caller chose."""
-
-    __slots__ = ()
-
-
-DEFAULT_AXIS: Final = _DefaultAxis(-1)
-
-
-_Result = TypeVar("_Result")
-
-
-def public(result: type[_Result]) -> type[_Result]:
-    """`result` under the name that users know, for pickle and help; its annotations stay valid there."""
-    hints = typing.get_type_hints(result)
-    result.__annotations__ = result.__new__.__annotations__ = hints
-    result.__module__ = "fastelbo"
-    return result
-
-
-# Members are `Any`: array, NumPy scalar, float, or None for a gradient not asked for, as the arguments say.
-@public
-class NLLGrad(NamedTuple):
-    """Value and gradients of `gaussian_nll`; None for a gradient not asked for."""
-
-    value: Any
-    x: Any
-    mean: Any
-    scale: Any
-
-
-@public
-class KLGrad(NamedTuple):
-    """Value and gradients of `gaussian_kl`; None for a gradient not asked for."""
-
-    value: Any
-    mean: Any
-    scale: Any
-    prior_mean: Any
-    prior_scale: Any
-
-
-@public
-class BernoulliNLLGrad(NamedTuple):
-    """Value and gradients of `bernoulli_nll`; None for a gradient not asked for."""
-
-    value: Any
-    x: Any
-    logits: Any
-
-
-@public
-class NegELBO(NamedTuple):
-    """Value of `neg_elbo`, and the two losses it is made of."""
-
-    value: Any
-    nll: Any
-    kl: Any
-
-
-@public
-class NegELBOGrad(NamedTuple):
-    """Value and gradients of `neg_elbo`; None for a gradient not asked for."""
-
-    value: Any
-    nll: Any
-    kl: Any
-    x: Any
-    recon: Any
-    scale: Any
-    z_mean: Any
-    z_scale: Any
-    prior_mean: Any
-    prior_scale: Any
-
-
-class _Loss(NamedTuple):
-    result: Callable[..., Any]
-    fields: tuple[str, ...]  # of the result, and of a gradient function's out
-    operands: tuple[str, ...]  # the same names in the core's order: a, b, scale, prior scale
-
-
-_LOSSES: Final = {
-    "nll": _Loss(NLLGrad, NLLGrad._fields, ("x", "mean", "scale")),
-    "kl": _Loss(KLGrad, KLGrad._fields, ("mean", "prior_mean", "scale", "prior_scale")),
-    "bernoulli": _Loss(BernoulliNLLGrad, BernoulliNLLGrad._fields, ("x", "logits")),
-}
 
 
 class Frame(NamedTuple):
@@ -170,53 +81,47 @@ class Call(NamedTuple):
     full: bool = True
     where: str = "where"  # the name of its mask, which a message may point to; empty for none
     x_scale: float = 1.0
+    places: tuple[int, ...] = (0, 1, 2, 3)  # of the operands in the core's order
 
 
-def evaluate(
-    loss: str,
-    grad: bool,
-    a: Any,
-    b: Any,
-    scales: tuple[Any, ...] | None,
-    prior_scales: tuple[Any, ...] | None,
-    axis: Any,
-    full: bool,
-    weight: Any,
-    where: Any,
-    min_var: Any,
-    reduction: str,
-    wrt: str | Iterable[str],
-    out: Any,
-    x_scale: Any = 1.0,
-) -> Any:
-    """One loss by the rules: a, b are its first two operands; scales as in SCALES, None where it has none."""
-    spec = _LOSSES[loss]
-    names, passed = list(spec.operands[:2]), [a, b]  # as the caller knows them
-    kinds = add_scale(names, passed, scales), add_scale(names, passed, prior_scales, "prior_")
+def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
+    """One loss by the rules; `given` has all parameters of its public function by name."""
+    names = [name for name in loss.core[:2] if name] if loss.scales else list(loss.operands)
+    passed = [given[name] for name in names]  # as the caller knows them
+    kinds = [
+        add_scale(names, passed, tuple([given.get(name) for name in scale.names]), scale.prefix)
+        for scale in loss.scales
+    ]
     plain = as_plain(names, passed)
     operands, dtype = as_computed(names, plain)
+    axis, where, weight = given["axis"], given["where"], given["weight"]
 
-    frame = joint_frame(loss, names, operands, axis)
-    reduction = check_reduction(reduction, axis, frame.shape)
+    frame = joint_frame(loss.kernel, names, operands, axis)
+    reduction = check_reduction(given["reduction"], axis, frame.shape)
     for name, operand in zip(names[2:], operands[2:], strict=True):
         check_fits(name, operand, frame)
-    floor = 0.0 if type(min_var) is float and min_var == 0.0 else variance_floor(min_var)
+    floor = variance_floor(given.get("min_var", 0.0))
     mask = None if where is None else as_mask(where, frame)
     weights = None if weight is None else as_weight(weight, dtype, frame)
-    factor = x_factor(x_scale, dtype)
-    exact = 0 if loss == "bernoulli" or factor != 1.0 else 2
-    check_integers(names[exact:], operands[exact:], mask, frame.shape, shifted=loss != "bernoulli")
+    factor = x_factor(given.get("x_scale", 1.0), dtype)
+    exact = 2 if loss.scales and factor == 1.0 else 0
+    check_integers(names[exact:], operands[exact:], mask, frame.shape, shifted=bool(loss.scales))
+    full = is_full(given.get("full", True))
+    members = [name for name in loss.core if name] if loss.scales else list(loss.operands)
     call = Call(
-        loss, "value", spec.operands[: len(operands)], names, plain, operands, kinds, dtype, frame,
-        inputs_of(operands, weights, mask), floor, is_full(full), x_scale=factor,
+        loss.kernel, "value", tuple(members[: len(operands)]), names, plain, operands,
+        (kinds[0] if kinds else ANY_SIGN, kinds[1] if len(kinds) > 1 else -1), dtype, frame,
+        inputs_of(operands, weights, mask), floor, full and "full" in loss.options, x_scale=factor,
+        places=tuple([loss.core.index(name) for name in members]),
     )  # fmt: skip
 
-    members = dict(zip(call.members, operands, strict=True))
-    asked = asked_for(wrt, spec.fields, members) if grad else ()
-    shapes = {"value": frame.rows} | {name: members[name].shape for name in asked}
-    given, passed_out = given_arrays(out, spec.fields, grad, reduction, dtype, shapes, (names, plain))
-    results = allocate(call, reduction, asked, given)
-    check_first, copies = untangle(call, given, results) if given else (False, [])
+    of_member = dict(zip(call.members, operands, strict=True))
+    asked = asked_for(given["wrt"], loss.fields, of_member) if grad else ()
+    shapes = {"value": frame.rows} | {name: of_member[name].shape for name in asked}
+    out = given["out"]
+    given_out, passed_out = given_arrays(out, loss.fields, grad, reduction, dtype, shapes, (names, plain))
+    results = allocate(call, reduction, asked, given_out)
+    check_first, copies = untangle(call, given_out, results) if given_out else (False, [])
     total = run(call, reduction, results, check_first)
     for target, result in copies:
         target[...] = result
@@ -224,7 +129,7 @@ def evaluate(
     final = as_returned(results, passed_out)
     if reduction != "none":
         final["value"] = total
-    return spec.result(*[final.get(name) for name in spec.fields]) if grad else final["value"]
+    return loss.result(*[final.get(name) for name in loss.fields]) if grad else final["value"]
 
 
 # --- running ------------------------------------------------------------------------------------------------
@@ -253,10 +158,12 @@ def prepare(
     gradients = [
         _spread(results[name], frame, writeable=True) if name in results else None for name in call.members
     ]
+    views = _views(call)
     return _core.prepare(
-        call.loss, call.dtype.char == "d", len(frame.events), _views(call), _four(stretched, 0), *call.kinds,
-        call.floor, call.full, reduction, results.get(call.value), _four(gradients, None), check_first,
-        factor, call.x_scale, value_unit, join,
+        call.loss, call.dtype.char == "d", len(frame.events),
+        (*_in_core_order(call, views[:4], None), *views[4:]), _in_core_order(call, stretched, 0), *call.kinds,
+        call.floor, call.full, reduction, results.get(call.value), _in_core_order(call, gradients, None),
+        check_first, get_num_threads, factor, call.x_scale, value_unit, join,
     )  # fmt: skip
 
 
@@ -285,6 +192,14 @@ def inputs_of(
 
 def _four(items: Sequence[Any], filler: Any) -> tuple[Any, ...]:
     return (*items, *[filler] * (4 - len(items)))
+
+
+def _in_core_order(call: Call, items: Sequence[Any], filler: Any) -> tuple[Any, ...]:
+    """What belongs to the operands, in the core's order."""
+    found = [filler] * 4
+    for place, item in zip(call.places, items, strict=False):
+        found[place] = item
+    return tuple(found)
 
 
 def _views(call: Call) -> tuple[Array | None, ...]:

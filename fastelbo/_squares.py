@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from fastelbo import _arrays, _blocks, _core
+from fastelbo import _arrays, _blocks
 from fastelbo._arrays import Array, Frame
+from fastelbo._losses import gaussian_nll, gaussian_nll_grad
 
 #: A mean square below which a square, a product with w or the quotient may have been subnormal, which costs
 #: up to 2⁻¹⁰⁷⁵ each: 2⁻⁷⁵ of it
@@ -98,10 +99,8 @@ def mean_square(
 
 def _half_sum(x: Array, mean: Array, axis: Any, weight: Any, where: Any, x_factor: float) -> Any:
     """½ Σ w·r² of each event. A strong float64 makes the core compute in double, from arrays as they are."""
-    return _core.nll(
-        x, mean, np.float64(1.0), None, None, None, None, axis, False, weight, where, 0.0, "none", None,
-        x_factor,
-    )  # fmt: skip
+    one = np.float64(1.0)
+    return gaussian_nll(x, mean, var=one, x_scale=x_factor, axis=axis, full=False, weight=weight, where=where)
 
 
 class _Event:
@@ -237,8 +236,5 @@ def _split_difference(x: Array, mean: Array, x_factor: float) -> tuple[Array, Ar
 
 def _difference(x: Array, mean: Array, x_factor: float) -> Array:
     """c·x − μ, up to its sign, rounded once: the core's, where it is the gradient at variance 1."""
-    gradient = _core.nll_grad(
-        x, mean, np.float64(1.0), None, None, None, None, (), False, None, None, 0.0, "none", ("mean",),
-        None, x_factor,
-    )  # fmt: skip
+    gradient = gaussian_nll_grad(x, mean, var=np.float64(1.0), x_scale=x_factor, axis=(), wrt=("mean",))
     return np.asarray(gradient.mean)

@@ -10,14 +10,17 @@ from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _arrays, _blocks, _core
+from fastelbo import _arrays, _blocks
 from fastelbo._arrays import Array
+from fastelbo._declare import DEFAULT_AXIS, public
+from fastelbo._declare import Axis as _Axis
+from fastelbo._declare import Reduction as _Reduced
+from fastelbo._losses import gaussian_nll_grad
 from fastelbo._squares import MeanSquare, mean_square, pieces
-from fastelbo.losses import _Axis, _Out
-from fastelbo.losses import _Reduction as _Reduced
 
 _Name: TypeAlias = Literal["x", "mean"]
 _Reduction: TypeAlias = Literal["sum", "mean"]
+_Out: TypeAlias = Array | None
 
 
 HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
@@ -26,7 +29,74 @@ HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 # --- the σ-VAE ----------------------------------------------------------------------------------------------
 
 
-@_arrays.public
+def optimal_var(
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    axis: _Axis = None,
+    *,
+    x_scale: float = 1.0,
+    weight: npt.ArrayLike | None = None,
+    where: npt.ArrayLike | None = None,
+) -> Any:
+    """Shared variance that minimises `gaussian_nll`: the mean squared error.
+
+    There NLL = (D/2)(1 + log 2π + log MSE), which falls without bound as MSE goes to 0. With weights it is
+    the weighted mean, over the elements that `where` leaves::
+
+        σ*² = Σ w·(x − μ)² / Σ w
+
+    Parameters
+    ----------
+    x, mean : array_like, real
+        As in `gaussian_nll`.
+    axis : int, tuple of ints, () or None, default None
+        Axes that share one variance; None takes all.
+    x_scale : float, default 1.0
+        Factor of `x`, as in `gaussian_nll`.
+    weight, where : array_like, optional
+        As in `gaussian_nll`. Weights of rows, which are what `axis` leaves, change nothing here.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        The mean of (x − mean)² over `axis`, computed in float64 without temporaries, in NumPy's promotion of
+        `x` and `mean`, at least float32. NaN for the mean of no elements, and where the weights add up to 0.
+        Of negative weights it is what the formula says, and may be negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, shapes, `axis`, `x_scale`, `weight` and `where`, as `gaussian_nll`.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", arXiv:1312.6114 (2013), appendix
+       C.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastelbo as fe
+    >>> x = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    >>> fe.optimal_var(x, 1.0)
+    np.float32(1.5)
+    >>> fe.optimal_var(x, 1.0, axis=-1)
+    array([0.5, 2.5], dtype=float32)
+    >>> fe.optimal_var(x, 1.0, where=x < 3)
+    np.float32(0.6666667)
+    """
+    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
+    factor = _arrays.x_factor(x_scale, dtype)
+    rows, some = pieces(x, mean, axis, weight, where)
+    result = np.empty(rows, dtype)
+    with np.errstate(all="ignore"):
+        for index, (one, other, weights, mask) in some:
+            found = mean_square(one, other, axis, factor, weights, mask)
+            result[index] = np.ldexp(found.mantissa, found.exponent)
+    return result if result.ndim else result[()]
+
+
+@public
 class OptimalNLLGrad(NamedTuple):
     """Value and gradients of `optimal_nll`; None for a gradient not asked for."""
 
@@ -237,9 +307,9 @@ def optimal_nll_grad(
         if share is not None and weight is not None:
             frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
             share = _arrays.as_weight(weight, dtype, frame) * share
-        _, d_x, d_mean, _ = _core.nll_grad(
-            x, mean, None, std, None, None, None, axis, full, weight if share is None else share, where, 0.0,
-            reduced_by, asked, (None, *places, None), factor,
+        _, d_x, d_mean, _ = gaussian_nll_grad(
+            x, mean, std=std, x_scale=factor, axis=axis, full=full, where=where, reduction=reduction, wrt=wrt,
+            weight=weight if share is None else share, out=(None, places[0], places[1], None),
         )  # fmt: skip
     if place is not None:
         given["value"][...] = value
@@ -281,7 +351,7 @@ def _std(var: MeanSquare, dtype: np.dtype[Any], events: tuple[int, ...]) -> tupl
 # --- the importance-weighted bound --------------------------------------------------------------------------
 
 
-@_arrays.public
+@public
 class IWAEBound(NamedTuple):
     """The bound, its gradient (the normalized importance weights), and the effective sample size."""
 
@@ -369,7 +439,7 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
 # --- free bits ----------------------------------------------------------------------------------------------
 
 
-@_arrays.public
+@public
 class FreeBits(NamedTuple):
     """The floored KL, and its derivative for each KL: 0 where the floor counts, else 1, or the share of w."""
 
@@ -383,7 +453,7 @@ def free_bits(
     *,
     per: Literal["dim", "row"],
     average: Literal["first", "last"],
-    axis: _Axis = _arrays.DEFAULT_AXIS,
+    axis: _Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
 ) -> FreeBits:
@@ -546,7 +616,7 @@ def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any)
 # --- what a mix optimises -----------------------------------------------------------------------------------
 
 
-@_arrays.public
+@public
 class ImpliedObjective(NamedTuple):
     """A loss in the terms of the negative ELBO, of which it is ``scale`` times, but for a constant."""
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad
+from ._losses import BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad
 from .objectives import OptimalNLLGrad
 from .sampling import Reparameterized, ReparameterizeGrad
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastelbo import _arrays, _blocks
 from fastelbo._arrays import Array
-from fastelbo.losses import _Out
+from fastelbo._declare import public
 
 #: m·2^k, so that σ, its powers and its products neither over- nor underflow on the way
 _Split: TypeAlias = tuple[Array, Array]
@@ -22,7 +22,7 @@ _NORMAL: Final = 708.0
 _FACTORS: Final = 4
 
 
-@_arrays.public
+@public
 class Reparameterized(NamedTuple):
     """Samples z = μ + σε, and the ε they were made with."""
 
@@ -30,7 +30,7 @@ class Reparameterized(NamedTuple):
     eps: Any
 
 
-@_arrays.public
+@public
 class ReparameterizeGrad(NamedTuple):
     """Gradients for the mean and for the scale, as it was passed."""
 
@@ -114,7 +114,7 @@ def reparameterize(
     eps: npt.ArrayLike | None = None,
     rng: np.random.Generator | None = None,
     n_samples: SupportsIndex | None = None,
-    out: tuple[_Out, _Out] | None = None,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> Reparameterized:
     """Samples of a diagonal Gaussian as a function of its parameters::
 
@@ -308,7 +308,7 @@ def reparameterize_grad(
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
     mean_shape: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
-    out: tuple[_Out, _Out] | None = None,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> ReparameterizeGrad:
     """Gradients for the mean and the scale of `reparameterize`, from that for its z.
 

@@ -100,10 +100,9 @@ def test_the_core_learns_what_is_broadcast_from_shapes_never_from_strides(
     bits = sum(1 << i for i in stretched)
     scale = like(LOGVAR, scale_shape)
     for equal in (scale, np.broadcast_to(scale.ravel()[:1].reshape((1,) * scale.ndim), scale_shape)):
-        scales, rest = (None, None, equal, None, None), (True, None, None, 0.0, "none", (), None)
-        _arrays.evaluate("nll", False, X, MEAN, scales, None, axis, *rest)
+        fe.gaussian_nll(X, MEAN, logvar=equal, axis=axis)
         assert seen["broadcast"] == (0, 0, bits, 0)
-        _arrays.evaluate("kl", False, MEAN, 0.0, scales, scales, axis, *rest)
+        fe.gaussian_kl(MEAN, logvar=equal, prior_logvar=equal, axis=axis)
         assert seen["broadcast"] == (0, 7, bits, bits)
 
 

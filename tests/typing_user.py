@@ -74,10 +74,10 @@ def plain() -> None:
 
 def wrong(x: NDArray[np.float32]) -> None:
     """Mistakes that the types must find: an ignore without an error is an error."""
-    fe.gaussian_nll(x, x, var=1.0, reduction="avg")  # type: ignore[arg-type]
-    fe.gaussian_nll(x, x, sigma=1.0)  # type: ignore[call-arg]
-    fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-arg]
-    fe.gaussian_nll(x, x, var=1.0, x_scale="1/255")  # type: ignore[arg-type]
+    fe.gaussian_nll(x, x, var=1.0, reduction="avg")  # type: ignore[call-overload]
+    fe.gaussian_nll(x, x, sigma=1.0)  # type: ignore[call-overload]
+    fe.gaussian_nll(x, x, 1.0)  # type: ignore[call-overload]
+    fe.gaussian_nll(x, x, var=1.0, x_scale="1/255")  # type: ignore[call-overload]
     fe.gaussian_kl_grad(x, var=1.0, wrt="logvar")  # type: ignore[arg-type]
     fe.gaussian_nll_grad(x, x, var=1.0, out=(x, x))  # type: ignore[arg-type]
     fe.bernoulli_nll_grad(x, x, wrt="mean")  # type: ignore[arg-type]
