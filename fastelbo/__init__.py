@@ -44,9 +44,24 @@ if _compiled.OPENMP:  # in this build
     else:
         _compiled.use_openmp(_table)
 
-from fastelbo import _threads, elbo, reference
-from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, evaluate
+from fastelbo import _threads, reference
 from fastelbo._config import show_config
+from fastelbo._results import (
+    BernoulliNLLGrad,
+    FreeBits,
+    ImpliedObjective,
+    IWAEBound,
+    KLGrad,
+    NegELBO,
+    NegELBOGrad,
+    NLLGrad,
+    OptimalNLLGrad,
+    Reparameterized,
+    ReparameterizeGrad,
+)
+from fastelbo._rules import elbo as _elbo_rules
+from fastelbo._rules import loss as _loss_rules
+from fastelbo._rules.axes import DEFAULT_AXIS as _DEFAULT_AXIS
 from fastelbo._threads import get_num_threads, set_num_threads
 from fastelbo.elbo import neg_elbo, neg_elbo_grad
 from fastelbo.losses import (
@@ -58,18 +73,8 @@ from fastelbo.losses import (
     gaussian_nll_grad,
     optimal_var,
 )
-from fastelbo.objectives import (
-    FreeBits,
-    ImpliedObjective,
-    IWAEBound,
-    OptimalNLLGrad,
-    free_bits,
-    implied_objective,
-    iwae_bound,
-    optimal_nll,
-    optimal_nll_grad,
-)
-from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
+from fastelbo.objectives import free_bits, implied_objective, iwae_bound, optimal_nll, optimal_nll_grad
+from fastelbo.sampling import reparameterize, reparameterize_grad
 
 if _threads.rubbish:
     from warnings import warn as _warn
@@ -80,7 +85,11 @@ if _threads.rubbish:
         stacklevel=2,
     )
 _compiled.register(
-    DEFAULT_AXIS, evaluate, elbo.evaluate, (NLLGrad, KLGrad, NegELBO, NegELBOGrad), get_num_threads
+    _DEFAULT_AXIS,
+    _loss_rules.evaluate,
+    _elbo_rules.evaluate,
+    (NLLGrad, KLGrad, NegELBO, NegELBOGrad),
+    get_num_threads,
 )
 
 __version__ = "0.1.0"

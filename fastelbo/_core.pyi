@@ -1,4 +1,4 @@
-"""What the compiled core offers Python: five fast doors, and the one call behind `_arrays`."""
+"""What the compiled core offers Python: five fast doors, and the one call behind `_rules`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 from typing_extensions import disjoint_base
 
-from fastelbo._arrays import KLGrad, NLLGrad
+from fastelbo._results import KLGrad, NLLGrad
 
 _Array = npt.NDArray[Any]
 

@@ -1,21 +1,23 @@
-"""The losses: one documented function each. The rules for their arguments are in `_arrays`, the maths in the
+"""The losses: one documented function each. The rules for their arguments are in `_rules`, the maths in the
 core."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _arrays, _core
-from fastelbo._arrays import DEFAULT_AXIS, BernoulliNLLGrad, KLGrad, NLLGrad
+from fastelbo import _core
+from fastelbo._results import BernoulliNLLGrad, KLGrad, NLLGrad
+from fastelbo._rules.axes import DEFAULT_AXIS
+from fastelbo._rules.dtypes import as_operands
+from fastelbo._rules.loss import evaluate
+from fastelbo._rules.options import x_factor
 from fastelbo._squares import mean_square, pieces
+from fastelbo._typing import Axis, Out, Reduction
 
-_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
-_Out: TypeAlias = npt.NDArray[Any] | None
-_Reduction: TypeAlias = Literal["none", "sum", "mean"]
 _NLLName: TypeAlias = Literal["x", "mean", "scale"]
 _BernoulliName: TypeAlias = Literal["x", "logits"]
 _KLName: TypeAlias = Literal["mean", "scale", "prior_mean", "prior_scale"]
@@ -31,13 +33,13 @@ def gaussian_nll(
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
     x_scale: float = 1.0,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
-    reduction: _Reduction = "none",
-    out: _Out = None,
+    reduction: Reduction = "none",
+    out: Out = None,
 ) -> Any:
     """Negative log-likelihood of `x` under a diagonal Gaussian, in nats, summed over each event::
 
@@ -141,14 +143,14 @@ def gaussian_nll_grad(
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
     x_scale: float = 1.0,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
-    reduction: _Reduction = "none",
+    reduction: Reduction = "none",
     wrt: _NLLName | Iterable[_NLLName] = ("mean", "scale"),
-    out: tuple[_Out, _Out, _Out, _Out] | None = None,
+    out: tuple[Out, Out, Out, Out] | None = None,
 ) -> NLLGrad:
     """Value of `gaussian_nll` and its gradients, in one pass.
 
@@ -223,11 +225,11 @@ def gaussian_kl(
     prior_logvar: npt.ArrayLike | None = None,
     prior_logstd: npt.ArrayLike | None = None,
     prior_precision: npt.ArrayLike | None = None,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
-    reduction: _Reduction = "none",
-    out: _Out = None,
+    reduction: Reduction = "none",
+    out: Out = None,
 ) -> Any:
     """KL divergence of a diagonal Gaussian from a prior, in nats, summed over each event::
 
@@ -298,12 +300,12 @@ def gaussian_kl_grad(
     prior_logvar: npt.ArrayLike | None = None,
     prior_logstd: npt.ArrayLike | None = None,
     prior_precision: npt.ArrayLike | None = None,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
-    reduction: _Reduction = "none",
+    reduction: Reduction = "none",
     wrt: _KLName | Iterable[_KLName] = ("mean", "scale"),
-    out: tuple[_Out, _Out, _Out, _Out, _Out] | None = None,
+    out: tuple[Out, Out, Out, Out, Out] | None = None,
 ) -> KLGrad:
     """Value of `gaussian_kl` and its gradients, in one pass.
 
@@ -362,11 +364,11 @@ def bernoulli_nll(
     logits: npt.ArrayLike,
     *,
     x_scale: float = 1.0,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
-    reduction: _Reduction = "none",
-    out: _Out = None,
+    reduction: Reduction = "none",
+    out: Out = None,
 ) -> Any:
     """Negative log-likelihood of `x` under independent Bernoulli variables, in nats, summed over each event.
 
@@ -422,7 +424,7 @@ def bernoulli_nll(
     >>> fe.bernoulli_nll(x, logits).round(4)
     array([0.947 , 0.6931], dtype=float32)
     """
-    return _arrays.evaluate(
+    return evaluate(
         "bernoulli", False, x, logits, None, None, axis, True, weight, where, 0.0, reduction, (), out, x_scale
     )
 
@@ -432,12 +434,12 @@ def bernoulli_nll_grad(
     logits: npt.ArrayLike,
     *,
     x_scale: float = 1.0,
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
-    reduction: _Reduction = "none",
+    reduction: Reduction = "none",
     wrt: _BernoulliName | Iterable[_BernoulliName] = ("logits",),
-    out: tuple[_Out, _Out, _Out] | None = None,
+    out: tuple[Out, Out, Out] | None = None,
 ) -> BernoulliNLLGrad:
     """Value of `bernoulli_nll` and its gradients, in one pass.
 
@@ -483,7 +485,7 @@ def bernoulli_nll_grad(
     array([[ 0.25 , -0.25 ],
            [ 0.125, -0.25 ]])
     """
-    grad: BernoulliNLLGrad = _arrays.evaluate(
+    grad: BernoulliNLLGrad = evaluate(
         "bernoulli", True, x, logits, None, None, axis, True, weight, where, 0.0, reduction, wrt, out, x_scale
     )
     return grad
@@ -492,7 +494,7 @@ def bernoulli_nll_grad(
 def optimal_var(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
-    axis: _Axis = None,
+    axis: Axis = None,
     *,
     x_scale: float = 1.0,
     weight: npt.ArrayLike | None = None,
@@ -545,8 +547,8 @@ def optimal_var(
     >>> fe.optimal_var(x, 1.0, where=x < 3)
     np.float32(0.6666667)
     """
-    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    factor = _arrays.x_factor(x_scale, dtype)
+    (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
+    factor = x_factor(x_scale, dtype)
     rows, some = pieces(x, mean, axis, weight, where)
     result = np.empty(rows, dtype)
     with np.errstate(all="ignore"):

@@ -27,9 +27,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad
-from .objectives import OptimalNLLGrad
-from .sampling import Reparameterized, ReparameterizeGrad
+from ._results import (
+    BernoulliNLLGrad,
+    KLGrad,
+    NegELBO,
+    NegELBOGrad,
+    NLLGrad,
+    OptimalNLLGrad,
+    Reparameterized,
+    ReparameterizeGrad,
+)
 
 __all__ = [
     "bernoulli_nll",

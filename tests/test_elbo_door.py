@@ -11,7 +11,10 @@ import pytest
 import fastelbo as fe
 import strategies
 import sums
-from fastelbo import _arrays, _core, elbo
+from fastelbo import _core
+from fastelbo._rules import elbo, loss
+from fastelbo._rules.axes import DEFAULT_AXIS
+from fastelbo._rules.scales import SCALES
 from test_layouts import assert_same
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
@@ -31,8 +34,8 @@ def refuse(*arguments):
 @pytest.fixture
 def closed():
     """No way but through the door."""
-    results = _arrays.NLLGrad, _arrays.KLGrad, _arrays.NegELBO, _arrays.NegELBOGrad
-    door = _arrays.DEFAULT_AXIS, _arrays.evaluate
+    results = fe.NLLGrad, fe.KLGrad, fe.NegELBO, fe.NegELBOGrad
+    door = DEFAULT_AXIS, loss.evaluate
     _core.register(*door, refuse, results, fe.get_num_threads)
     yield
     _core.register(*door, elbo.evaluate, results, fe.get_num_threads)
@@ -133,7 +136,7 @@ def test_the_door_takes_the_calls_it_is_for(dtype, samples, closed):
 def test_every_scale_keyword_and_option(dtype, reduction, samples):
     found = arguments((5, 7), samples, dtype, prior=(5, 4))
     names = [name for name in found if name.endswith("var")]
-    for forms in itertools.product(_arrays.SCALES, repeat=3):
+    for forms in itertools.product(SCALES, repeat=3):
         mine = {name: array for name, array in found.items() if name not in names}
         keywords = [name.replace("var", form) for name, form in zip(names, forms, strict=True)]
         mine |= {keyword: found[name] for name, keyword in zip(names, keywords, strict=True)}
@@ -207,7 +210,7 @@ def test_an_error_through_the_door_leaves_every_input_untouched(samples, scale):
 
 
 def fields() -> tuple[str, ...]:
-    return _arrays.NegELBOGrad._fields
+    return fe.NegELBOGrad._fields
 
 
 BASE = arguments((4, 3), 2, np.float64)
@@ -271,7 +274,7 @@ def test_what_the_door_does_not_take_is_as_in_the_general_call(case):
             outcomes.append(fe.neg_elbo_grad(**BASE | STRANGE[case] | way))
         except Exception as error:  # compared below
             outcomes.append((type(error), str(error).replace("axis=(-1,)", "axis=-1")))
-    if isinstance(outcomes[0], _arrays.NegELBOGrad):
+    if isinstance(outcomes[0], fe.NegELBOGrad):
         assert_same(*outcomes)
     else:
         assert outcomes[0] == outcomes[1]

@@ -5,7 +5,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
-from fastelbo import _arrays, reference
+from fastelbo import reference
+from fastelbo._rules import run
+from fastelbo._rules.loss import evaluate
+from fastelbo._rules.scales import SCALES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 3))
@@ -96,14 +99,14 @@ def test_the_core_learns_what_is_broadcast_from_shapes_never_from_strides(
         def run(self):
             return None, False
 
-    monkeypatch.setattr(_arrays, "_core", Spy())
+    monkeypatch.setattr(run, "_core", Spy())
     bits = sum(1 << i for i in stretched)
     scale = like(LOGVAR, scale_shape)
     for equal in (scale, np.broadcast_to(scale.ravel()[:1].reshape((1,) * scale.ndim), scale_shape)):
         scales, rest = (None, None, equal, None, None), (True, None, None, 0.0, "none", (), None)
-        _arrays.evaluate("nll", False, X, MEAN, scales, None, axis, *rest)
+        evaluate("nll", False, X, MEAN, scales, None, axis, *rest)
         assert seen["broadcast"] == (0, 0, bits, 0)
-        _arrays.evaluate("kl", False, MEAN, 0.0, scales, scales, axis, *rest)
+        evaluate("kl", False, MEAN, 0.0, scales, scales, axis, *rest)
         assert seen["broadcast"] == (0, 7, bits, bits)
 
 
@@ -208,7 +211,7 @@ def test_a_0d_input_is_one_event_of_size_1(options):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", _arrays.SCALES)
+@pytest.mark.parametrize("name", SCALES)
 def test_a_numpy_number_is_a_scale(name, dtype):
     """Of the computing dtype it takes the short way of a Python float, to what the same 0-d array gives."""
     x, mean, number = LOGVAR.astype(dtype), MEAN.astype(dtype), dtype(0.7)

@@ -1,0 +1,79 @@
+"""One loss by the rules: all of them in their order, then the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastelbo._declare import LOSSES
+from fastelbo._rules.axes import check_reduction
+from fastelbo._rules.call import Call, inputs_of
+from fastelbo._rules.dtypes import as_computed
+from fastelbo._rules.fits import check_fits
+from fastelbo._rules.inplace import untangle
+from fastelbo._rules.integers import check_integers
+from fastelbo._rules.joint import joint_frame
+from fastelbo._rules.options import is_full, variance_floor, x_factor
+from fastelbo._rules.outputs import allocate, as_returned, given_arrays
+from fastelbo._rules.real import as_plain
+from fastelbo._rules.run import run
+from fastelbo._rules.scales import add_scale
+from fastelbo._rules.weights import as_mask, as_weight
+from fastelbo._rules.wrt import asked_for
+
+
+def evaluate(
+    name: str,
+    grad: bool,
+    a: Any,
+    b: Any,
+    scales: Any,
+    prior_scales: Any,
+    axis: Any,
+    full: bool,
+    weight: Any,
+    where: Any,
+    min_var: Any,
+    reduction: str,
+    wrt: str | Iterable[str],
+    out: Any,
+    x_scale: Any = 1.0,
+) -> Any:
+    """The loss of this name; a, b are its first two operands, scales as in SCALES, None where it has none."""
+    loss = LOSSES[name]
+    names, passed = list(loss.operands[:2]), [a, b]  # as the caller knows them
+    given_scales = zip(loss.scales, (scales, prior_scales), strict=False)
+    found = [add_scale(names, passed, forms, prefix) for prefix, forms in given_scales]
+    kind, prior_kind = (*found, -1, -1)[:2]
+    plain = as_plain(names, passed)
+    operands, dtype = as_computed(names, plain)
+
+    frame = joint_frame(loss, names, operands, axis)
+    reduction = check_reduction(reduction, axis, frame.shape)
+    for own, operand in zip(names[2:], operands[2:], strict=True):
+        check_fits(own, operand, frame)
+    floor = 0.0 if type(min_var) is float and min_var == 0.0 else variance_floor(min_var)
+    mask = None if where is None else as_mask(where, frame)
+    weights = None if weight is None else as_weight(weight, dtype, frame)
+    factor = x_factor(x_scale, dtype)
+    exact = 2 if loss.differences and factor == 1.0 else 0
+    check_integers(names[exact:], operands[exact:], loss.shifted, mask, frame.shape)
+    call = Call(
+        loss, names, plain, operands, (kind, prior_kind), dtype, frame,
+        inputs_of(operands, weights, mask), floor, is_full(full), factor,
+    )  # fmt: skip
+
+    members = dict(zip(call.members, operands, strict=True))
+    asked = asked_for(wrt, loss, members) if grad else ()
+    shapes = {loss.value: frame.rows} | {member: members[member].shape for member in asked}
+    given, passed_out = given_arrays(out, loss.fields, grad, reduction, dtype, shapes, (names, plain))
+    results = allocate(call, reduction, asked, given)
+    check_first, copies = untangle(call, given, results) if given else (False, [])
+    total = run(call, reduction, results, check_first)
+    for target, result in copies:
+        target[...] = result
+
+    final = as_returned(results, passed_out)
+    if reduction != "none":
+        final[loss.value] = total
+    return loss.result(*map(final.get, loss.fields)) if grad else final[loss.value]
