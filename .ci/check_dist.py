@@ -12,6 +12,7 @@ from pathlib import Path
 WHEEL = [  # regular expressions: each file matches one, each matches a file
     r"fastelbo/\w+\.py",
     r"fastelbo/_rules/\w+\.py",
+    r"fastelbo/reference/\w+\.py",
     r"fastelbo/_core\.pyi",
     r"fastelbo/py\.typed",
     r"fastelbo/_core\.(abi3|cpython-\d+t-[\w-]+)\.so",

@@ -46,6 +46,17 @@ if _compiled.OPENMP:  # in this build
 
 from fastelbo import _threads, reference
 from fastelbo._config import show_config
+from fastelbo._elbo import neg_elbo, neg_elbo_grad
+from fastelbo._losses import (
+    bernoulli_nll,
+    bernoulli_nll_grad,
+    gaussian_kl,
+    gaussian_kl_grad,
+    gaussian_nll,
+    gaussian_nll_grad,
+    optimal_var,
+)
+from fastelbo._objectives import free_bits, implied_objective, iwae_bound, optimal_nll, optimal_nll_grad
 from fastelbo._results import (
     BernoulliNLLGrad,
     FreeBits,
@@ -62,19 +73,9 @@ from fastelbo._results import (
 from fastelbo._rules import elbo as _elbo_rules
 from fastelbo._rules import loss as _loss_rules
 from fastelbo._rules.axes import DEFAULT_AXIS as _DEFAULT_AXIS
+from fastelbo._sampling import reparameterize, reparameterize_grad
 from fastelbo._threads import get_num_threads, set_num_threads
-from fastelbo.elbo import neg_elbo, neg_elbo_grad
-from fastelbo.losses import (
-    bernoulli_nll,
-    bernoulli_nll_grad,
-    gaussian_kl,
-    gaussian_kl_grad,
-    gaussian_nll,
-    gaussian_nll_grad,
-    optimal_var,
-)
-from fastelbo.objectives import free_bits, implied_objective, iwae_bound, optimal_nll, optimal_nll_grad
-from fastelbo.sampling import reparameterize, reparameterize_grad
+from fastelbo._version import __version__ as __version__
 
 if _threads.rubbish:
     from warnings import warn as _warn
@@ -92,7 +93,6 @@ _compiled.register(
     get_num_threads,
 )
 
-__version__ = "0.1.0"
 __all__ = [
     "BernoulliNLLGrad",
     "FreeBits",
@@ -126,3 +126,8 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names and what Python asks for, without the modules behind them."""
+    return sorted([*__all__, *[name for name in globals() if name.startswith("__")]])
