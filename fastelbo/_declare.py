@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from fastelbo._results import BernoulliNLLGrad, KLGrad, NegELBO, NegELBOGrad, NLLGrad, OptimalNLLGrad
@@ -33,18 +34,18 @@ class Loss:
     differences: bool = True
     alike: Mapping[str, Names] = field(default_factory=dict)  # what others call its gradients: its own names
 
-    @property
+    @cached_property
     def fields(self) -> Names:
         """The names of its results, and of the members of `out`."""
         names: Names = self.result._fields
         return names
 
-    @property
+    @cached_property
     def scales(self) -> Names:
         """The prefix of each scale's keywords."""
         return tuple([name.removesuffix("scale") for name in self.operands[2:]])
 
-    @property
+    @cached_property
     def shifted(self) -> Names:
         """Operands that an offset may be subtracted from."""
         return self.operands[:2] if self.differences else ()
@@ -60,7 +61,7 @@ class Sum:
     second: Loss
     alike: Mapping[str, Names]
 
-    @property
+    @cached_property
     def fields(self) -> Names:
         """The names of its results, and of the members of `out`."""
         names: Names = self.result._fields

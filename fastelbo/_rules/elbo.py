@@ -89,14 +89,14 @@ def _run(
     unit = _core.unit_of_samples(nll.dtype.char == "d", samples)
     rows = {"value": _fresh("value", kls, given)} if reduction == "none" else {}
     of_samples = None
-    if "samples" in nlls:
-        of_samples = nlls["samples"] = np.empty(nll.frame.rows, np.float64)
-        rows["nll"] = _fresh("nll", kls, given)
+    if ELBO.of_samples.value in nlls:
+        of_samples = nlls[ELBO.of_samples.value] = np.empty(nll.frame.rows, np.float64)
+        rows[ELBO.first.value] = _fresh(ELBO.first.value, kls, given)
     scalars = scalars_of(nll), scalars_of(kl)
     nll_first, nll_copies = untangle(nll, given, nlls, later=(*kl.inputs, *scalars[1]))
     kl_first, kl_copies = untangle(kl, given, kls)
     share = 1.0 if reduction == "mean" else 1.0 / samples  # the mean is over S·N rows by itself
-    join = (of_samples, unit, (nlls | rows)["nll"], rows["value"], beta) if rows else None
+    join = (of_samples, unit, (nlls | rows)[ELBO.first.value], rows["value"], beta) if rows else None
     nll_prepared = prepare(nll, reduction, nlls, nll_first, share, 0.0 if of_samples is None else unit)
     kl_prepared = prepare(kl, reduction, kls, kl_first, beta, join=join)
     if share_memory(given.values(), [*nll.inputs, *kl.inputs, *scalars[0], *scalars[1]]):
@@ -124,7 +124,7 @@ def _run(
 
 def _fresh(name: str, results: dict[str, Array], given: dict[str, Array]) -> Array:
     """An array for rows that are written while inputs are read: like that in `given`, or the KL's."""
-    return np.empty_like(given.get(name, results["kl"]), subok=False)
+    return np.empty_like(given.get(name, results[ELBO.second.value]), subok=False)
 
 
 def _average(samples: Array | None, unit: float, nll: Array, value: Array, _: float) -> None:

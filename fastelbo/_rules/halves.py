@@ -38,12 +38,12 @@ def halves(
     reduction: str,
 ) -> tuple[Call, Call]:
     """The NLL and the KL, of one dtype and with the same rows. Rows of samples have a name of their own."""
-    names, passed = ["x", "recon"], [x, recon]
-    kind = add_scale(names, passed, scales)
-    names += ["z_mean", "prior_mean"]
+    names, passed = [*ELBO.first.operands[:2]], [x, recon]
+    kind = add_scale(names, passed, scales, *ELBO.first.scales)
+    names += ELBO.second.operands[:2]
     passed += [z_mean, prior_mean]
-    z_kind = add_scale(names, passed, z_scales, "z_")
-    prior_kind = add_scale(names, passed, prior_scales, "prior_")
+    given = zip((z_scales, prior_scales), ELBO.second.scales, strict=True)
+    z_kind, prior_kind = [add_scale(names, passed, forms, prefix) for forms, prefix in given]
     plain = as_plain(names, passed)
     operands, dtype = as_computed(names, plain)
 
@@ -58,8 +58,8 @@ def halves(
     for name, operand in zip(names[5:], operands[5:], strict=True):
         check_fits(name, operand, z_frame)
     floor = variance_floor(min_var)
-    mask = None if where is None else as_mask(where, frame, weight=False)
-    z_mask = None if z_where is None else as_mask(z_where, z_frame, "z_where", weight=False)
+    mask = None if where is None else as_mask(where, frame, ELBO.first.mask, weight=False)
+    z_mask = None if z_where is None else as_mask(z_where, z_frame, ELBO.second.mask, weight=False)
     why = "nll and kl of a row are weighted alike"
     weights = None if weight is None else row_weight(weight, dtype, rows, why)
     weight, z_weight = (None if weights is None else along_rows(weights, half) for half in (frame, z_frame))

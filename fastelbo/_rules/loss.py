@@ -42,9 +42,9 @@ def evaluate(
     """The loss of this name; a, b are its first two operands, scales as in SCALES, None where it has none."""
     loss = LOSSES[name]
     names, passed = list(loss.operands[:2]), [a, b]  # as the caller knows them
-    given_scales = zip(loss.scales, (scales, prior_scales), strict=False)
-    found = [add_scale(names, passed, forms, prefix) for prefix, forms in given_scales]
-    kind, prior_kind = (*found, -1, -1)[:2]
+    kinds = [-1, -1]  # of the scale and the prior's
+    for i, prefix in enumerate(loss.scales):
+        kinds[i] = add_scale(names, passed, (scales, prior_scales)[i], prefix)
     plain = as_plain(names, passed)
     operands, dtype = as_computed(names, plain)
 
@@ -59,7 +59,7 @@ def evaluate(
     exact = 2 if loss.differences and factor == 1.0 else 0
     check_integers(names[exact:], operands[exact:], loss.shifted, mask, frame.shape)
     call = Call(
-        loss, names, plain, operands, (kind, prior_kind), dtype, frame,
+        loss, names, plain, operands, (kinds[0], kinds[1]), dtype, frame,
         inputs_of(operands, weights, mask), floor, is_full(full), factor,
     )  # fmt: skip
 
