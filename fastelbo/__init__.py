@@ -47,12 +47,7 @@ if _compiled.OPENMP:  # in this build
 from fastelbo import _losses, _threads, reference
 from fastelbo._config import show_config
 from fastelbo._losses import *  # noqa: F403  # the names are those of the declarations
-from fastelbo._threads import get_num_threads, set_num_threads
-from fastelbo.objectives import (
-    FreeBits,
-    ImpliedObjective,
-    IWAEBound,
-    OptimalNLLGrad,
+from fastelbo._objectives import (
     free_bits,
     implied_objective,
     iwae_bound,
@@ -60,7 +55,17 @@ from fastelbo.objectives import (
     optimal_nll_grad,
     optimal_var,
 )
-from fastelbo.sampling import Reparameterized, ReparameterizeGrad, reparameterize, reparameterize_grad
+from fastelbo._results import (
+    FreeBits,
+    ImpliedObjective,
+    IWAEBound,
+    OptimalNLLGrad,
+    Reparameterized,
+    ReparameterizeGrad,
+)
+from fastelbo._sampling import reparameterize, reparameterize_grad
+from fastelbo._threads import get_num_threads, set_num_threads
+from fastelbo._version import __version__ as __version__
 
 if _threads.rubbish:
     from warnings import warn as _warn
@@ -71,7 +76,6 @@ if _threads.rubbish:
         stacklevel=2,
     )
 
-__version__ = "0.1.0"
 __all__ = [  # noqa: PLE0604
     *_losses.__all__,
     "FreeBits",
@@ -93,3 +97,8 @@ __all__ = [  # noqa: PLE0604
     "set_num_threads",
     "show_config",
 ]
+
+
+def __dir__() -> list[str]:
+    """Public names and what Python asks for, without the modules behind them."""
+    return sorted([*__all__, *[name for name in globals() if name.startswith("__")]])

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from fastelbo import _core
-from fastelbo._arrays import Array
+from fastelbo._typing import Array
 
 Index: TypeAlias = tuple[slice, ...]
 

@@ -8,13 +8,14 @@ import platform
 import numpy as np
 
 from fastelbo import _core, _threads
+from fastelbo._version import __version__
 
 
 def config() -> dict[str, str]:
     """The facts behind `show_config`, by name."""
     openmp, without = _core.openmp_version(), _core.openmp_error or "a serial build"
     return {
-        "fastelbo": _version(),
+        "fastelbo": __version__,
         "instruction set": f"{_core.isa()} (of {', '.join(_core.isa_levels())}; FASTELBO_ISA pins one)",
         "compiler": _core.compiler(),
         "OpenMP": f"{openmp} ({_core.openmp_runtime()})" if openmp else f"none: {without}",
@@ -31,12 +32,6 @@ def _libc() -> str:
         return f", {os.confstr('CS_GNU_LIBC_VERSION')}"
     except (AttributeError, OSError, ValueError):
         return ""
-
-
-def _version() -> str:
-    from fastelbo import __version__
-
-    return __version__
 
 
 def show_config() -> None:

@@ -1,39 +1,27 @@
-"""What a likelihood is, said once: a `Loss`. Signatures, doors, stubs, reference and tests follow from it.
+"""What a likelihood is, said once: a `Loss`. Signatures, doors, stubs, rules and tests follow from it.
 
-Nothing here computes, and nothing of the package is imported: the build reads this too.
+Nothing here computes, and no rule asks for a loss by its name: what it would decide by that is a field here.
+The build reads this too, before anything is compiled.
 """
 
 from __future__ import annotations
 
 import inspect
 import linecache
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, SupportsIndex, TypeAlias, TypeVar
+from functools import cached_property
+from typing import Any, Final, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
-Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
-Reduction: TypeAlias = Literal["none", "sum", "mean"]
-Value: TypeAlias = npt.NDArray[Any] | np.floating[Any] | float  # of rows; of one; reduced
+from fastelbo._typing import Array, Axis, Reduction, Value
+
+Names = tuple[str, ...]
 
 FORMS: Final = ("var", "std", "logvar", "logstd", "precision")  # of a scale, in the core's order
 ANY_SIGN: Final = FORMS.index("logvar")  # the kind of what takes a scale's place and may have any sign
 VALUES: Final = ("value", "nll", "kl")  # members that `reduction` acts on; all others are gradients
-
-
-_Result = TypeVar("_Result")
-
-
-def public(result: type[_Result]) -> type[_Result]:
-    """`result` under the name that users know, for pickle and help; its annotations stay valid there."""
-    hints = typing.get_type_hints(result)
-    result.__annotations__ = result.__new__.__annotations__ = hints
-    result.__module__ = "fastelbo"
-    return result
 
 
 class _DefaultAxis(int):
@@ -71,40 +59,64 @@ EMPTY: Final = inspect.Parameter.empty
 class Scale:
     """One scale of a loss, which a caller passes in one of several forms."""
 
-    forms: tuple[str, ...] = FORMS  # by the core's kinds; empty for one that it lacks
+    forms: Names = FORMS  # by the core's kinds; empty for one that it lacks
     prefix: str = ""
     whose: str = "the scale"
     required: bool = True
+    gradient: str = "scale"  # its name, without the prefix
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the keywords, by the core's kinds."""
+    @cached_property
+    def names(self) -> Names:
+        """The keywords, by the core's kinds."""
         return tuple([form and self.prefix + form for form in self.forms])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Loss:
     """A likelihood or a divergence: `name` for its value, `name`_grad for its gradients."""
 
-    name: str
-    kernel: str  # its name in the table of the C code, src/losses/
-    operands: tuple[str, ...]  # positional
-    core: tuple[
-        str | None, ...
-    ]  # the gradients' names in the core's order: the two operands, scale, prior scale
-    scales: tuple[Scale, ...]
+    name: str = ""
+    kernel: str = ""  # its name in the C code's table, src/losses/; empty where the core has no part in it
+    operands: Names = ()  # its gradients: by two operands of data, the scale, the prior's scale
+    places: tuple[int, ...] = (0, 1, 2, 3)  # of these in the core, where the first two are a difference
+    scales: tuple[Scale, ...] = ()
+    positional: Names = ()  # parameters of the public function
     defaults: Mapping[str, float] = field(default_factory=dict)  # of operands that need not be passed
-    options: frozenset[str]  # of OPTIONS, beside the common ones
-    result: type[Any]  # named tuple of the value and the gradients
-    wrt: tuple[str, ...]  # the default
-    doc: str
-    grad_doc: str
+    options: frozenset[str] = frozenset()  # of OPTIONS, beside the common ones
+    result: Any = None  # named tuple of the value and the gradients
+    wrt: Names = ()  # the default
+    doc: str = ""
+    grad_doc: str = ""
+
+    value: str = "value"  # the value's name among the results
+    axis: str = "axis"  # the option that names the events
+    mask: str = "where"  # the option that leaves elements out; empty for none
+    zero_scale: bool = False  # a scale of 0 is allowed, as a logarithm of −inf
+    scalar_mean: bool = False  # a scalar as the first operand stands for a constant of the scale's shape
+    #: The data count by their difference, which the core takes of integers as they are: an offset may go
+    differences: bool = True
+    alike: Mapping[str, Names] = field(default_factory=dict)  # what others call its gradients: its own names
+
+    @cached_property
+    def fields(self) -> Names:
+        """The names of its results, and of the members of `out`."""
+        names: Names = self.result._fields
+        return names
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """Of the result: the value, and the gradients."""
-        found: tuple[str, ...] = self.result._fields
-        return found
+    def all_scales(self) -> tuple[Scale, ...]:
+        """As a caller sees them."""
+        return self.scales
+
+    @property
+    def floor(self) -> str:
+        """The option that is a floor of the scale; empty for none."""
+        return "min_var" if "min_var" in self.options else ""
+
+    @cached_property
+    def shifted(self) -> Names:
+        """Operands that an offset may be subtracted from."""
+        return self.operands[:2] if self.differences else ()
 
     def returns(self, grad: bool) -> Any:
         """The public function's annotation."""
@@ -112,7 +124,7 @@ class Loss:
 
     def parameters(self, grad: bool) -> list[inspect.Parameter]:
         """Those of the public function, with annotations as text."""
-        found = [_parameter(name, EMPTY, "npt.ArrayLike", positional=True) for name in self.operands]
+        found = [_parameter(name, EMPTY, "npt.ArrayLike", positional=True) for name in self.positional]
         for i, scale in enumerate(self.scales):
             if i:
                 found += [
@@ -123,15 +135,96 @@ class Loss:
         found += [_parameter(name, *OPTIONS[name]) for name in OPTIONS if name in taken]
         return found + _outputs(self.fields, 1, self.wrt, grad)
 
+    def in_core_order(self, items: Iterable[Any], filler: Any) -> tuple[Any, ...]:
+        """What belongs to the operands, as the core has them."""
+        found = [filler] * 4
+        for place, item in zip(self.places, items, strict=False):
+            found[place] = item
+        return tuple(found)
+
+    def half(self) -> dict[str, Any]:
+        """How a compiled door finds its arguments among those of a call."""
+        data = self.operands if not self.scales else self.operands[:2]
+        forms = [scale.names for scale in self.scales]
+        called = {"axis": self.axis, "where": self.mask}
+        return {
+            "kernel": self.kernel,
+            "operands": self.in_core_order(data, None),
+            "optional": tuple(self.defaults),
+            "kind": -1 if self.scales else ANY_SIGN,
+            "forms": (*forms, *[None] * (2 - len(forms))),
+            "options": {name: called.get(name, name) for name in OPTIONS if name in COMMON | self.options},
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Joint:
+    """A negative ELBO: the average of an NLL over samples, and β times a KL."""
+
+    name: str
+    nll: Loss
+    of_samples: Loss  # the same, where its rows are those of samples
+    kl: Loss
+    positional: Names
+    value_result: Any
+    result: Any
+    wrt: Names
+    doc: str
+    grad_doc: str
+    alike: Mapping[str, Names]
+
+    @cached_property
+    def fields(self) -> Names:
+        """The names of its results, and of the members of `out`: three values first."""
+        names: Names = self.result._fields
+        return names
+
+    @property
+    def all_scales(self) -> tuple[Scale, ...]:
+        """As a caller sees them."""
+        return self.nll.scales + self.kl.scales
+
+    def returns(self, grad: bool) -> Any:
+        """The public function's annotation."""
+        return self.result if grad else self.value_result
+
+    def parameters(self, grad: bool) -> list[inspect.Parameter]:
+        """Those of the public function, with annotations as text."""
+        found = [_parameter(name, EMPTY, "npt.ArrayLike", positional=True) for name in self.positional]
+        encoder, prior = self.kl.scales
+        names = [*self.nll.scales[0].names, *encoder.names]
+        found += [_parameter(name, None, "npt.ArrayLike | None") for name in names if name]
+        found += [_parameter(name, default, "npt.ArrayLike") for name, default in self.kl.defaults.items()]
+        found += [_parameter(name, None, "npt.ArrayLike | None") for name in prior.names if name]
+        for name, (default, annotation) in OPTIONS.items():
+            found.append(_parameter(name, "mean" if name == "reduction" else default, annotation))
+            if name == "x_scale":
+                found.append(_parameter("beta", 1.0, "float"))
+            own = {"axis": self.kl.axis, "where": self.kl.mask}.get(name)
+            found += [_parameter(own, default, annotation)] if own else []
+        return found + _outputs(self.fields, len(VALUES), self.wrt, grad)
+
+    def halves(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """For the door: the NLL, and the KL."""
+        return self.nll.half(), self.kl.half()
+
+    def places(self) -> tuple[tuple[str, int, int], ...]:
+        """Of each field: the half it belongs to, and its place in the core; -1 for the values."""
+        values = [(name, int(name == self.kl.value), -1) for name in VALUES]
+        both = [
+            (name, i, loss.places[k])
+            for i, loss in enumerate((self.nll, self.kl))
+            for k, name in enumerate(loss.operands)
+        ]
+        return (*values, *sorted(both, key=lambda each: self.fields.index(each[0])))
+
 
 def _parameter(name: str, default: Any, annotation: str, positional: bool = False) -> inspect.Parameter:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def _outputs(
-    fields: tuple[str, ...], values: int, wrt: tuple[str, ...], grad: bool
-) -> list[inspect.Parameter]:
+def _outputs(fields: Names, values: int, wrt: Names, grad: bool) -> list[inspect.Parameter]:
     """The last parameters: which gradients, and where to write."""
     if not grad:
         return [_parameter("out", None, "Array | None")] if values == 1 else []
@@ -140,23 +233,6 @@ def _outputs(
         _parameter("wrt", wrt, f"{names} | Iterable[{names}]"),
         _parameter("out", None, f"tuple[{', '.join(['Array | None'] * len(fields))}] | None"),
     ]
-
-
-def half(loss: Loss, renamed: Mapping[str, str] | None = None, prefix: str = "") -> dict[str, Any]:
-    """How a door finds the arguments of a loss among those of a call, which may call them otherwise."""
-    renamed = renamed or {}
-    names = [scale.names for scale in loss.scales]
-    operands = [None if name is None or "scale" in name else renamed.get(name, name) for name in loss.core]
-    forms = [[name and (prefix if i == 0 else "") + name for name in each] for i, each in enumerate(names)]
-    return {
-        "kernel": loss.kernel,
-        "operands": (*operands, *[None] * (4 - len(operands))),
-        "optional": tuple(loss.defaults),
-        "kind": -1 if loss.scales else ANY_SIGN,
-        "forms": (*map(tuple, forms), *[None] * (2 - len(forms))),
-        "options": {name: renamed.get(name, name) for name in OPTIONS},
-        "has": COMMON | loss.options,
-    }
 
 
 def function(
@@ -187,68 +263,3 @@ def function(
         "return": returns
     }  # text, as help shows it
     return made
-
-
-@dataclass(frozen=True, kw_only=True)
-class Joint:
-    """A negative ELBO: the average of an NLL over samples, and β times a KL."""
-
-    name: str
-    nll: Loss
-    kl: Loss
-    nll_names: Mapping[str, str]  # what is called otherwise here
-    kl_names: Mapping[str, str]
-    prefix: str  # of the forms of the KL's first scale
-    operands: tuple[str, ...]
-    value_result: type[Any]
-    result: type[Any]
-    wrt: tuple[str, ...]
-    doc: str
-    grad_doc: str
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Of the result with gradients: three values first."""
-        found: tuple[str, ...] = self.result._fields
-        return found
-
-    def returns(self, grad: bool) -> Any:
-        """The public function's annotation."""
-        return self.result if grad else self.value_result
-
-    def parameters(self, grad: bool) -> list[inspect.Parameter]:
-        """Those of the public function, with annotations as text."""
-        found = [_parameter(name, EMPTY, "npt.ArrayLike", positional=True) for name in self.operands]
-        names = [
-            *self.nll.scales[0].names,
-            *[name and self.prefix + name for name in self.kl.scales[0].names],
-        ]
-        found += [_parameter(name, None, "npt.ArrayLike | None") for name in names if name]
-        found += [_parameter(name, default, "npt.ArrayLike") for name, default in self.kl.defaults.items()]
-        found += [_parameter(name, None, "npt.ArrayLike | None") for name in self.kl.scales[1].names if name]
-        for name, option in OPTIONS.items():
-            found.append(
-                _parameter(name, *option) if name != "reduction" else _parameter(name, "mean", option[1])
-            )
-            if name == "x_scale":
-                found.append(_parameter("beta", 1.0, "float"))
-            if name in self.kl_names:
-                found.append(_parameter(self.kl_names[name], *option))
-        return found + _outputs(self.fields, len(VALUES), self.wrt, grad)
-
-    def halves(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """For the door: the NLL, and the KL."""
-        return half(self.nll, self.nll_names), half(self.kl, self.kl_names, self.prefix)
-
-    def places(self) -> tuple[tuple[str, int, int], ...]:
-        """Of each field: the half it belongs to, and its place in the core's order; -1 for the values."""
-        values = [("value", 0, -1), ("nll", 0, -1), ("kl", 1, -1)]
-        cores = [
-            [renamed.get(name or "", name) for name in loss.core]
-            for loss, renamed in ((self.nll, self.nll_names), (self.kl, self.kl_names))
-        ]
-        gradients = self.fields[len(values) :]
-        return (
-            *values,
-            *[(name, i, cores[i].index(name)) for name in gradients for i in (0, 1) if name in cores[i]],
-        )

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastelbo import _arrays, _core, _elbo
-from fastelbo._declare import DEFAULT_AXIS, Joint, Loss, function, half
+from fastelbo import _core
+from fastelbo._declare import DEFAULT_AXIS, Joint, Loss, function
+from fastelbo._families import JOINTS, LOSSES
+from fastelbo._rules import elbo
+from fastelbo._rules import loss as single
 from fastelbo._threads import get_num_threads
-from fastelbo.families import JOINTS, LOSSES
 
 #: The doors, by the names of their functions
 doors: dict[str, _core.Door] = {}
 
 
 def _of_loss(loss: Loss, grad: bool) -> Callable[..., Any]:
-    gradients = [(name, 0, loss.core.index(name)) for name in loss.fields[1:]] if grad else []
-    places = (("value", 0, -1), *gradients)
-    return _function(loss, (half(loss),), places, grad, loss.result if grad else None, _arrays.evaluate)
+    gradients = {name: (name, 0, place) for name, place in zip(loss.operands, loss.places, strict=False)}
+    places = ((loss.value, 0, -1), *[gradients[name] for name in loss.fields[1:] if grad])
+    return _function(loss, (loss.half(),), places, grad, loss.result if grad else None, single.evaluate)
 
 
 def _of_joint(joint: Joint, grad: bool) -> Callable[..., Any]:
     places, result = (joint.places(), joint.result) if grad else (joint.places()[:3], joint.value_result)
-    return _function(joint, joint.halves(), places, grad, result, _elbo.evaluate)
+    return _function(joint, joint.halves(), places, grad, result, elbo.evaluate)
 
 
 def _function(
@@ -52,6 +54,6 @@ _results = {each.result for each in (*LOSSES.values(), *JOINTS.values())}
 _results |= {joint.value_result for joint in JOINTS.values()}
 _public = {each.__name__: each for each in (*_functions, *_results)}
 globals().update(_public)
-__all__ = [*_public]  # noqa: PLE0604
+__all__ = [*sorted(_public)]  # noqa: PLE0604
 #: For doctest, which passes over functions of other modules
 __test__ = {each.__name__: each.__doc__ for each in _functions}

@@ -8,9 +8,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from fastelbo import _arrays, _blocks
-from fastelbo._arrays import Array, Frame
+from fastelbo import _blocks
+from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll, gaussian_nll_grad
+from fastelbo._rules.frames import Frame
+from fastelbo._rules.joint import joint_frame
+from fastelbo._rules.weights import as_mask, as_weight
+from fastelbo._typing import Array
 
 #: A mean square below which a square, a product with w or the quotient may have been subnormal, which costs
 #: up to 2⁻¹⁰⁷⁵ each: 2⁻⁷⁵ of it
@@ -27,11 +31,11 @@ def pieces(
 
     An event's bits are its own; and what is kept of each while it is computed is then not kept of all.
     """
-    frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
+    frame = joint_frame(GAUSSIAN_NLL, ("x", "mean"), (x, mean), axis)
     if math.prod(frame.rows) <= ROWS:
         return frame.rows, iter([(..., (x, mean, weight, where))])
-    mask = None if where is None else _arrays.as_mask(where, frame)
-    weights = None if weight is None else _arrays.as_weight(weight, np.dtype(np.float64), frame)
+    mask = None if where is None else as_mask(where, frame)
+    weights = None if weight is None else as_weight(weight, np.dtype(np.float64), frame)
     whole = x, mean, weights, mask
 
     def cut() -> Iterator[tuple[Any, tuple[Array, Array, Any, Any]]]:
@@ -107,9 +111,9 @@ class _Event:
     """What is summed, as views of the common shape, rows first: additions follow the event alone."""
 
     def __init__(self, x: Array, mean: Array, axis: Any, x_factor: float, weight: Any, where: Any) -> None:
-        frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
-        weights = None if weight is None else _arrays.as_weight(weight, np.dtype(np.float64), frame)
-        mask = None if where is None else _arrays.as_mask(where, frame)
+        frame = joint_frame(GAUSSIAN_NLL, ("x", "mean"), (x, mean), axis)
+        weights = None if weight is None else as_weight(weight, np.dtype(np.float64), frame)
+        mask = None if where is None else as_mask(where, frame)
         self.arguments = x, mean, axis, where  # as they were passed
         self.x_factor, self.rows = x_factor, frame.rows
         self.own_weight = weights

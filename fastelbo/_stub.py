@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fastelbo._declare import EMPTY, Joint, Loss
-from fastelbo.families import JOINTS, LOSSES
+from fastelbo._families import JOINTS, LOSSES
 
 HEAD: Final = '''"""Made by the build from the declarations in families/: fastelbo._stub."""
 
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastelbo._core import Door
-from fastelbo._declare import Array, Axis, Reduction, Value
+from fastelbo._typing import Array, Axis, Reduction, Value
 '''
 
 
@@ -59,20 +59,13 @@ def stub() -> str:
     """The file."""
     declared: list[Loss | Joint] = [*LOSSES.values(), *JOINTS.values()]
     results = {each.result for each in declared} | {each.value_result for each in JOINTS.values()}
-    lines = sorted(f"from {module} import {name} as {name}" for module, name in map(_home, results))
+    lines = sorted(f"from fastelbo._results import {each.__name__} as {each.__name__}" for each in results)
     names = [each.name + suffix for each in declared for suffix in ("", "_grad")]
     names += [each.__name__ for each in results]
     text = "\n".join(
         [HEAD.rstrip(), *lines, "", "doors: dict[str, Door]", f"__all__ = {sorted(names)!r}", ""]
     )
     return text + "\n" + "".join(_function(each, grad) for each in declared for grad in (False, True))
-
-
-def _home(result: type) -> tuple[str, str]:
-    """The module that declares a result, whose own is the public one."""
-    families = [name for name in sys.modules if name.startswith("fastelbo.families.")]
-    own = next(name for name in families if getattr(sys.modules[name], result.__name__, None) is result)
-    return own, result.__name__
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import numpy as np
 import fastelbo as fe
 import oracles
 from fastelbo import reference
+from fastelbo.reference._rows import Rows, event_axes, sum_over
+from fastelbo.reference._scales import log_variance
 
 AxisError = np.exceptions.AxisError
 VALUES = ("value", "nll", "kl")
@@ -499,13 +501,13 @@ def _scale(prefix: str, given: Mapping[str, Any], where: Any = None, min_var: fl
     for form in oracles.SCALES:
         raw = given.get(prefix + form)
         if raw is not None:
-            return (*reference._logvar(form, raw, where, min_var), raw)
+            return (*log_variance(form, raw, where, min_var), raw)
     return np.zeros(()), np.zeros(()), np.zeros(())
 
 
-def _rows(shape: Shape, given: Mapping[str, Any]) -> reference._Rows:
+def _rows(shape: Shape, given: Mapping[str, Any]) -> Rows:
     weight = given.get("weight")
-    return reference._Rows(
+    return Rows(
         shape, given["axis"], None if weight is None else abs(weight), given.get("where"),
         given.get("reduction", "none"),
     )  # fmt: skip
@@ -552,7 +554,7 @@ def bernoulli_sizes(x: Any, logits: Any, x_scale: float, **given: Any) -> dict[s
 def elbo_sizes(x: Any, recon: Any, z_mean: Any, prior_mean: Any, beta: float, **given: Any) -> dict[str, Any]:
     sampled, reduction = recon.ndim > x.ndim, given["reduction"]
     samples = len(recon) if sampled else 1
-    event = tuple([i - x.ndim for i in reference._event(x.ndim, given["axis"])])
+    event = tuple([i - x.ndim for i in event_axes(x.ndim, given["axis"])])
     weight, shared = given.pop("weight"), {"reduction": reduction, "where": given.pop("z_where")}
     spread = None if weight is None else np.expand_dims(weight, event)
     if spread is not None and sampled:
@@ -577,7 +579,7 @@ def best_var(x: Any, mean: Any, x_scale: float, axis: Any, min_var: float = 0.0,
         r, size = x_scale * x - mean, abs(x_scale * x) + abs(mean)
         rows = _rows(r.shape, given | {"axis": axis, "reduction": "none"})
         total, sse, most = (
-            np.expand_dims(reference._sum(rows.select(squares), rows.event), rows.event)
+            np.expand_dims(sum_over(rows.select(squares), rows.event), rows.event)
             for squares in (np.ones_like(r), r * r, size * size)
         )
         nothing = (total == 0) & (sse == 0)
@@ -605,7 +607,7 @@ def sample_sizes(mean: Any, eps: Any, **given: Any) -> dict[str, Any]:
 
 def slope_sizes(grad_z: Any, eps: Any, mean_shape: Any, **given: Any) -> dict[str, Any]:
     s, slope, raw = _scale("", given)
-    rows = reference._Rows(grad_z.shape, (), None, None, "none")
+    rows = Rows(grad_z.shape, (), None, None, "none")
     return {
         "mean": rows.grad(abs(grad_z), np.empty(raw.shape if mean_shape is None else mean_shape)),
         "scale": rows.grad(abs(grad_z * eps * np.exp(s / 2) * slope) / 2, raw),

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import instrumented
 from instrumented import Done
 
-CORE, ARRAYS, SRC = "fastelbo/_core.pyx", "fastelbo/_arrays.py", "fastelbo/src/"
+CORE, RULES, SRC = "fastelbo/_core.pyx", "fastelbo/_rules/", "fastelbo/src/"
 
 
 Edits = tuple[tuple[str, str, str], ...]
@@ -409,7 +409,13 @@ MUTANTS = [
     Mutant(
         "arrays whose overlap is too hard to find count as apart",
         suite("tests/test_out.py", "-k", "too_hard"),
-        ((ARRAYS, "TooHardError:\n        return True", "TooHardError:\n        return False"),),
+        (
+            (
+                RULES + "overlap.py",
+                "TooHardError:\n        return True",
+                "TooHardError:\n        return False",
+            ),
+        ),
     ),
     Mutant(
         "-funsafe-math-optimizations of the environment reaches the linker",
@@ -442,7 +448,7 @@ MUTANTS = [
         suite("tests/test_out.py"),
         (
             (
-                ARRAYS,
+                RULES + "inplace.py",
                 "            if all(_same_elements(view, other) for other in shared):\n",
                 "            if True:\n",
             ),

@@ -29,7 +29,7 @@ def test_results_are_known_by_their_public_name(name):
         data = pickle.dumps(result, protocol)
         assert b"fastelbo" in data
         assert b"fastelbo." not in data
-        assert b"_arrays" not in data
+        assert b"_results" not in data
         again = pickle.loads(data)
         assert again == result
         assert type(again) is cls

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import oracles
 import strategies
+from fastelbo._rules.axes import event_axes
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 RNG = np.random.default_rng(17)
@@ -186,7 +187,7 @@ def test_optimal_nll_in_any_layout_and_into_any_out(payload):
 def exact_optimum(x, mean, weight, mask, axis, min_var=0.0, x_scale=1.0):
     """Rows of σ*² and NLL, their terms' absolute sum, and w·r/σ*², each an object array of mpf."""
     x, mean, weight = (oracles._exact(part) for part in np.broadcast_arrays(x, mean, weight)[:3])
-    shape, events = x.shape, fe._arrays.event_axes(axis, x.shape, "x")
+    shape, events = x.shape, event_axes(axis, x.shape, "x")
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
     kept = [i for i in range(len(shape)) if i not in events]
     mask = np.broadcast_to(mask, shape)
@@ -247,7 +248,7 @@ def test_mask_and_weight(which_weight, which_mask, axis, reduction, dtype):
     """
     shape = (3, 5)
     x, mean = (RNG.normal(size=shape).astype(dtype) for _ in range(2))
-    events = fe._arrays.event_axes(axis, shape, "x")
+    events = event_axes(axis, shape, "x")
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
     weight, mask = weight_of(which_weight, shape, rows, dtype), mask_of(which_mask, shape)
     full_weight = np.ones(shape) if weight is None else weight

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
-from fastelbo import _arrays
+from fastelbo._rules import overlap, run
 
 RNG = np.random.default_rng(3)
 SHAPE = (5, 7)
@@ -120,7 +120,7 @@ def test_an_overlap_that_is_too_hard_to_find_counts_as_one():
         for at, steps in zip((0, 1880), strides, strict=True)
     )
     with pytest.raises(np.exceptions.TooHardError):
-        np.shares_memory(one, two, max_work=_arrays.OVERLAP_WORK)
+        np.shares_memory(one, two, max_work=overlap.OVERLAP_WORK)
     x, mean = RNG.uniform(1, 2, (2, *shape))
     with pytest.raises(ValueError, match=r"out\[1\] \(x\) and out\[2\] \(mean\) overlap in memory"):
         fe.gaussian_nll_grad(x, mean, var=1.0, wrt=("x", "mean"), out=(None, one, two, None))
@@ -319,7 +319,7 @@ class Spy:
 def test_in_place_is_in_place(layout, monkeypatch):
     """An exact alias is written by the core itself, after a look at the domain; no copy stands between."""
     spy = Spy()
-    monkeypatch.setattr(_arrays, "_core", spy)
+    monkeypatch.setattr(run, "_core", spy)
     x, mean, var = (VIEWS[layout](array) for array in inputs().values())
     call = functools.partial(fe.gaussian_nll_grad, x, mean, var=var, axis=0, wrt=NLL_WRT)
     for out in itertools.permutations((x, mean, var)):

@@ -11,6 +11,7 @@ import fastelbo as fe
 import oracles
 import strategies
 from fastelbo import _core, reference
+from fastelbo.reference._scales import SCALES
 
 #: name in the oracles: public name, members
 LOSSES = {
@@ -36,7 +37,7 @@ def test_signatures_are_those_of_the_reference(name):
 
 def test_all_lists_name_the_same_losses_and_scales():
     assert set(reference.__all__) == set(FUNCTIONS) <= set(fe.__all__)
-    assert tuple(oracles.SCALES) == tuple(reference.SCALES) == tuple(_core.SCALES)
+    assert tuple(oracles.SCALES) == tuple(SCALES) == tuple(_core.SCALES)
     for loss, (name, members) in LOSSES.items():
         own = list(oracles.SCALES) if "scale" in members else []
         keywords = inspect.signature(getattr(fe, name)).parameters

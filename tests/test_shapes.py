@@ -5,7 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
-from fastelbo import _arrays, reference
+from fastelbo import reference
+from fastelbo._declare import FORMS
+from fastelbo._rules import run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 3))
@@ -96,7 +98,7 @@ def test_the_core_learns_what_is_broadcast_from_shapes_never_from_strides(
         def run(self):
             return None, False
 
-    monkeypatch.setattr(_arrays, "_core", Spy())
+    monkeypatch.setattr(run, "_core", Spy())
     bits = sum(1 << i for i in stretched)
     scale = like(LOGVAR, scale_shape)
     for equal in (scale, np.broadcast_to(scale.ravel()[:1].reshape((1,) * scale.ndim), scale_shape)):
@@ -207,7 +209,7 @@ def test_a_0d_input_is_one_event_of_size_1(options):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", _arrays.SCALES)
+@pytest.mark.parametrize("name", FORMS)
 def test_a_numpy_number_is_a_scale(name, dtype):
     """Of the computing dtype it takes the short way of a Python float, to what the same 0-d array gives."""
     x, mean, number = LOGVAR.astype(dtype), MEAN.astype(dtype), dtype(0.7)

@@ -91,7 +91,7 @@ cdef class Door:
     def __init__(self, tuple parameters, tuple halves, tuple fields, result, default_axis, num_threads, general):
         """parameters: the names in the signature. halves: for each loss a dict of its kernel; its operands by the core's order, None where
         it has none, and which of them are `optional`; `kind` of a scale that is none; the names of the forms of its scale and its
-        prior's; and of its options, which may be called otherwise. fields: of the result, as (name, half, argument in the core's
+        prior's; and of its options, by what they are. fields: of the result, as (name, half, argument in the core's
         order; -1 for values). result: a named tuple of them, or None for a value alone. num_threads() is how many there may be."""
         cdef int i, k, s
         index = {name: i for i, name in enumerate(parameters)}
@@ -106,9 +106,10 @@ cdef class Door:
             for s in range(2):
                 for i in range(5):
                     self.halves[k].form[s][i] = index.get(spec["forms"][s][i], -1) if spec["forms"][s] else -1
-            at = {name: index[called] if name in spec["has"] else -1 for name, called in spec["options"].items()}
+            at = {option: index[called] for option, called in spec["options"].items()}
             self.halves[k].axis, self.halves[k].weight, self.halves[k].where = at["axis"], at["weight"], at["where"]
-            self.halves[k].full, self.halves[k].min_var, self.halves[k].x_scale = at["full"], at["min_var"], at["x_scale"]
+            self.halves[k].full, self.halves[k].min_var = at.get("full", -1), at.get("min_var", -1)
+            self.halves[k].x_scale = at.get("x_scale", -1)
         for i in range(self.n_fields):
             self.of_half[i], self.argument[i] = fields[i][1], fields[i][2]
             self.n_values += self.argument[i] < 0

@@ -1,18 +1,9 @@
 """The Bernoulli negative log-likelihood, by logits."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from fastelbo._declare import Loss, public
-
-
-@public
-class BernoulliNLLGrad(NamedTuple):
-    """Value and gradients of `bernoulli_nll`; None for a gradient not asked for."""
-
-    value: Any
-    x: Any
-    logits: Any
-
+from fastelbo._declare import Loss
+from fastelbo._results import BernoulliNLLGrad
 
 _NLL = """\
 Negative log-likelihood of `x` under independent Bernoulli variables, in nats, summed over each event.
@@ -119,12 +110,14 @@ array([[ 0.25 , -0.25 ],
 BERNOULLI_NLL: Final = Loss(
     name="bernoulli_nll",
     kernel="bernoulli",
+    positional=("x", "logits"),
     operands=("x", "logits"),
-    core=("logits", None, "x"),  # the data take the place of a scale of any sign
-    scales=(),
+    places=(2, 0),  # the logits, less 0, and the data in the place of a scale of any sign
     options=frozenset(("x_scale",)),
     result=BernoulliNLLGrad,
     wrt=("logits",),
+    differences=False,
+    alike=dict.fromkeys(("mean", "recon"), ("logits",)),
     doc=_NLL,
     grad_doc=_NLL_GRAD,
 )

@@ -1,4 +1,4 @@
-"""The reparameterisation trick, z = μ + σε, and its way back. The rules for arguments are in `_arrays`."""
+"""The reparameterisation trick, z = μ + σε, and its way back. The rules for arguments are in `_rules`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _arrays, _blocks
-from fastelbo._arrays import Array
-from fastelbo._declare import public
+from fastelbo import _blocks
+from fastelbo._declare import Scale
+from fastelbo._results import Reparameterized, ReparameterizeGrad
+from fastelbo._rules import samples as rules
+from fastelbo._rules.domain import check_positive
+from fastelbo._rules.dtypes import as_computed
+from fastelbo._rules.integers import check_integers
+from fastelbo._rules.options import count_of, shape_of
+from fastelbo._rules.outputs import as_returned
+from fastelbo._rules.overlap import share_memory
+from fastelbo._rules.real import as_plain
+from fastelbo._rules.scales import add_scale
+from fastelbo._typing import Array, Out
 
 #: m·2^k, so that σ, its powers and its products neither over- nor underflow on the way
 _Split: TypeAlias = tuple[Array, Array]
@@ -20,22 +30,6 @@ _Split: TypeAlias = tuple[Array, Array]
 _NORMAL: Final = 708.0
 #: Four such factors do: from x = 2200 on no product of e^±x and two numbers can be represented
 _FACTORS: Final = 4
-
-
-@public
-class Reparameterized(NamedTuple):
-    """Samples z = μ + σε, and the ε they were made with."""
-
-    z: Any
-    eps: Any
-
-
-@public
-class ReparameterizeGrad(NamedTuple):
-    """Gradients for the mean and for the scale, as it was passed."""
-
-    mean: Any
-    scale: Any
 
 
 def _exp(x: Array) -> _Split:
@@ -114,7 +108,7 @@ def reparameterize(
     eps: npt.ArrayLike | None = None,
     rng: np.random.Generator | None = None,
     n_samples: SupportsIndex | None = None,
-    out: tuple[Array | None, Array | None] | None = None,
+    out: tuple[Out, Out] | None = None,
 ) -> Reparameterized:
     """Samples of a diagonal Gaussian as a function of its parameters::
 
@@ -179,7 +173,8 @@ def reparameterize(
     ((3, 1, 2), dtype('float32'))
     """
     names, passed = ["mean"], [mean]
-    _arrays.add_scale(names, passed, (var, std, logvar, logstd, precision))
+    forms = {"var": var, "std": std, "logvar": logvar, "logstd": logstd, "precision": precision}
+    add_scale(names, passed, Scale(), forms)
     name = names[1]
     if (eps is None) == (rng is None):
         raise TypeError(f"pass one of eps and rng, not {'neither' if eps is None else 'both'}")
@@ -191,27 +186,27 @@ def reparameterize(
     if eps is not None:
         names.append("eps")
         passed.append(eps)
-    plain = _arrays.as_plain(names, passed)
-    (mean, scale, *noise), dtype = _arrays.as_computed(names, plain)
-    _arrays.check_integers(names, (mean, scale, *noise))
-    latents = _arrays.latents(name, scale, mean.shape)
-    count = None if n_samples is None else _arrays.count_of("n_samples", n_samples)
+    plain = as_plain(names, passed)
+    (mean, scale, *noise), dtype = as_computed(names, plain)
+    check_integers(names, (mean, scale, *noise), ("mean",))
+    latents = rules.latents(name, scale, mean.shape)
+    count = None if n_samples is None else count_of("n_samples", n_samples)
     shape = noise[0].shape if noise else latents.shape if count is None else (count, *latents.shape)
-    frame = _arrays.sampled("eps", shape, latents, count)
+    frame = rules.sampled("eps", shape, latents, count)
 
     outputs: Any = out  # unchecked so far
     if noise and isinstance(outputs, tuple) and len(outputs) == 2 and outputs[1] is not None:
         raise ValueError("out[1] (eps) is given, but eps is passed, and nothing drawn")
     shapes = {"z": shape} | ({} if noise else {"eps": shape})
     inputs = [mean, noise[0] if noise else mean, scale]  # ε yet to be drawn is none
-    call = _arrays.sample_call(name, plain[1], inputs, dtype, frame)
-    given, passed_out, results, copies = _arrays.places(
+    call = rules.sample_call(name, plain[1], inputs, dtype, frame)
+    given, passed_out, results, copies = rules.places(
         out, Reparameterized._fields, call, shapes, (names, plain)
     )
-    if noise and "z" in given and _arrays.share_memory([given["z"]], noise):
+    if noise and "z" in given and share_memory([given["z"]], noise):
         raise ValueError("out[0] (z) overlaps eps, which is returned for the gradient: pass another array")
     with np.errstate(all="ignore"):
-        _arrays.check_positive(call)
+        check_positive(call)
         if rng is not None:
             noise = [_draw(rng, results["eps"], (mean, scale))]
         lead, samples = _lead(shape, latents.shape)
@@ -224,12 +219,12 @@ def reparameterize(
             target[...] = result
         if "eps" in given and noise[0] is not results["eps"]:
             given["eps"][...] = noise[0]
-    return Reparameterized(**_arrays.as_returned({"z": results["z"], "eps": noise[0]}, passed_out))
+    return Reparameterized(**as_returned({"z": results["z"], "eps": noise[0]}, passed_out))
 
 
 def _draw(rng: np.random.Generator, place: Array, inputs: tuple[Array, ...]) -> Array:
     """Draw into `place`, or a new array where that would overwrite an input or is not contiguous."""
-    if not place.flags.c_contiguous or _arrays.share_memory([place], inputs):
+    if not place.flags.c_contiguous or share_memory([place], inputs):
         place = np.empty(place.shape, place.dtype)
     rng.standard_normal(dtype=place.dtype.type, out=place)
     return place
@@ -308,7 +303,7 @@ def reparameterize_grad(
     logstd: npt.ArrayLike | None = None,
     precision: npt.ArrayLike | None = None,
     mean_shape: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
-    out: tuple[Array | None, Array | None] | None = None,
+    out: tuple[Out, Out] | None = None,
 ) -> ReparameterizeGrad:
     """Gradients for the mean and the scale of `reparameterize`, from that for its z.
 
@@ -359,24 +354,25 @@ def reparameterize_grad(
     ReparameterizeGrad(mean=array([[2., 2.]], dtype=float32), scale=array([[4., 6.]], dtype=float32))
     """
     names, passed = ["grad_z", "eps"], [grad_z, eps]
-    _arrays.add_scale(names, passed, (var, std, logvar, logstd, precision))
-    plain, name = _arrays.as_plain(names, passed), names[2]
-    (grad_z, eps, scale), dtype = _arrays.as_computed(names, plain)
-    _arrays.check_integers(names, (grad_z, eps, scale))
+    forms = {"var": var, "std": std, "logvar": logvar, "logstd": logstd, "precision": precision}
+    add_scale(names, passed, Scale(), forms)
+    plain, name = as_plain(names, passed), names[2]
+    (grad_z, eps, scale), dtype = as_computed(names, plain)
+    check_integers(names, (grad_z, eps, scale))
     shape = grad_z.shape
     if eps.shape != shape:
         raise ValueError(f"grad_z has shape {shape} and eps {eps.shape}; both must have the shape of z")
-    own = None if mean_shape is None else _arrays.shape_of("mean_shape", mean_shape)
-    latents = _arrays.latents_behind(name, scale, own, shape)
-    frame = _arrays.sampled("grad_z", shape, latents, None)
+    own = None if mean_shape is None else shape_of("mean_shape", mean_shape)
+    latents = rules.latents_behind(name, scale, own, shape)
+    frame = rules.sampled("grad_z", shape, latents, None)
 
     shapes = {"mean": latents.shape if own is None else own, "scale": scale.shape}
-    call = _arrays.sample_call(name, plain[2], [grad_z, eps, scale], dtype, frame)
-    _, passed_out, results, copies = _arrays.places(
+    call = rules.sample_call(name, plain[2], [grad_z, eps, scale], dtype, frame)
+    _, passed_out, results, copies = rules.places(
         out, ReparameterizeGrad._fields, call, shapes, (names, plain)
     )
     with np.errstate(all="ignore"):
-        _arrays.check_positive(call)
+        check_positive(call)
         lead, samples = _lead(shape, latents.shape)
         form = _FORMS[name]
         d_mean, d_scale = [_blocks.Sums(results[part], latents.shape, len(lead)) for part in shapes]
@@ -394,4 +390,4 @@ def reparameterize_grad(
         d_scale.finish()
         for target, result in copies:
             target[...] = result
-    return ReparameterizeGrad(**_arrays.as_returned(results, passed_out))
+    return ReparameterizeGrad(**as_returned(results, passed_out))

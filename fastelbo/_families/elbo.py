@@ -1,35 +1,11 @@
 """The negative ELBO of a Gaussian VAE: two losses, joined."""
 
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
-from fastelbo._declare import Joint, public
-from fastelbo.families.gaussian import GAUSSIAN_KL, GAUSSIAN_NLL
-
-
-@public
-class NegELBO(NamedTuple):
-    """Value of `neg_elbo`, and the two losses it is made of."""
-
-    value: Any
-    nll: Any
-    kl: Any
-
-
-@public
-class NegELBOGrad(NamedTuple):
-    """Value and gradients of `neg_elbo`; None for a gradient not asked for."""
-
-    value: Any
-    nll: Any
-    kl: Any
-    x: Any
-    recon: Any
-    scale: Any
-    z_mean: Any
-    z_scale: Any
-    prior_mean: Any
-    prior_scale: Any
-
+from fastelbo._declare import Joint, Scale
+from fastelbo._families.gaussian import GAUSSIAN_KL, GAUSSIAN_NLL
+from fastelbo._results import NegELBO, NegELBOGrad
 
 _ELBO = """\
 Negative evidence lower bound of a Gaussian VAE, in nats: what training minimises::
@@ -176,17 +152,25 @@ array([[[ 0.5,  0.5]],
 (np.float64(1.0), array([[1.]]), array([[-0.5]]))
 """
 
+_NLL: Final = replace(GAUSSIAN_NLL, value="nll", operands=("x", "recon", "scale"))
+
 NEG_ELBO: Final = Joint(
     name="neg_elbo",
-    nll=GAUSSIAN_NLL,
-    kl=GAUSSIAN_KL,
-    nll_names={"mean": "recon"},
-    kl_names={"mean": "z_mean", "scale": "z_scale", "axis": "z_axis", "where": "z_where"},
-    prefix="z_",
-    operands=("x", "recon", "z_mean"),
+    nll=_NLL,
+    of_samples=replace(_NLL, value="samples"),
+    kl=replace(
+        GAUSSIAN_KL,
+        value="kl",
+        axis="z_axis",
+        mask="z_where",
+        operands=("z_mean", "prior_mean", "z_scale", "prior_scale"),
+        scales=(Scale(prefix="z_", whose="the latents' scale"), GAUSSIAN_KL.scales[1]),
+    ),
+    positional=("x", "recon", "z_mean"),
     value_result=NegELBO,
     result=NegELBOGrad,
     wrt=("recon", "scale", "z_mean", "z_scale"),
+    alike={"mean": ("recon", "z_mean"), "logits": ("recon",)},
     doc=_ELBO,
     grad_doc=_ELBO_GRAD,
 )

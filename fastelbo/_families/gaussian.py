@@ -1,30 +1,9 @@
 """The Gaussian: its negative log-likelihood, and the KL divergence of two."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from fastelbo._declare import Loss, Scale, public
-
-
-@public
-class NLLGrad(NamedTuple):
-    """Value and gradients of `gaussian_nll`; None for a gradient not asked for."""
-
-    value: Any
-    x: Any
-    mean: Any
-    scale: Any
-
-
-@public
-class KLGrad(NamedTuple):
-    """Value and gradients of `gaussian_kl`; None for a gradient not asked for."""
-
-    value: Any
-    mean: Any
-    scale: Any
-    prior_mean: Any
-    prior_scale: Any
-
+from fastelbo._declare import Loss, Scale
+from fastelbo._results import KLGrad, NLLGrad
 
 _NLL = """\
 Negative log-likelihood of `x` under a diagonal Gaussian, in nats, summed over each event::
@@ -266,28 +245,33 @@ array([[0. , 0.5]], dtype=float32)
 array([[0.  , 0.25]], dtype=float32)
 """
 
+_MEANS: Final = dict.fromkeys(("recon", "z_mean", "logits"), ("mean",))
+_ALIKE: Final = _MEANS | {"z_scale": ("scale",)}
+
 GAUSSIAN_NLL: Final = Loss(
     name="gaussian_nll",
     kernel="nll",
-    operands=("x", "mean"),
-    core=("x", "mean", "scale"),
+    positional=("x", "mean"),
+    operands=("x", "mean", "scale"),
     scales=(Scale(),),
     options=frozenset(("x_scale", "full", "min_var")),
     result=NLLGrad,
     wrt=("mean", "scale"),
+    alike=_ALIKE,
     doc=_NLL,
     grad_doc=_NLL_GRAD,
 )
 GAUSSIAN_KL: Final = Loss(
     name="gaussian_kl",
     kernel="kl",
-    operands=("mean",),
-    core=("mean", "prior_mean", "scale", "prior_scale"),
+    positional=("mean",),
+    operands=("mean", "prior_mean", "scale", "prior_scale"),
     scales=(Scale(), Scale(prefix="prior_", whose="the prior's scale", required=False)),
     defaults={"prior_mean": 0.0},
-    options=frozenset(),
     result=KLGrad,
     wrt=("mean", "scale"),
+    scalar_mean=True,
+    alike=_ALIKE,
     doc=_KL,
     grad_doc=_KL_GRAD,
 )

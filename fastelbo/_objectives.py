@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Final, Literal, NamedTuple, SupportsIndex, TypeAlias
+from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _arrays, _blocks
-from fastelbo._arrays import Array
-from fastelbo._declare import DEFAULT_AXIS, public
-from fastelbo._declare import Axis as _Axis
-from fastelbo._declare import Reduction as _Reduced
+from fastelbo import _blocks
+from fastelbo._declare import DEFAULT_AXIS
+from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll_grad
+from fastelbo._results import FreeBits, ImpliedObjective, IWAEBound, OptimalNLLGrad
+from fastelbo._rules.axes import check_one_event, check_reduction, event_axes
+from fastelbo._rules.dtypes import as_operands
+from fastelbo._rules.frames import Frame, along_rows, frame_of
+from fastelbo._rules.integers import check_integers
+from fastelbo._rules.joint import joint_frame
+from fastelbo._rules.options import choice, count_of, is_full, number, x_factor
+from fastelbo._rules.outputs import given_arrays
+from fastelbo._rules.weights import as_mask, as_weight, row_weight
+from fastelbo._rules.wrt import asked_for
 from fastelbo._squares import MeanSquare, mean_square, pieces
+from fastelbo._typing import Array, Axis, Out, Reduction
 
 _Name: TypeAlias = Literal["x", "mean"]
-_Reduction: TypeAlias = Literal["sum", "mean"]
-_Out: TypeAlias = Array | None
+_Part: TypeAlias = Literal["sum", "mean"]
 
+
+#: At the variance that minimises it
+OPTIMAL: Final = replace(
+    GAUSSIAN_NLL,
+    result=OptimalNLLGrad,
+    operands=("x", "mean"),
+    scales=(),
+    alike={"recon": ("mean",), "z_mean": ("mean",), "logits": ("mean",)},
+)
 
 HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 
@@ -32,7 +50,7 @@ HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 def optimal_var(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
-    axis: _Axis = None,
+    axis: Axis = None,
     *,
     x_scale: float = 1.0,
     weight: npt.ArrayLike | None = None,
@@ -85,8 +103,8 @@ def optimal_var(
     >>> fe.optimal_var(x, 1.0, where=x < 3)
     np.float32(0.6666667)
     """
-    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    factor = _arrays.x_factor(x_scale, dtype)
+    (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
+    factor = x_factor(x_scale, dtype)
     rows, some = pieces(x, mean, axis, weight, where)
     result = np.empty(rows, dtype)
     with np.errstate(all="ignore"):
@@ -96,26 +114,17 @@ def optimal_var(
     return result if result.ndim else result[()]
 
 
-@public
-class OptimalNLLGrad(NamedTuple):
-    """Value and gradients of `optimal_nll`; None for a gradient not asked for."""
-
-    value: Any
-    x: Any
-    mean: Any
-
-
 def optimal_nll(
     x: npt.ArrayLike,
     mean: npt.ArrayLike,
     *,
     x_scale: float = 1.0,
-    axis: _Axis = None,
+    axis: Axis = None,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
-    reduction: _Reduced = "none",
+    reduction: Reduction = "none",
 ) -> Any:
     """Negative log-likelihood at the shared variance that minimises it, in nats: the loss of the σ-VAE.
 
@@ -179,9 +188,9 @@ def optimal_nll(
     >>> fe.optimal_nll(x, 1.0, where=np.isfinite(x)).round(4) == fe.optimal_nll([0.0, 2.0, 3.0], 1.0).round(4)
     np.True_
     """
-    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    reduced_by = _arrays.check_reduction(reduction, axis, ())
-    factor = _arrays.x_factor(x_scale, dtype)
+    (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
+    reduced_by = check_reduction(reduction, axis, ())
+    factor = x_factor(x_scale, dtype)
     shape, some = pieces(x, mean, axis, weight, where)
     rows = np.empty(shape, dtype if reduced_by == "none" else np.float64)
     with np.errstate(all="ignore"):
@@ -191,11 +200,11 @@ def optimal_nll(
 
 
 def _optimal(
-    x: Any, mean: Any, x_factor: float, axis: _Axis, full: bool, weight: Any, where: Any, min_var: float
+    x: Any, mean: Any, x_factor: float, axis: Axis, full: bool, weight: Any, where: Any, min_var: float
 ) -> tuple[Any, MeanSquare]:
     """The rows, in float64, and σ*²; of an event of which nothing counts that is 1, and of no consequence."""
     instead = "call it for each part of x that has one of them"
-    floor, full = _arrays.number("min_var", min_var, "variance", instead=instead), _arrays.is_full(full)
+    floor, full = number("min_var", min_var, "variance", instead=instead), is_full(full)
     mse = mean_square(x, mean, axis, x_factor, weight, where)
     mantissa, exponent = np.where(mse.nothing, 1.0, mse.mantissa), mse.exponent
     ratio: Any = 1.0  # MSE/σ*²
@@ -233,14 +242,14 @@ def optimal_nll_grad(
     mean: npt.ArrayLike,
     *,
     x_scale: float = 1.0,
-    axis: _Axis = None,
+    axis: Axis = None,
     full: bool = True,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
     min_var: float = 0.0,
-    reduction: _Reduced = "none",
+    reduction: Reduction = "none",
     wrt: _Name | Iterable[_Name] = ("mean",),
-    out: tuple[_Out, _Out, _Out] | None = None,
+    out: tuple[Out, Out, Out] | None = None,
 ) -> OptimalNLLGrad:
     """Value of `optimal_nll` and its gradients.
 
@@ -289,24 +298,24 @@ def optimal_nll_grad(
     array([[ 0.6667,  0.    ],
            [-0.6667, -1.3333]])
     """
-    (x, mean), dtype = _arrays.as_operands(("x", "mean"), (x, mean))
-    factor = _arrays.x_factor(x_scale, dtype)
-    reduced_by = _arrays.check_reduction(reduction, axis, ())
+    (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
+    factor = x_factor(x_scale, dtype)
+    reduced_by = check_reduction(reduction, axis, ())
     rows, var = _optimal(x, mean, factor, axis, full, weight, where, min_var)
     fields, shapes = OptimalNLLGrad._fields, {"x": x.shape, "mean": mean.shape}
-    asked = _arrays.asked_for(wrt, fields, {"x": x, "mean": mean})
+    asked = asked_for(wrt, OPTIMAL, {"x": x, "mean": mean})
     kept = {"value": rows.shape} | {name: shapes[name] for name in asked}
-    given, _ = _arrays.given_arrays(out, fields, True, reduced_by, dtype, kept, (("x", "mean"), (x, mean)))
+    given, _ = given_arrays(out, fields, True, reduced_by, dtype, kept, (("x", "mean"), (x, mean)))
     value = _reduced(rows, dtype, reduced_by)
     place, *places = (None, None, None) if out is None else out
     d_x = d_mean = None
     if asked:
         _check_positive(var.mantissa, weight is not None or where is not None)
-        events = _arrays.event_axes(axis, max(x.shape, mean.shape, key=len), "x and mean")
+        events = event_axes(axis, max(x.shape, mean.shape, key=len), "x and mean")
         std, share = _std(var, dtype, events)
         if share is not None and weight is not None:
-            frame = _arrays.joint_frame("nll", ("x", "mean"), (x, mean), axis)
-            share = _arrays.as_weight(weight, dtype, frame) * share
+            frame = joint_frame(OPTIMAL, ("x", "mean"), (x, mean), axis)
+            share = as_weight(weight, dtype, frame) * share
         _, d_x, d_mean, _ = gaussian_nll_grad(
             x, mean, std=std, x_scale=factor, axis=axis, full=full, where=where, reduction=reduction, wrt=wrt,
             weight=weight if share is None else share, out=(None, places[0], places[1], None),
@@ -351,16 +360,7 @@ def _std(var: MeanSquare, dtype: np.dtype[Any], events: tuple[int, ...]) -> tupl
 # --- the importance-weighted bound --------------------------------------------------------------------------
 
 
-@public
-class IWAEBound(NamedTuple):
-    """The bound, its gradient (the normalized importance weights), and the effective sample size."""
-
-    value: Any
-    weights: Any
-    ess: Any
-
-
-def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
+def iwae_bound(log_w: npt.ArrayLike, axis: Axis = 0) -> IWAEBound:
     """Importance-weighted bound on log p(x), in nats, from S log weights::
 
         log (1/S) Σₛ wₛ        with log wₛ = log p(x, zₛ) − log q(zₛ|x)
@@ -416,9 +416,9 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
         raise TypeError(
             "log_w is a masked array, whose mask would be lost: pass log_w.filled(-np.inf), weights of 0"
         )
-    (array,), dtype = _arrays.as_operands(("log_w",), (log_w,))
-    _arrays.check_integers(("log_w",), (array,))
-    axes = _arrays.event_axes(axis, array.shape, "log_w")
+    (array,), dtype = as_operands(("log_w",), (log_w,))
+    check_integers(("log_w",), (array,), ("log_w",))
+    axes = event_axes(axis, array.shape, "log_w")
     count = math.prod([array.shape[i] for i in axes])
     log_weights = np.array(array, np.float64, order="C")
     with np.errstate(all="ignore"):
@@ -439,21 +439,13 @@ def iwae_bound(log_w: npt.ArrayLike, axis: _Axis = 0) -> IWAEBound:
 # --- free bits ----------------------------------------------------------------------------------------------
 
 
-@public
-class FreeBits(NamedTuple):
-    """The floored KL, and its derivative for each KL: 0 where the floor counts, else 1, or the share of w."""
-
-    value: float
-    factor: Any
-
-
 def free_bits(
     kl: npt.ArrayLike,
     min_kl: float,
     *,
     per: Literal["dim", "row"],
     average: Literal["first", "last"],
-    axis: _Axis = DEFAULT_AXIS,
+    axis: Axis = DEFAULT_AXIS,
     weight: npt.ArrayLike | None = None,
     where: npt.ArrayLike | None = None,
 ) -> FreeBits:
@@ -530,20 +522,20 @@ def free_bits(
     >>> round(value, 4), factor.T
     (1.7, array([[1.5, 1.5, 0. ]]))
     """
-    (array,), dtype = _arrays.as_operands(("kl",), (kl,))
-    _arrays.check_integers(("kl",), (array,))
-    _arrays.check_one_event(f"kl of shape {array.shape}", axis, array.shape)
-    dims = _arrays.event_axes(axis, array.shape, "kl")
+    (array,), dtype = as_operands(("kl",), (kl,))
+    check_integers(("kl",), (array,))
+    check_one_event(f"kl of shape {array.shape}", axis, array.shape)
+    dims = event_axes(axis, array.shape, "kl")
     batch = tuple([i for i in range(array.ndim) if i not in dims])
-    of_rows = _arrays.choice("per", per, ("dim", "row")) == "row"
-    first = _arrays.choice("average", average, ("first", "last")) == "first"
+    of_rows = choice("per", per, ("dim", "row")) == "row"
+    first = choice("average", average, ("first", "last")) == "first"
     instead = "call free_bits for each part of kl that has one of them"
-    floor = _arrays.number("min_kl", min_kl, "number of nats", instead=instead)
-    frame = _arrays.frame_of("kl", array.shape, dims)
+    floor = number("min_kl", min_kl, "number of nats", instead=instead)
+    frame = frame_of("kl", array.shape, dims)
     weights = None if weight is None else _row_weights(weight, frame)
     own: Any = True
     if where is not None:
-        own = _arrays.as_mask(where, frame, weight=False)
+        own = as_mask(where, frame, weight=False)
         own = own[(np.newaxis,) * (array.ndim - own.ndim)]
     size = np.float64(math.prod(frame.rows))
     with np.errstate(all="ignore"):
@@ -588,10 +580,10 @@ def _weighted(kl: Any, weights: Any, share: Any) -> Any:
     return products
 
 
-def _row_weights(weight: Any, frame: _arrays.Frame) -> Any:
+def _row_weights(weight: Any, frame: Frame) -> Any:
     why = "the mean over the batch is of rows"
-    array = _arrays.row_weight(weight, np.dtype(np.float64), frame.rows, why)
-    return _arrays.along_rows(array.astype(np.float64), frame)
+    array = row_weight(weight, np.dtype(np.float64), frame.rows, why)
+    return along_rows(array.astype(np.float64), frame)
 
 
 def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any) -> tuple[Any, Any, Any]:
@@ -616,18 +608,9 @@ def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any)
 # --- what a mix optimises -----------------------------------------------------------------------------------
 
 
-@public
-class ImpliedObjective(NamedTuple):
-    """A loss in the terms of the negative ELBO, of which it is ``scale`` times, but for a constant."""
-
-    var: float
-    beta: float
-    scale: float
-
-
 def implied_objective(
-    error: _Reduction,
-    kl: _Reduction,
+    error: _Part,
+    kl: _Part,
     *,
     n_features: SupportsIndex | None = None,
     n_latents: SupportsIndex | None = None,
@@ -704,17 +687,17 @@ def implied_objective(
 
 def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -> Fraction:
     """The factor of one sum of the mix."""
-    summed = _arrays.choice(name, reduction, ("sum", "mean")) == "sum"
+    summed = choice(name, reduction, ("sum", "mean")) == "sum"
     factor = _factor(f"{name}_weight", weight, "factor")
     if summed:
         return factor
     if size is None:
         raise TypeError(f"{name}='mean' needs {size_name}, the number of elements it is the mean of")
-    return factor / _arrays.count_of(size_name, size)
+    return factor / count_of(size_name, size)
 
 
 def _factor(name: str, value: float, what: str) -> Fraction:
-    return Fraction(_arrays.number(name, value, what, positive=True))
+    return Fraction(number(name, value, what, positive=True))
 
 
 def _rounded(name: str, exact: Fraction) -> float:
