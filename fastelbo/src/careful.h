@@ -55,7 +55,14 @@ static double rescaled(int kind, double raw, int64_t k) {
 
 /* ---- the losses ------------------------------------------------------------------------------------------------------------ */
 
-static wide_point careful_nll(wide r, int kind, double raw) {
+/* An element: r, or the logit; its scale and form (of a Bernoulli NLL x), and the prior's */
+typedef struct { wide r; double raw, prior; int kind; } element;
+
+static wide_point careful_nll(const plan *p, const element *e) {
+    const wide r = e->r;
+    const double raw = e->raw;
+    const int kind = e->kind;
+    (void)p;
     const wide first = wide_times(r, inverse_variance(kind, raw)), half_t = wide_half(wide_times(r, first));
     return (wide_point){.term = wide_plus(wide_of(half_log_variance(kind, raw)), half_t),
                         .first = first,
@@ -63,10 +70,10 @@ static wide_point careful_nll(wide r, int kind, double raw) {
 }
 
 /* The element by the loops for any scale, which know the limits. r = 0 leaves half of h(d) and of expm1(d), times the slopes */
-static wide_point by_loop(const plan *p, double r, double raw, double prior) {
+static wide_point by_loop(const plan *p, double r, int kind, double raw, double prior) {
     double zero = 0, term = 0, first = 0, scale = 0, of_prior = 0;
     operands_f64 o = {&r, &zero, &raw, &prior, &term, &first, &scale, &of_prior, 1, 1, 1};
-    (p->kind[1] == UNIT ? one_scale_f64[p->loss][p->kind[0]][3][ANY] : two_scales_f64[p->kind[0]][p->kind[1]][1][ANY])(&o);
+    (is_paired(p) ? two_scales_f64[kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][kind][3][ANY])(&o);
     return (wide_point){wide_of(term), wide_of(first), wide_of(scale), wide_of(of_prior)};
 }
 
@@ -77,18 +84,20 @@ static wide near_half_expm1(const plan *p, double raw, double prior, wide *half_
         const int64_t k = -(inverse_variance(of_p, prior).e >> 1);
         raw = rescaled(q, raw, k), prior = rescaled(of_p, prior, k);
     }
-    const wide_point x = by_loop(p, 0, raw, prior);
+    const wide_point x = by_loop(p, 0, q, raw, prior);
     const wide half = of_p != UNIT && is_log(of_p) ? wide_minus(wide_over(x.prior, slope_of_log(of_p, 0))) : wide_over(x.scale, slope_of_log(q, raw));
     *half_h = half.e < -400 ? wide_times(half, half) : x.term; /* h(d) = d^2/2 there, and below the range of double */
     return half;
 }
 
-static wide_point careful_kl(const plan *p, wide r, double raw, double prior) {
-    const int q = p->kind[0], of_p = p->kind[1], unit = of_p == UNIT;
+static wide_point careful_kl(const plan *p, const element *e) {
+    const int q = e->kind, of_p = p->kind[1], unit = !is_paired(p);
+    const wide r = e->r;
+    const double raw = e->raw, prior = e->prior;
     const wide inverse = unit ? wide_of(1) : inverse_variance(of_p, prior);
     const wide first = wide_times(r, inverse), half_t = wide_half(wide_times(r, first));
     const double half_d = half_log_variance(q, raw) - (unit ? 0 : half_log_variance(of_p, prior));
-    if (half_d - half_d != 0) return by_loop(p, double_of(r), raw, prior);
+    if (half_d - half_d != 0) return by_loop(p, double_of(r), q, raw, prior);
     const int beyond = (is_log(q) && within_log(raw) != raw) || (!unit && is_log(of_p) && within_log(prior) != prior);
     const wide ratio = beyond ? wide_exp(2 * half_d) : wide_over(inverse, inverse_variance(q, raw));
     wide half_h, half_expm1;
@@ -104,7 +113,9 @@ static wide_point careful_kl(const plan *p, wide r, double raw, double prior) {
 }
 
 /* l: the logits; of x slope = 1 - x or -x, which a logit beyond the range of T may meet */
-static wide_point careful_bernoulli(double l, wide x) {
+static wide_point careful_bernoulli(const plan *p, const element *e) {
+    const double l = double_of(e->r);
+    const wide x = wide_times(wide_of(e->raw), wide_of(p->x_scale));
     const wide slope = l > 0 ? wide_plus(wide_of(1), wide_minus(x)) : wide_minus(x);
     const double far = -magnitude_f64(l);
     const point_f64 at_zero = bernoulli_f64(far, 0);
@@ -160,17 +171,18 @@ static int is_floored(const plan *p, double raw) {
     }
 }
 
+static wide_point (*const careful_of[N_LOSSES])(const plan *, const element *) = {
+#define LOSS(NAME, name, ...) [NAME] = careful_##name,
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+
 static wide_point careful_point(const plan *p, double a, double b, double rest, double raw, double prior) {
-    const int floored = p->loss == NLL && is_floored(p, raw), kind = floored ? VAR : p->kind[0];
-    const wide r = careful_difference(p, a, b, rest);
-    if (floored) raw = p->min_var;
-    wide_point x;
-    if (p->loss == BERNOULLI)
-        x = a - a == 0 ? careful_bernoulli(a, wide_times(wide_of(raw), wide_of(p->x_scale))) : by_loop(p, a, raw * p->x_scale, 0);
-    else if (r.m - r.m != 0 || !is_usual(kind, raw) || (p->kind[1] != UNIT && !is_usual(p->kind[1], prior)))
-        x = floored && r.m - r.m != 0 ? (wide_point){wide_times(r, r), r, {0, 0}, {0, 0}} : by_loop(p, double_of(r), raw, prior);
-    else
-        x = p->loss == NLL ? careful_nll(r, kind, raw) : careful_kl(p, r, raw, prior);
+    const int floored = is_floored(p, raw), scaled = LOSSES[p->loss].forms != 0;
+    const element e = {careful_difference(p, a, b, rest), floored ? p->min_var : raw, prior, floored ? VAR : p->kind[0]};
+    const int usual = e.r.m - e.r.m == 0 && (!scaled || is_usual(e.kind, e.raw)) && (!is_paired(p) || is_usual(p->kind[1], prior));
+    const double third = scaled ? e.raw : raw * p->x_scale;
+    wide_point x = usual ? careful_of[p->loss](p, &e) : by_loop(p, double_of(e.r), e.kind, third, prior);
     if (floored) x.scale = wide_of(0);
     return x;
 }

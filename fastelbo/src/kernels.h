@@ -24,10 +24,11 @@
 
 #define MAX_DIMS 64 /* NumPy's own limit */
 
-enum loss { NLL, KL, BERNOULLI, N_LOSSES };
 enum scale { VAR, STD, LOGVAR, LOGSTD, PRECISION, N_SCALES, UNIT = -1 };
 enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
+
+#include "losses.h"
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
 enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, N_TYPES, SWAPPED = 16 };
@@ -83,7 +84,7 @@ typedef struct {
 typedef struct plan {
     /* the call */
     int loss, is_double, reduction;
-    int full;       /* with log(2 pi)/2 for each element (the KL has none) */
+    int full;       /* with the loss's constant for each element */
     int aliased;    /* some output is an input */
     int check_only; /* only set `bad` */
     enum { NOT_ALONE, BY_ROW, BY_COLUMN } sums_only; /* the sums of one gradient that was set apart; no value */
@@ -150,7 +151,11 @@ int fe_plan_next_wave(plan *p); /* 0: there is none */
 int fe_plan_look(plan *p);
 int fe_plan_is_direct(const plan *p, int a); /* every element of this argument's gradient is written once */
 int fe_plan_sums_elements(const plan *p);    /* others are added up, of elements that may have to be read again */
-static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
+static inline int x_of(const plan *p) { return LOSSES[p->loss].x; } /* the argument that is x */
+static inline int is_paired(const plan *p) { return p->kind[1] != UNIT; } /* there is a prior's scale */
+/* The scale that stays the same along an event, the prior's if there is one, divides its squares */
+static inline int divides_squares(const plan *p) { return LOSSES[p->loss].squares == OVER_VARIANCE || is_paired(p); }
+static inline double constants_of(const plan *p, double n) { return p->full ? LOSSES[p->loss].constant * n : 0; } /* of n elements */
 static inline ptrdiff_t fe_plan_tasks(const plan *p) { /* of the current wave */
     return (p->now.last_block - p->now.block) * (p->now.last_chunk - p->now.chunk);
 }

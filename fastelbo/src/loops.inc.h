@@ -104,14 +104,24 @@ INLINE I RE(is_infinite_sum)(int wanted, int paired, RE(point) x) {
 #define IF_STREAMED(name) NULL
 #endif
 
+#undef EACH_SCALE
 #define EACH_SCALE(X) X(VAR, var) X(STD, std) X(LOGVAR, logvar) X(LOGSTD, logstd) X(PRECISION, precision)
+
+static int RE(is_ordinary)(int kind, T raw) {
+    switch (kind) {
+#define CASE(SCALE_, s) case SCALE_: return RE(ordinary_##s)(raw) != 0;
+        EACH_SCALE(CASE)
+#undef CASE
+    }
+    return 0;
+}
 
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-/* The NLL's r/std/std may lose digits of a subnormal r under ordinary scales too; what else there is loses none there */
+/* An ordinary scale is enough, but for two products of a subnormal r */
 #define UNFIT(LOSS_, SCALE_, s)                                                                                   \
-    RE(mask)(!RE(ordinary_##s)(q[j])) | (LOSS_ == NLL && SCALE_ == STD && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
+    RE(mask)(!RE(ordinary_##s)(q[j])) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
 #define ONE_LOSS(LOSS_, loss, SCALE_, s, want)                                                                    \
     LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0),                            \
          DOUBTS(IS_NO_SCALE(SCALE_, q[j])))                                                                        \
@@ -123,24 +133,23 @@ INLINE I RE(is_infinite_sum)(int wanted, int paired, RE(point) x) {
     ONE_GRADIENT(LOSS_, loss, SCALE_, s, 1)    \
     ONE_GRADIENT(LOSS_, loss, SCALE_, s, 2)    \
     ONE_GRADIENT(LOSS_, loss, SCALE_, s, 3)
-#define ONE_SCALE(SCALE_, s)                                                    \
-    ONE_LOSS(NLL, nll, SCALE_, s, 0) EACH_GRADIENT(NLL, nll, SCALE_, s)         \
-    ONE_LOSS(KL, kl, SCALE_, s, 0) EACH_GRADIENT(KL, kl, SCALE_, s)
-#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
-EACH_SCALE(ONE_SCALE)
-BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
+#define OF_FORM(LOSS_, loss, SCALE_, s) ONE_LOSS(LOSS_, loss, SCALE_, s, 0) EACH_GRADIENT(LOSS_, loss, SCALE_, s)
+#define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
+#define OF_NO_FORM(LOSS_, loss) SHORT_LOOP(loss, 0) SHORT_LOOP(loss, 1) SHORT_LOOP(loss, 2) SHORT_LOOP(loss, 3)
+#define LOSS(NAME, name, forms_, ...) EACH_FORM_##forms_(OF_FORM, NAME, name) WITHOUT_FORM_##forms_(OF_NO_FORM, NAME, name)
+EACH_LOSS(LOSS)
+#undef LOSS
 #undef PAIRED
 
 static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
 #define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
 #define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
-#define ROW(loss, s) \
-    {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)}
-#define NLL_ROW(SCALE_, s) [SCALE_] = ROW(nll, s),
-#define KL_ROW(SCALE_, s) [SCALE_] = ROW(kl, s),
-    [NLL] = {EACH_SCALE(NLL_ROW)},
-    [KL] = {EACH_SCALE(KL_ROW)},
-    [BERNOULLI] = {[LOGVAR] = {{RE(loop_bernoulli_0)}, {RE(loop_bernoulli_1)}, {RE(loop_bernoulli_2)}, {RE(loop_bernoulli_3)}}},
+#define ROW(LOSS_, loss, SCALE_, s) \
+    [SCALE_] = {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)},
+#define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
+#define LOSS(NAME, name, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
+    EACH_LOSS(LOSS)
+#undef LOSS
 };
 
 /* ---- two scales --------------------------------------------------------------------------------------------------- */
@@ -204,7 +213,7 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef LOOP
 #undef STREAMED_LOOP
 #undef IF_STREAMED
-#undef ONE_SCALE
+#undef OF_FORM
 #undef ONE_LOSS
 #undef ONE_GRADIENT
 #undef EACH_GRADIENT
@@ -213,12 +222,12 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef MAY_BE_WRONG
 #undef DOUBTS
 #undef ORDINARY_LOGS
-#undef BERNOULLI_LOOP
+#undef SHORT_LOOP
+#undef OF_NO_FORM
 #undef WAYS
 #undef GRADIENT_WAYS
 #undef ROW
-#undef NLL_ROW
-#undef KL_ROW
+#undef SHORT_ROW
 #undef LINEAR_PAIR
 #undef LOG_PAIR
 #undef MIXED_PAIR

@@ -29,15 +29,6 @@ static int RE(may_be_finite)(const RE(work) *w, ptrdiff_t i) {
     return p->x_scale != 1 && x_of(p) == SCALE ? scale == scale : scale * 0 == 0;
 }
 
-static int RE(is_ordinary)(int kind, T raw) {
-    switch (kind) {
-#define CASE(SCALE_, s) case SCALE_: return RE(ordinary_##s)(raw) != 0;
-        EACH_SCALE(CASE)
-#undef CASE
-    }
-    return 0;
-}
-
 /* As kl_logs wants them */
 static int RE(are_ordinary_logs)(int q, T raw_q, int prior, T raw_prior) {
     const T half_q = (q == LOGVAR ? (T)0.5 : (T)1) * raw_q, half_p = (prior == LOGVAR ? (T)0.5 : (T)1) * raw_prior;
@@ -48,22 +39,23 @@ static int RE(are_ordinary_logs)(int q, T raw_q, int prior, T raw_prior) {
 static int RE(has_lost_digits)(const RE(work) *w, ptrdiff_t i) {
     const plan *p = w->p;
     const int q = p->kind[0], prior = p->kind[1];
-    if (p->loss == BERNOULLI || w->stored || !RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
+    if (w->stored || !RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
     if (p->plain) return RE(plain_slope)(w, RE(scale_of)(w, i / w->tile.cols)) == 0;
-    if (p->constant) return p->loss == NLL || prior != UNIT;
-    if (p->loss == NLL) return q == STD || !RE(is_ordinary)(q, w->o.scale[i]);
-    return prior != UNIT && !(is_log(q) && is_log(prior) && RE(are_ordinary_logs)(q, w->o.scale[i], prior, w->o.prior[i]));
+    if (p->constant) return divides_squares(p);
+    const int forms = LOSSES[p->loss].two_products;
+    if (!is_paired(p)) return forms >> q & 1 || (forms && !RE(is_ordinary)(q, w->o.scale[i]));
+    return !(is_log(q) && is_log(prior) && RE(are_ordinary_logs)(q, w->o.scale[i], prior, w->o.prior[i]));
 }
 
 /* Whether a gradient of the loop that is 0, or nearly, is that by right: not because its parts are below the range of T */
 static int RE(is_small_by_right)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     const plan *p = w->p;
-    const int equal = p->kind[1] != UNIT && p->kind[0] == p->kind[1];
+    const int vanishes = LOSSES[p->loss].of_scale, equal = is_paired(p) && p->kind[0] == p->kind[1];
     if (w->rounded && w->is_rounded[i]) return 0;
-    if (a <= SECOND || p->loss == BERNOULLI) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i]; /* of a Bernoulli, logits of 0 */
+    if (a <= SECOND || vanishes == WITH_R) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i];
     const T raw = w->raw_scale ? w->raw_scale[i] : w->o.scale[i];
-    if (p->loss == NLL) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
-    const int same = p->kind[1] == UNIT ? raw == (is_log(p->kind[0]) ? (T)0 : (T)1) : equal && raw == w->o.prior[i];
+    if (vanishes == BY_CANCELLING) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
+    const int same = is_paired(p) ? equal && raw == w->o.prior[i] : raw == (is_log(p->kind[0]) ? (T)0 : (T)1);
     return g == 0 && same && (a == SCALE || w->o.a[i] == w->o.b[i]);
 }
 
@@ -83,7 +75,7 @@ static void RE(take_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t i) {
     const careful c = careful_at(p, RE(row_at)(w, i), RE(col_at)(w, i));
     w->odd |= ODD_TERM;
     add_term(&apart[0], c.term, p->constant);
-    if (p->full) add_wide(&apart[0], wide_times(wide_of(HALF_LOG_2PI), c.weight));
+    if (p->full) add_wide(&apart[0], wide_times(wide_of(LOSSES[p->loss].constant), c.weight));
     if (p->constant) add_wide(&apart[1], c.gradient[SCALE]), add_wide(&apart[2], c.gradient[PRIOR]);
 }
 
@@ -107,12 +99,12 @@ INLINE I RE(term_is_odd)(T term, T weight, I differs, I reduced) {
            | RE(is_lost)(product, SMALLEST_NORMAL, counts, term != 0);
 }
 
-/* Whether a term has anything to be made of: r or, of a KL, the scale's distance from the prior's is not 0 */
+/* Whether a term has anything to be made of: r or, where it is 0 with equal scales, the scale's distance from the prior's is not 0 */
 typedef struct { const T *a, *b, *scale, *prior; T neutral; int by_prior; } RE(origin);
 
 static RE(origin) RE(origin_of)(const RE(work) *w) {
     const plan *p = w->p;
-    return (RE(origin)){w->o.a, w->o.b, p->loss == KL && !p->constant ? w->o.scale : NULL, w->o.prior, is_log(p->kind[0]) ? 0 : 1,
+    return (RE(origin)){w->o.a, w->o.b, LOSSES[p->loss].of_scale == AT_PRIOR && !p->constant ? w->o.scale : NULL, w->o.prior, is_log(p->kind[0]) ? 0 : 1,
                         p->kind[0] == p->kind[1]};
 }
 
@@ -157,7 +149,7 @@ static void RE(take_marked_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t from, 
 /* Of scales in linear form gradients may be infinite where terms are not: where (r/v)^2, r^2/std^3, r^2, the KL's 1/precision^2 are, but from terms of 2^25 on
  * alone, as ordinary scales (terms.h) are no further than that from the ends of the range; log v takes away less than 2^24 from a sum */
 static double RE(least_unsettled)(const plan *p, int want) {
-    return want & WANT_SCALE && p->loss != BERNOULLI && !is_log(p->kind[0]) ? 0x1p24 : (double)LARGE;
+    return want & WANT_SCALE && !is_log(p->kind[0]) ? 0x1p24 : (double)LARGE;
 }
 
 /* Sums that are reduced are doubles, which also hold what terms of float are too small to keep: from here on it does not show */

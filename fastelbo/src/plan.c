@@ -294,9 +294,9 @@ void fe_plan_prepare(plan *p) {
         p->numerator = p->factor, p->denominator = p->reduction == MEAN && p->rows ? (double)p->rows : 1;
         p->factor /= p->denominator;
     }
-    p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
+    p->constant = LOSSES[p->loss].squares && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (!is_paired(p) || !(events & ~p->broadcast[PRIOR]));
     int unweighted = p->constant && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
-    p->plain = unweighted && p->loss == NLL;
+    p->plain = unweighted && LOSSES[p->loss].squares == OVER_VARIANCE;
     p->in_double = unweighted && !p->is_double;
     p->chunk = p->plain && !(p->broadcast[FIRST] | p->broadcast[SECOND]) ? 4 * LONGEST_CHUNK : LONGEST_CHUNK;
     if (p->sums_only) p->chunk = p->sums_only == BY_COLUMN || !p->columns ? APART_CHUNK : p->columns;

@@ -63,7 +63,7 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 /* The loops over terms with what is wanted */
 static const RE(loop) *RE(loop_of)(const RE(work) *w) {
     const plan *p = w->p;
-    return p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want] : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+    return is_paired(p) ? RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0] : RE(one_scale)[p->loss][p->kind[0]][w->want];
 }
 
 /* mend.inc.h */
@@ -74,8 +74,7 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
 SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, const unsigned char *suspect, int found);
 
 #if REAL == 64 /* once */
-#define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
-#define GROUP(p) ((p)->loss == KL ? 4 : 8) /* additions a sum may spend on rounding: the KL's bound leaves less than the NLL's */
+#define GROUP(p) LOSSES[(p)->loss].group
 #endif
 
 /* ---- a finished row -------------------------------------------------------------------------------------------------------- */
@@ -83,7 +82,7 @@ SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, 
 #if REAL == 64 /* once */
 /* ... of which parts are near an end of double's range, or elements are apart */
 SELDOM wide far_gradient(const plan *p, const row_scale *s, int a, double weight, double squares, const wide_sum *apart) {
-    const int by = p->kind[1] != UNIT ? PRIOR : SCALE;
+    const int by = is_paired(p) ? PRIOR : SCALE;
     wide g = weight != 0 ? wide_times(wide_of(weight), wide_of(s->gradient[a - SCALE])) : wide_of(0);
     if (a == by && squares != 0 && s->slope != 0) g = wide_plus(g, wide_times(wide_of(-squares), wide_of(s->slope)));
     return apart ? wide_plus(g, wide_total(apart[1 + a - SCALE])) : g;
@@ -93,7 +92,7 @@ SELDOM wide far_gradient(const plan *p, const row_scale *s, int a, double weight
 /* The gradients of scales that are constant along the event */
 static void RE(row_gradients)(plan *p, region whose, ptrdiff_t row, ptrdiff_t slab, const row_scale *s, double weight, double squares,
                               const wide_sum *apart) {
-    int by = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
+    int by = is_paired(p) ? PRIOR : SCALE; /* the one that divides the squares */
     for (int a = SCALE; a <= PRIOR; a++) {
         const collector *c = &p->collect[a];
         if (!p->gradient[a].data) continue;
@@ -188,7 +187,7 @@ static inline void RE(finish_row)(plan *p, region whose, ptrdiff_t row, ptrdiff_
         if (s->bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, whose, row, slab, s, w, squares, x->apart);
     }
-    pair total = RE(add_up)(loss.hi, p->full ? HALF_LOG_2PI * w : 0);
+    pair total = RE(add_up)(loss.hi, constants_of(p, w));
     total.lo += loss.lo;
     if (p->reduction != NONE && !x->apart && far_from_overflow(total.hi)) {
         add_pair(&p->totals[whose.task].usual, total);
@@ -352,7 +351,7 @@ static void RE(find_scales)(RE(work) *w) {
         const T kept = RE(floored)((T)raw[0], w->domain, w->lowest, w->highest);
         const int lifted = !((T)raw[0] < w->domain) && RE(is_lifted)(w, (T)raw[0]), by_var = lifted && w->lifts;
         *s = scale_of_row(p, by_var ? VAR : p->kind[0], by_var ? p->min_var : lifted ? (double)kept : raw[0], raw[1], 2 * (EXP_MAX - 1));
-        if (lifted) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
+        if (lifted) s->gradient[0] = 0, s->slope = is_paired(p) ? s->slope : 0;
         w->special |= s->special;
     }
 }
@@ -424,7 +423,7 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
 /* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
 static int RE(streams)(const RE(work) *w) {
     const plan *p = w->p;
-    const int pair = p->kind[1] != UNIT, writes = pair && w->want ? WANT_FIRST | WANT_SCALE : w->want; /* as two_scales has it */
+    const int pair = is_paired(p), writes = pair && w->want ? WANT_FIRST | WANT_SCALE : w->want; /* as two_scales has it */
     if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || ((writes & WANT_SCALE) && w->late[1] != 1)) return 0;
     const T *const written[] = {writes & WANT_FIRST ? w->o.first : NULL, writes & WANT_SCALE ? w->o.scale_gradient : NULL,
                                 pair && (writes & WANT_SCALE) ? w->o.prior_gradient : NULL};
