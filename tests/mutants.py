@@ -549,7 +549,7 @@ def main() -> int:
     parser.add_argument(
         "--list",
         action="store_true",
-        help="names and checks, without a run, but for a look whether all texts are there",
+        help="names and checks; that all texts are there",
     )
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if any(part in mutant.name for part in given.only)]
