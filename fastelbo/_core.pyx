@@ -20,11 +20,11 @@ cnp.import_array()
 
 cdef extern from "src/kernels.h" nogil:
     enum:
-        NLL, KL, BERNOULLI
+        NLL, KL, BERNOULLI, LAPLACE
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
         U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, SWAPPED
-        VAR, STD, LOGVAR, LOGSTD, PRECISION, UNIT
+        VAR, STD, LOGVAR, LOGSTD, PRECISION, NUMBER, UNIT
         WORK_ALIGNMENT
     ctypedef struct view:
         char *data
@@ -41,6 +41,7 @@ cdef extern from "src/kernels.h" nogil:
     ctypedef struct plan:
         int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows, threads
         int kind[2]
+        double parameter[3]
         double min_var, factor, x_scale
         ptrdiff_t shape[64]
         uint64_t broadcast[4]
@@ -538,8 +539,8 @@ def prepare(
     cdef cnp.ndarray first = arguments[0]
     call.views = (arguments, gradients, value)
     call.elements = cnp.PyArray_SIZE(first)
-    p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI}[loss]
-    if p.loss == BERNOULLI:  # terms.h: the logits and zero for x and mean, x for a scale of any sign
+    p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI, "laplace": LAPLACE}[loss]
+    if p.loss == BERNOULLI:  # bernoulli.h: the logits and zero for x and mean, x for a scale of any sign
         scale_kind = LOGVAR
         arguments = (arguments[1], None, arguments[0], None, *arguments[4:])
         broadcast, gradients = (broadcast[1], 0, broadcast[0], 0), (gradients[1], None, gradients[0], None)
@@ -547,7 +548,7 @@ def prepare(
         for i in range(cnp.PyArray_NDIM(first)):
             p.argument[SECOND].stride[i] = 0
     p.is_double, p.aliased = is_double, aliased
-    p.full = full and p.loss == NLL
+    p.full = full  # the loss's constant: of the KL and the Bernoulli NLL 0
     p.reduction = SUM if reduction == "sum" else MEAN if reduction == "mean" else NONE
     p.kind[0], p.kind[1], p.min_var, p.factor, p.x_scale = scale_kind, prior_kind, min_var, factor, x_scale
     p.dims = cnp.PyArray_NDIM(first)
