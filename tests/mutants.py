@@ -552,12 +552,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART")
-    parser.add_argument("--list", action="store_true", help="names and checks, without a run")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="names and checks; that all texts are there",
+    )
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if any(part in mutant.name for part in given.only)]
-    if given.list:
-        print("\n".join(f"{mutant.name}  →  {mutant.check}" for mutant in chosen))
-        return 0
     with instrumented.copy_of_tree() as tree:
         originals = {
             file: (tree / file).read_text(encoding="utf-8") for m in MUTANTS for file, _, _ in m.edits
@@ -566,6 +567,9 @@ def main() -> int:
             apply(mutant.edits, tree)
             for file in originals:
                 (tree / file).write_text(originals[file], encoding="utf-8")
+    if given.list:
+        print("\n".join(f"{mutant.name}  →  {mutant.check}" for mutant in chosen))
+        return 0
     with ExitStack() as stack:
         unchanged = Unchanged(stack)
         caught = sum([judge(mutant, unchanged) for mutant in chosen])

@@ -4,12 +4,12 @@ cdef dict type_codes = {
     "?1": BOOL, "u1": U8, "i1": I8, "u2": U16, "i2": I16, "u4": U32, "i4": I32, "u8": U64, "i8": I64,
     "f2": F16, "V2": BF16, "f4": F32, "f8": F64,  # no other V2 comes through the rules
 }  # fmt: skip
-cdef dict losses = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI}
+cdef dict losses = {(<bytes>loss_names[i]).decode(): i for i in range(N_LOSSES)}
 
 
 cdef int loss_of(str name) except -1:
     if name not in losses:
-        raise LookupError(f"there is no kernel {name!r}: there are {', '.join(losses)}")
+        raise LookupError(f"src/losses.h has no loss {name!r}, only {', '.join(losses)}")
     return losses[name]
 
 

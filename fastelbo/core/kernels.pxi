@@ -2,11 +2,11 @@
 
 cdef extern from "src/kernels.h" nogil:
     enum:
-        NLL, KL, BERNOULLI
+        N_LOSSES
         FIRST, SECOND, SCALE, PRIOR, WEIGHT, WHERE, N_ARGUMENTS, N_GRADS
         NONE, SUM, MEAN
         U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, SWAPPED
-        VAR, STD, LOGVAR, LOGSTD, PRECISION, UNIT
+        VAR, STD, LOGVAR, LOGSTD, PRECISION, NUMBER, UNIT, N_PARAMETERS
         WORK_ALIGNMENT
     ctypedef struct view:
         char *data
@@ -23,6 +23,7 @@ cdef extern from "src/kernels.h" nogil:
     ctypedef struct plan:
         int loss, is_double, reduction, full, aliased, check_only, row_dims, dims, bad, apart, sums_only, other_rows, threads
         int kind[2]
+        double parameter[3]
         double min_var, factor, x_scale
         ptrdiff_t shape[64]
         uint64_t broadcast[4]
@@ -33,6 +34,9 @@ cdef extern from "src/kernels.h" nogil:
         joining join
         wide reduced
         void *work
+    ctypedef struct traits:
+        int forms, takes
+    const traits *LOSSES
     ctypedef struct kernel_set:
         const char *name
         size_t work[2]
@@ -66,6 +70,16 @@ cdef extern from "src/threads.h" nogil:
         int (*forked)() noexcept nogil
         const char *(*runtime)() noexcept nogil
         void (*each)(void (*)(void *, ptrdiff_t, int) noexcept nogil, void *, ptrdiff_t, int) noexcept nogil
+
+cdef extern from *:
+    """
+    static const char *const loss_names[N_LOSSES] = {
+    #define LOSS(NAME, name, ...) [NAME] = #name,
+        EACH_LOSS(LOSS)
+    #undef LOSS
+    };
+    """
+    const char **loss_names
 
 cdef extern from "src/blocks.h" nogil:
     void *take_spare(int)

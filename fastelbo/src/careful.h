@@ -2,117 +2,19 @@
  * leave the range of T on the way to a number within it. A hundred times slower than they are, for the few elements that ask for it.
  * Errors: a few u of double. Included once, for float64 (real.h). */
 
-typedef struct { wide term, first, scale, prior; } wide_point;
-
 typedef struct {
     wide term, weight, gradient[N_GRADS]; /* each with the weight; not with careful_factor */
     int counted;                          /* where has not removed it */
 } careful;
 
-/* ---- a scale ------------------------------------------------------------------------------------------------------------- */
-
-static double within_log(double raw) { return at_least_f64(at_most_f64(raw, 0x1p14), -0x1p14); }
-
-static wide inverse_variance(int kind, double raw) {
-    const wide x = wide_of(raw), one = wide_of(1);
-    switch (kind) {
-        case VAR: return wide_over(one, x);
-        case STD: return wide_over(wide_over(one, x), x);
-        case LOGVAR: return wide_exp(-within_log(raw));
-        case LOGSTD: return wide_exp(-2 * within_log(raw));
-        default: return x;
-    }
-}
-
-static double half_log_variance(int kind, double raw) {
-    switch (kind) {
-        case VAR: return 0.5 * log_f64(raw, 0);
-        case STD: return log_f64(raw, 0);
-        case LOGVAR: return 0.5 * raw;
-        case LOGSTD: return raw;
-        default: return -0.5 * log_f64(raw, 0);
-    }
-}
-
-/* d log v/d raw */
-static wide slope_of_log(int kind, double raw) {
-    switch (kind) {
-        case VAR: return wide_over(wide_of(1), wide_of(raw));
-        case STD: return wide_over(wide_of(2), wide_of(raw));
-        case LOGVAR: return wide_of(1);
-        case LOGSTD: return wide_of(2);
-        default: return wide_over(wide_of(-1), wide_of(raw));
-    }
-}
-
-static int is_usual(int kind, double raw) { return raw - raw == 0 && (is_log(kind) || raw > 0); }
-
-/* raw of the variance times 4^-k */
-static double rescaled(int kind, double raw, int64_t k) {
-    const wide x = wide_of(raw);
-    return is_log(kind) ? raw : double_of((wide){x.m, x.e + (kind == VAR ? -2 * k : kind == STD ? -k : 2 * k)});
-}
-
-/* ---- the losses ------------------------------------------------------------------------------------------------------------ */
-
-static wide_point careful_nll(wide r, int kind, double raw) {
-    const wide first = wide_times(r, inverse_variance(kind, raw)), half_t = wide_half(wide_times(r, first));
-    return (wide_point){.term = wide_plus(wide_of(half_log_variance(kind, raw)), half_t),
-                        .first = first,
-                        .scale = wide_times(slope_of_log(kind, raw), wide_plus(wide_of(0.5), wide_minus(half_t)))};
-}
-
 /* The element by the loops for any scale, which know the limits. r = 0 leaves half of h(d) and of expm1(d), times the slopes */
-static wide_point by_loop(const plan *p, double r, double raw, double prior) {
-    double zero = 0, term = 0, first = 0, scale = 0, of_prior = 0;
-    operands_f64 o = {&r, &zero, &raw, &prior, &term, &first, &scale, &of_prior, 1, 1, 1};
-    (p->kind[1] == UNIT ? one_scale_f64[p->loss][p->kind[0]][3][ANY] : two_scales_f64[p->kind[0]][p->kind[1]][1][ANY])(&o);
+static wide_point by_loop(const plan *p, const wide_element *e) {
+    double r = double_of(e->r), zero = 0, term = 0, first = 0, scale = 0, of_prior = 0;
+    parameters_f64 parameters;
+    memcpy(parameters.of, p->parameter, sizeof parameters.of);
+    operands_f64 o = {&r, &zero, &e->raw, &e->prior, &term, &first, &scale, &of_prior, 1, 1, 1, &e->x, &parameters};
+    (p->paired ? two_scales_f64[e->kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][e->kind][3][ANY])(&o);
     return (wide_point){wide_of(term), wide_of(first), wide_of(scale), wide_of(of_prior)};
-}
-
-/* expm1(d)/2 of d = log(v_q/v_p) near 0, to its own relative accuracy, and half of h(d) */
-static wide near_half_expm1(const plan *p, double raw, double prior, wide *half_h) {
-    const int q = p->kind[0], of_p = p->kind[1];
-    if (of_p != UNIT && !is_log(q) && !is_log(of_p)) {
-        const int64_t k = -(inverse_variance(of_p, prior).e >> 1);
-        raw = rescaled(q, raw, k), prior = rescaled(of_p, prior, k);
-    }
-    const wide_point x = by_loop(p, 0, raw, prior);
-    const wide half = of_p != UNIT && is_log(of_p) ? wide_minus(wide_over(x.prior, slope_of_log(of_p, 0))) : wide_over(x.scale, slope_of_log(q, raw));
-    *half_h = half.e < -400 ? wide_times(half, half) : x.term; /* h(d) = d^2/2 there, and below the range of double */
-    return half;
-}
-
-static wide_point careful_kl(const plan *p, wide r, double raw, double prior) {
-    const int q = p->kind[0], of_p = p->kind[1], unit = of_p == UNIT;
-    const wide inverse = unit ? wide_of(1) : inverse_variance(of_p, prior);
-    const wide first = wide_times(r, inverse), half_t = wide_half(wide_times(r, first));
-    const double half_d = half_log_variance(q, raw) - (unit ? 0 : half_log_variance(of_p, prior));
-    if (half_d - half_d != 0) return by_loop(p, double_of(r), raw, prior);
-    const int beyond = (is_log(q) && within_log(raw) != raw) || (!unit && is_log(of_p) && within_log(prior) != prior);
-    const wide ratio = beyond ? wide_exp(2 * half_d) : wide_over(inverse, inverse_variance(q, raw));
-    wide half_h, half_expm1;
-    if (magnitude_f64(half_d) < 20) {
-        half_expm1 = near_half_expm1(p, raw, prior, &half_h);
-    } else {
-        half_expm1 = wide_half(wide_plus(ratio, wide_of(-1)));
-        half_h = wide_plus(half_expm1, wide_of(-half_d));
-    }
-    wide_point x = {.term = wide_plus(half_h, half_t), .first = first, .scale = wide_times(slope_of_log(q, raw), half_expm1)};
-    if (!unit) x.prior = wide_times(slope_of_log(of_p, prior), wide_minus(wide_plus(half_expm1, half_t)));
-    return x;
-}
-
-/* l: the logits; of x slope = 1 - x or -x, which a logit beyond the range of T may meet */
-static wide_point careful_bernoulli(double l, wide x) {
-    const wide slope = l > 0 ? wide_plus(wide_of(1), wide_minus(x)) : wide_minus(x);
-    const double far = -magnitude_f64(l);
-    const point_f64 at_zero = bernoulli_f64(far, 0);
-    /* log(1 + e^-|l|) and its derivative, both e^-|l| beyond the range of double */
-    const wide rest = far < -700 ? wide_exp(far) : wide_of(at_zero.term), of_rest = far < -700 ? rest : wide_of(at_zero.first);
-    return (wide_point){.term = wide_plus(wide_times(slope, wide_of(l)), rest),
-                        .first = l > 0 ? wide_plus(slope, wide_minus(of_rest)) : wide_plus(slope, of_rest),
-                        .scale = wide_of(-l)};
 }
 
 /* ---- an element ------------------------------------------------------------------------------------------------------------ */
@@ -160,17 +62,19 @@ static int is_floored(const plan *p, double raw) {
     }
 }
 
-static wide_point careful_point(const plan *p, double a, double b, double rest, double raw, double prior) {
-    const int floored = p->loss == NLL && is_floored(p, raw), kind = floored ? VAR : p->kind[0];
-    const wide r = careful_difference(p, a, b, rest);
-    if (floored) raw = p->min_var;
-    wide_point x;
-    if (p->loss == BERNOULLI)
-        x = a - a == 0 ? careful_bernoulli(a, wide_times(wide_of(raw), wide_of(p->x_scale))) : by_loop(p, a, raw * p->x_scale, 0);
-    else if (r.m - r.m != 0 || !is_usual(kind, raw) || (p->kind[1] != UNIT && !is_usual(p->kind[1], prior)))
-        x = floored && r.m - r.m != 0 ? (wide_point){wide_times(r, r), r, {0, 0}, {0, 0}} : by_loop(p, double_of(r), raw, prior);
-    else
-        x = p->loss == NLL ? careful_nll(r, kind, raw) : careful_kl(p, r, raw, prior);
+/* The scale that min_var is, of the form that holds it best */
+static void floor_of(const plan *p, wide_element *e) {
+    const int has_var = p->traits->forms >> VAR & 1;
+    e->kind = has_var ? VAR : STD;
+    e->raw = has_var ? p->min_var : __builtin_sqrt(p->min_var);
+}
+
+static wide_point careful_point(const plan *p, wide_element e) {
+    const int floored = is_floored(p, e.raw), scaled = p->traits->forms != 0;
+    if (floored) floor_of(p, &e);
+    const int usual = e.r.m - e.r.m == 0 && (!scaled || is_usual(e.kind, e.raw)) && (!p->paired || is_usual(p->kind[1], e.prior));
+    if (!usual && !scaled) e.raw *= p->x_scale;
+    wide_point x = usual ? careful_of[p->loss](p, &e) : by_loop(p, &e);
     if (floored) x.scale = wide_of(0);
     return x;
 }
@@ -179,8 +83,11 @@ SELDOM careful careful_at(const plan *p, ptrdiff_t row, ptrdiff_t col) {
     careful c = {.counted = element_of(p, WHERE, row, col, 1) != 0};
     if (!c.counted) return c;
     const wide weight = wide_of(element_of(p, WEIGHT, row, col, 1));
-    const wide_point x = careful_point(p, element_of(p, FIRST, row, col, 0), element_of(p, SECOND, row, col, 0), rest_of(p, FIRST, row, col) - rest_of(p, SECOND, row, col),
-                                       element_of(p, SCALE, row, col, 0), element_of(p, PRIOR, row, col, 0));
+    const double first = element_of(p, FIRST, row, col, 0), rest = rest_of(p, FIRST, row, col) - rest_of(p, SECOND, row, col);
+    const double scaled = x_of(p) == FIRST ? first * p->x_scale : first;
+    const wide_point x = careful_point(p, (wide_element){careful_difference(p, first, element_of(p, SECOND, row, col, 0), rest),
+                                                         p->is_double ? scaled : (float)scaled, element_of(p, SCALE, row, col, 0),
+                                                         element_of(p, PRIOR, row, col, 0), p->kind[0]});
     const wide gradient[N_GRADS] = {x.first, wide_minus(x.first), x.scale, x.prior};
     c.term = wide_times(weight, x.term);
     c.weight = weight;

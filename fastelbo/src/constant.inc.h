@@ -25,21 +25,21 @@ static inline double squares_of(const row_scale *s, double sum) { return sum == 
 EACH_SCALE(SIDE)
 #undef SIDE
 
-static int is_log(int kind) { return kind == LOGVAR || kind == LOGSTD; }
 static int is_normal(double x) { return x == 0 || (magnitude_f64(x) >= SMALLEST_NORMAL && x - x == 0); }
 
 /* `most`: the exponents that two factors of the computing type reach; kind: of raw, where min_var has not made it a variance */
 static row_scale scale_of_row(const plan *p, int kind, double raw, double raw_prior, int64_t most) {
     static side_f64 (*const side[N_SCALES])(double) = {side_of_var, side_of_std, side_of_logvar, side_of_logstd, side_of_precision};
-    int paired = p->kind[1] != UNIT;
+    int paired = p->paired;
+    static const parameters_f64 none;
     double zero = 0, first;
     row_scale s = {.factor = 1, .slope = 0, .plain = 0, .a = 1, .b = 1, .first_slope = 1};
-    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1};
+    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1, NULL, &none};
     (paired ? two_scales_f64[kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][kind][3][ANY])(&o);
     const double sum = raw * 0 + (paired ? raw_prior * 0 : 0);
     s.limit = sum == 0 ? 0 : raw != raw || (paired && raw_prior != raw_prior) ? 2 : 1;
     s.bad = (!is_log(kind) && raw <= 0) || (paired && !is_log(p->kind[1]) && raw_prior <= 0);
-    if (p->loss == KL && !paired) {
+    if (!p->divided) {
         if (p->in_double) s.factor = 0.5;
         s.special = s.limit != 2 && !(is_normal(s.base) & is_normal(s.gradient[0]) & (magnitude_f64(s.base) < 0x1p960));
         return s;

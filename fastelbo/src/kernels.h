@@ -23,11 +23,13 @@
 #define SELDOM static __attribute__((noinline, cold))
 
 #define MAX_DIMS 64 /* NumPy's own limit */
+#define N_PARAMETERS 3
 
-enum loss { NLL, KL, BERNOULLI, N_LOSSES };
-enum scale { VAR, STD, LOGVAR, LOGSTD, PRECISION, N_SCALES, UNIT = -1 };
+enum scale { VAR, STD, LOGVAR, LOGSTD, PRECISION, N_SCALES, NUMBER = N_SCALES, N_KINDS, UNIT = -1 }; /* NUMBER: no scale, in the prior's place */
 enum reduction { NONE, SUM, MEAN };
 enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
+
+#include "losses.h"
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
 enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, N_TYPES, SWAPPED = 16 };
@@ -83,11 +85,12 @@ typedef struct {
 typedef struct plan {
     /* the call */
     int loss, is_double, reduction;
-    int full;       /* with log(2 pi)/2 for each element (the KL has none) */
+    int full;       /* with the loss's constant for each element */
     int aliased;    /* some output is an input */
     int check_only; /* only set `bad` */
     enum { NOT_ALONE, BY_ROW, BY_COLUMN } sums_only; /* the sums of one gradient that was set apart; no value */
     int kind[2]; /* of SCALE and PRIOR */
+    double parameter[N_PARAMETERS]; /* of the loss; numbers of the computing type */
     double min_var, factor; /* of every gradient; prepared: with the mean's 1/N */
     double numerator, denominator; /* prepared: of the factor */
     double x_scale;         /* x times this takes the place of x; a number of the computing type */
@@ -98,6 +101,12 @@ typedef struct plan {
     double value_unit; /* not 0: the rows are of samples, and go to `value` as doubles in this unit, so that their sum is one */
     joining join;
     int other_rows;    /* rows are not just put into `value` */
+
+    /* derived: of the loss */
+    const traits *traits;
+    int paired;                   /* there is a prior's scale */
+    int divided;                  /* scales that are constant along the event divide its squares */
+    double constant_of_element;   /* where full */
 
     /* derived: the order of work */
     ptrdiff_t rows, columns;      /* N and D */
@@ -150,7 +159,9 @@ int fe_plan_next_wave(plan *p); /* 0: there is none */
 int fe_plan_look(plan *p);
 int fe_plan_is_direct(const plan *p, int a); /* every element of this argument's gradient is written once */
 int fe_plan_sums_elements(const plan *p);    /* others are added up, of elements that may have to be read again */
-static inline int x_of(const plan *p) { return p->loss == BERNOULLI ? SCALE : FIRST; } /* the argument that is x */
+static inline int x_of(const plan *p) { return p->traits->x; } /* the argument that is x */
+/* What n elements have that `full` drops; 0, whatever n is, where they have nothing */
+static inline double constants_of(const plan *p, double n) { return p->constant_of_element != 0 ? p->constant_of_element * n : 0; }
 static inline ptrdiff_t fe_plan_tasks(const plan *p) { /* of the current wave */
     return (p->now.last_block - p->now.block) * (p->now.last_chunk - p->now.chunk);
 }

@@ -6,6 +6,8 @@ typedef struct {
     T *term, *first, *scale_gradient, *prior_gradient;
     T sign, factor; /* of the gradient `first`, factor by a, -factor by b; and of the scales' gradients */
     ptrdiff_t n;
+    const T *x; /* of a loss that takes it */
+    const RE(parameters) *parameters;
 } RE(operands);
 
 #if REAL == 64 /* once */
@@ -59,13 +61,15 @@ INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
  * called it looks again (rows.inc.h). */
 #define LOOP(order, name, want, term_of_r, unfit)                                                         \
     static I RE(name)(const RE(operands) * o) {                                                           \
-        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior;                                       \
+        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior, *own_x = o->x;                        \
+        const RE(parameters) parameters = *o->parameters;                                                 \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
         T *line_first = first, *line_scale = scale, *line_prior = prior;                                  \
         T sign = o->sign, factor = o->factor;                                                             \
         I bad = 0;                                                                                        \
         enum { wanted = want };                                                                           \
         (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
+        (void)own_x, (void)parameters;                                                                    \
         order(T r = a[j] - b[j];                                                                          \
               RE(point) x = term_of_r;                                                                    \
               x.first *= sign, x.scale *= factor, x.prior *= factor;                                      \
@@ -104,43 +108,56 @@ INLINE I RE(is_infinite_sum)(int wanted, int paired, RE(point) x) {
 #define IF_STREAMED(name) NULL
 #endif
 
+#undef EACH_SCALE
 #define EACH_SCALE(X) X(VAR, var) X(STD, std) X(LOGVAR, logvar) X(LOGSTD, logstd) X(PRECISION, precision)
+
+static int RE(is_ordinary)(int kind, T raw) {
+    switch (kind) {
+#define CASE(SCALE_, s) case SCALE_: return RE(ordinary_##s)(raw) != 0;
+        EACH_SCALE(CASE)
+#undef CASE
+    }
+    return 0;
+}
 
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-/* The NLL's r/std/std may lose digits of a subnormal r under ordinary scales too; what else there is loses none there */
+/* Element j */
+#define POINT_OWN(LOSS_, loss, s, ordinary) RE(loss##_##s)(r, q[j], ordinary)
+#define POINT_FAMILY(LOSS_, loss, s, ordinary)                                                                                       \
+    RE(location_##s)(RE(loss), (RE(sample)){r, LOSSES[LOSS_].takes & TAKES_X ? own_x[j] : (T)0, TAKES(LOSS_) ? p[j] : (T)0, parameters}, \
+                     q[j], ordinary, LOSSES[LOSS_].adds_log)
+#define TAKES(LOSS_) (LOSSES[LOSS_].takes & TAKES_NUMBER)
+/* An ordinary scale is enough, but for two products of a subnormal r */
 #define UNFIT(LOSS_, SCALE_, s)                                                                                   \
-    RE(mask)(!RE(ordinary_##s)(q[j])) | (LOSS_ == NLL && SCALE_ == STD && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
-#define ONE_LOSS(LOSS_, loss, SCALE_, s, want)                                                                    \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, RE(loss##_##s)(r, q[j], 0),                            \
-         DOUBTS(IS_NO_SCALE(SCALE_, q[j])))                                                                        \
-    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, RE(loss##_##s)(r, q[j], 1), UNFIT(LOSS_, SCALE_, s))
-#define ONE_GRADIENT(LOSS_, loss, SCALE_, s, want) \
-    ONE_LOSS(LOSS_, loss, SCALE_, s, want)         \
-    STREAMED_LOOP(loop_##loss##_##s##_##want, want, RE(loss##_##s)(r, q[j], 1), UNFIT(LOSS_, SCALE_, s))
-#define EACH_GRADIENT(LOSS_, loss, SCALE_, s)  \
-    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 1)    \
-    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 2)    \
-    ONE_GRADIENT(LOSS_, loss, SCALE_, s, 3)
-#define ONE_SCALE(SCALE_, s)                                                    \
-    ONE_LOSS(NLL, nll, SCALE_, s, 0) EACH_GRADIENT(NLL, nll, SCALE_, s)         \
-    ONE_LOSS(KL, kl, SCALE_, s, 0) EACH_GRADIENT(KL, kl, SCALE_, s)
-#define BERNOULLI_LOOP(want) LOOP(IN_VECTORS, loop_bernoulli_##want, want, RE(bernoulli)(r, q[j]), 0)
-EACH_SCALE(ONE_SCALE)
-BERNOULLI_LOOP(0) BERNOULLI_LOOP(1) BERNOULLI_LOOP(2) BERNOULLI_LOOP(3)
+    RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
+#define ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)                                                                    \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
+         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0)))                                                                        \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
+#define ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, want) \
+    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)         \
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
+#define OF_FORM(maths, LOSS_, loss, SCALE_, s)                                                          \
+    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, 0) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 1)           \
+    ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 2) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 3)
+#define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
+#define OF_NO_FORM(LOSS_, loss) SHORT_LOOP(loss, 0) SHORT_LOOP(loss, 1) SHORT_LOOP(loss, 2) SHORT_LOOP(loss, 3)
+#define LOSS(NAME, name, maths, forms_, ...) EACH_FORM_##forms_(OF_FORM, maths, NAME, name) WITHOUT_FORM_##forms_(OF_NO_FORM, NAME, name)
+EACH_LOSS(LOSS)
+#undef LOSS
 #undef PAIRED
 
 static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
 #define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
 #define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
-#define ROW(loss, s) \
-    {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)}
-#define NLL_ROW(SCALE_, s) [SCALE_] = ROW(nll, s),
-#define KL_ROW(SCALE_, s) [SCALE_] = ROW(kl, s),
-    [NLL] = {EACH_SCALE(NLL_ROW)},
-    [KL] = {EACH_SCALE(KL_ROW)},
-    [BERNOULLI] = {[LOGVAR] = {{RE(loop_bernoulli_0)}, {RE(loop_bernoulli_1)}, {RE(loop_bernoulli_2)}, {RE(loop_bernoulli_3)}}},
+#define ROW(maths, LOSS_, loss, SCALE_, s) \
+    [SCALE_] = {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)},
+#define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
+#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
+    EACH_LOSS(LOSS)
+#undef LOSS
 };
 
 /* ---- two scales --------------------------------------------------------------------------------------------------- */
@@ -204,21 +221,23 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef LOOP
 #undef STREAMED_LOOP
 #undef IF_STREAMED
-#undef ONE_SCALE
+#undef OF_FORM
 #undef ONE_LOSS
 #undef ONE_GRADIENT
-#undef EACH_GRADIENT
+#undef POINT_OWN
+#undef POINT_FAMILY
+#undef TAKES
 #undef UNFIT
 #undef IS_NO_SCALE
 #undef MAY_BE_WRONG
 #undef DOUBTS
 #undef ORDINARY_LOGS
-#undef BERNOULLI_LOOP
+#undef SHORT_LOOP
+#undef OF_NO_FORM
 #undef WAYS
 #undef GRADIENT_WAYS
 #undef ROW
-#undef NLL_ROW
-#undef KL_ROW
+#undef SHORT_ROW
 #undef LINEAR_PAIR
 #undef LOG_PAIR
 #undef MIXED_PAIR

@@ -25,17 +25,9 @@ static int RE(may_be_finite)(const RE(work) *w, ptrdiff_t i) {
     if (!RE(may_be_numbers)(w, i)) return 0;
     if (p->constant || w->stored) return 1;
     const T scale = (w->raw_scale ? w->raw_scale : w->o.scale)[i];
-    if (p->argument[PRIOR].data && w->o.prior[i] * 0 != 0) return 0;
+    const T prior = p->argument[PRIOR].data ? w->o.prior[i] : (T)0;
+    if (p->paired ? prior * 0 != 0 : prior != prior) return 0;
     return p->x_scale != 1 && x_of(p) == SCALE ? scale == scale : scale * 0 == 0;
-}
-
-static int RE(is_ordinary)(int kind, T raw) {
-    switch (kind) {
-#define CASE(SCALE_, s) case SCALE_: return RE(ordinary_##s)(raw) != 0;
-        EACH_SCALE(CASE)
-#undef CASE
-    }
-    return 0;
 }
 
 /* As kl_logs wants them */
@@ -48,22 +40,24 @@ static int RE(are_ordinary_logs)(int q, T raw_q, int prior, T raw_prior) {
 static int RE(has_lost_digits)(const RE(work) *w, ptrdiff_t i) {
     const plan *p = w->p;
     const int q = p->kind[0], prior = p->kind[1];
-    if (p->loss == BERNOULLI || w->stored || !RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
+    if (w->stored || !RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
     if (p->plain) return RE(plain_slope)(w, RE(scale_of)(w, i / w->tile.cols)) == 0;
-    if (p->constant) return p->loss == NLL || prior != UNIT;
-    if (p->loss == NLL) return q == STD || !RE(is_ordinary)(q, w->o.scale[i]);
-    return prior != UNIT && !(is_log(q) && is_log(prior) && RE(are_ordinary_logs)(q, w->o.scale[i], prior, w->o.prior[i]));
+    if (p->constant) return p->divided;
+    const int forms = p->traits->two_products;
+    if (!p->paired) return forms >> q & 1 || (forms && !RE(is_ordinary)(q, w->o.scale[i]));
+    return !(is_log(q) && is_log(prior) && RE(are_ordinary_logs)(q, w->o.scale[i], prior, w->o.prior[i]));
 }
 
 /* Whether a gradient of the loop that is 0, or nearly, is that by right: not because its parts are below the range of T */
 static int RE(is_small_by_right)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     const plan *p = w->p;
-    const int equal = p->kind[1] != UNIT && p->kind[0] == p->kind[1];
+    const int vanishes = p->traits->of_scale, equal = p->paired && p->kind[0] == p->kind[1];
     if (w->rounded && w->is_rounded[i]) return 0;
-    if (a <= SECOND || p->loss == BERNOULLI) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i]; /* of a Bernoulli, logits of 0 */
+    if (a <= SECOND || vanishes == WITH_R) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i];
+    if (vanishes == FADING) return 0;
     const T raw = w->raw_scale ? w->raw_scale[i] : w->o.scale[i];
-    if (p->loss == NLL) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
-    const int same = p->kind[1] == UNIT ? raw == (is_log(p->kind[0]) ? (T)0 : (T)1) : equal && raw == w->o.prior[i];
+    if (vanishes == BY_CANCELLING) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
+    const int same = p->paired ? equal && raw == w->o.prior[i] : raw == (is_log(p->kind[0]) ? (T)0 : (T)1);
     return g == 0 && same && (a == SCALE || w->o.a[i] == w->o.b[i]);
 }
 
@@ -83,7 +77,7 @@ static void RE(take_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t i) {
     const careful c = careful_at(p, RE(row_at)(w, i), RE(col_at)(w, i));
     w->odd |= ODD_TERM;
     add_term(&apart[0], c.term, p->constant);
-    if (p->full) add_wide(&apart[0], wide_times(wide_of(HALF_LOG_2PI), c.weight));
+    if (p->constant_of_element != 0) add_wide(&apart[0], wide_times(wide_of(p->constant_of_element), c.weight));
     if (p->constant) add_wide(&apart[1], c.gradient[SCALE]), add_wide(&apart[2], c.gradient[PRIOR]);
 }
 
@@ -107,17 +101,17 @@ INLINE I RE(term_is_odd)(T term, T weight, I differs, I reduced) {
            | RE(is_lost)(product, SMALLEST_NORMAL, counts, term != 0);
 }
 
-/* Whether a term has anything to be made of: r or, of a KL, the scale's distance from the prior's is not 0 */
-typedef struct { const T *a, *b, *scale, *prior; T neutral; int by_prior; } RE(origin);
+/* Whether a term has anything to be made of: r or, where it is 0 with equal scales, the scale's distance from the prior's is not 0 */
+typedef struct { const T *a, *b, *scale, *prior; T neutral; int by_prior, fades; } RE(origin);
 
 static RE(origin) RE(origin_of)(const RE(work) *w) {
     const plan *p = w->p;
-    return (RE(origin)){w->o.a, w->o.b, p->loss == KL && !p->constant ? w->o.scale : NULL, w->o.prior, is_log(p->kind[0]) ? 0 : 1,
-                        p->kind[0] == p->kind[1]};
+    return (RE(origin)){w->o.a, w->o.b, p->traits->of_scale == AT_PRIOR && !p->constant ? w->o.scale : NULL, w->o.prior, is_log(p->kind[0]) ? 0 : 1,
+                        p->kind[0] == p->kind[1], p->traits->of_scale == FADING};
 }
 
 INLINE I RE(differs)(RE(origin) x, ptrdiff_t i) {
-    return (x.a[i] != x.b[i]) | (x.scale && x.scale[i] != (x.by_prior ? x.prior[i] : x.neutral));
+    return x.fades | (x.a[i] != x.b[i]) | (x.scale && x.scale[i] != (x.by_prior ? x.prior[i] : x.neutral));
 }
 
 /* The tile's terms times their weights; those that are odd, and all of a special scale, are marked, and become 0 like their weights */
@@ -157,7 +151,7 @@ static void RE(take_marked_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t from, 
 /* Of scales in linear form gradients may be infinite where terms are not: where (r/v)^2, r^2/std^3, r^2, the KL's 1/precision^2 are, but from terms of 2^25 on
  * alone, as ordinary scales (terms.h) are no further than that from the ends of the range; log v takes away less than 2^24 from a sum */
 static double RE(least_unsettled)(const plan *p, int want) {
-    return want & WANT_SCALE && p->loss != BERNOULLI && !is_log(p->kind[0]) ? 0x1p24 : (double)LARGE;
+    return want & WANT_SCALE && !is_log(p->kind[0]) ? 0x1p24 : (double)LARGE;
 }
 
 /* Sums that are reduced are doubles, which also hold what terms of float are too small to keep: from here on it does not show */
@@ -223,9 +217,27 @@ static int RE(holds_floor)(const plan *p, T lowest, T highest) {
     return floor >= SMALLEST_NORMAL && floor < RE(real)(RE(bits)(INFINITE) - 1);
 }
 
-/* The tile's elements that min_var lifts, by the floor itself, a variance in double */
+/* The tile's elements that min_var lifts, by the floor itself, in double: by the loop of one element, or as squares */
+static void RE(lift_by_loop)(RE(work) *w) {
+    const plan *p = w->p;
+    for (ptrdiff_t i = 0; i < w->o.n; i++) {
+        if (!RE(is_lifted)(w, w->raw_scale[i])) continue;
+        const int takes = p->traits->takes;
+        wide_element e = {.r = wide_of((double)(w->o.a[i] - w->o.b[i])), .x = takes & TAKES_X ? w->o.x[i] : (T)0, .prior = takes & TAKES_NUMBER ? w->o.prior[i] : (T)0};
+        floor_of(p, &e);
+        const wide_point y = by_loop(p, &e);
+        w->o.term[i] = (T)double_of(y.term); /* infinite: to be taken apart */
+        if (w->want & WANT_FIRST) w->o.first[i] = w->o.sign * (T)double_of(y.first);
+    }
+}
+
+
 SELDOM void RE(lift)(RE(work) *w) {
     const row_scale *s = &w->floor;
+    if (!w->p->traits->squares) {
+        RE(lift_by_loop)(w);
+        return;
+    }
     const T *raw = w->raw_scale, *a = w->o.a, *b = w->o.b, sign = w->o.sign;
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
         if (!RE(is_lifted)(w, raw[i])) continue;

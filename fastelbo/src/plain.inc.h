@@ -25,7 +25,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
     const row_scale s = w->scale[0];
-    const double n = (double)p->columns, base = s.base * n, constants = p->full ? HALF_LOG_2PI * n : 0, gradient = s.gradient[0] * n;
+    const double n = (double)p->columns, base = s.base * n, constants = constants_of(p, n), gradient = s.gradient[0] * n;
     const double *squares = w->squares_of_row;
     const int of_scale = p->gradient[SCALE].data != NULL;
     const ptrdiff_t stride = p->value.stride[0], rows = t->rows;

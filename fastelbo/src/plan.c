@@ -282,9 +282,17 @@ static void choose_waves(plan *p) {
     fe_plan_first_wave(p);
 }
 
+static void know_loss(plan *p) {
+    p->traits = &LOSSES[p->loss];
+    p->paired = p->kind[1] >= 0 && p->kind[1] < N_SCALES;
+    p->divided = p->traits->squares == OVER_VARIANCE || p->paired;
+    p->constant_of_element = p->full ? p->traits->constant : 0;
+}
+
 void fe_plan_prepare(plan *p) {
     uint64_t long_axes = 0, events;
     const ptrdiff_t words = p->is_double ? 2 : 1;
+    know_loss(p);
     for (int i = 0; i < p->dims; i++) long_axes |= p->shape[i] != 1 ? (uint64_t)1 << i : 0;
     for (int a = 0; a < N_GRADS; a++) p->broadcast[a] &= long_axes;
     events = long_axes & bits(p->row_dims, p->dims);
@@ -294,9 +302,9 @@ void fe_plan_prepare(plan *p) {
         p->numerator = p->factor, p->denominator = p->reduction == MEAN && p->rows ? (double)p->rows : 1;
         p->factor /= p->denominator;
     }
-    p->constant = p->loss != BERNOULLI && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (p->kind[1] == UNIT || !(events & ~p->broadcast[PRIOR]));
+    p->constant = p->traits->squares && p->columns > 1 && !(events & ~p->broadcast[SCALE]) && (!p->paired || !(events & ~p->broadcast[PRIOR]));
     int unweighted = p->constant && !p->argument[WEIGHT].data && !p->argument[WHERE].data;
-    p->plain = unweighted && p->loss == NLL;
+    p->plain = unweighted && p->traits->squares == OVER_VARIANCE;
     p->in_double = unweighted && !p->is_double;
     p->chunk = p->plain && !(p->broadcast[FIRST] | p->broadcast[SECOND]) ? 4 * LONGEST_CHUNK : LONGEST_CHUNK;
     if (p->sums_only) p->chunk = p->sums_only == BY_COLUMN || !p->columns ? APART_CHUNK : p->columns;

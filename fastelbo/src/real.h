@@ -16,6 +16,7 @@
 #undef U
 #undef RE
 #undef FMA
+#undef ROOT
 #undef MANTISSA
 #undef EXP_MAX
 #undef LANES
@@ -27,6 +28,7 @@
 #define I int32_t
 #define U uint32_t
 #define RE(name) name##_f32
+#define ROOT(x) __builtin_sqrtf(x)
 #define MANTISSA 23
 #define EXP_MAX 127
 #define LANES 16  /* independent partial sums of an event; a multiple of every vector width */
@@ -40,6 +42,7 @@
 #define I int64_t
 #define U uint64_t
 #define RE(name) name##_f64
+#define ROOT(x) __builtin_sqrt(x)
 #define MANTISSA 52
 #define EXP_MAX 1023
 #define LANES 8

@@ -71,7 +71,7 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
     const ptrdiff_t rows = t->rows, cols = t->cols, stride = p->value.stride[0];
-    const double constants = p->full ? HALF_LOG_2PI * (double)cols : 0;
+    const double constants = constants_of(p, (double)cols);
     const int keep = p->reduction == NONE;
     char *value = keep ? p->value.data + t->row * stride : NULL;
     pair sum = keep ? (pair){0, 0} : p->totals[w->region.task].usual;
@@ -139,9 +139,10 @@ static int RE(subnormal_difference)(const RE(work) *w) {
 
 /* Whether all that made the loop for ordinary scales doubt was an r of 0 */
 SELDOM int RE(was_ordinary)(const RE(work) *w) {
-    if (w->p->loss != NLL || w->p->kind[0] != STD || !(w->want & WANT_FIRST) || RE(subnormal_difference)(w)) return 0;
+    const plan *p = w->p;
+    if (!(p->traits->two_products >> p->kind[0] & 1) || !(w->want & WANT_FIRST) || RE(subnormal_difference)(w)) return 0;
     I all = 1;
-    for (ptrdiff_t i = 0; i < w->o.n; i++) all &= RE(ordinary_std)(w->o.scale[i]);
+    for (ptrdiff_t i = 0; i < w->o.n; i++) all &= RE(is_ordinary)(p->kind[0], w->o.scale[i]);
     return all != 0;
 }
 
@@ -150,9 +151,9 @@ SELDOM int RE(was_ordinary)(const RE(work) *w) {
 static I RE(found_in_any)(const RE(work) *w) {
     static const T zeros[TILE], ones[TILE] = {[0 ... TILE - 1] = 1};
     const plan *p = w->p;
-    const int first = w->want & WANT_FIRST, scale = w->want & WANT_SCALE, paired = p->kind[1] != UNIT;
+    const int first = w->want & WANT_FIRST, scale = w->want & WANT_SCALE, paired = p->paired;
     const T *a = first ? w->o.a : ones, *b = first ? w->o.b : zeros, *q = is_log(p->kind[0]) ? ones : w->o.scale;
-    const T *prior = !paired || is_log(p->kind[1]) ? ones : w->o.prior, *of_first = first ? w->o.first : ones;
+    const T *prior = p->kind[1] == UNIT || is_log(p->kind[1]) ? ones : w->o.prior, *of_first = first ? w->o.first : ones;
     const T *of_scale = scale ? w->o.scale_gradient : ones, *of_prior = scale && paired ? w->o.prior_gradient : ones;
     I found = 0;
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
@@ -183,7 +184,7 @@ static void RE(evaluate)(RE(work) *w) {
         found = !RE(was_ordinary)(w);
         if (found) way = ANY, found = loop[ANY](&w->o);
     }
-    if (!LOOKS && way == ANY && p->loss != BERNOULLI) found = RE(found_in_any)(w);
+    if (!LOOKS && way == ANY && p->traits->forms) found = RE(found_in_any)(w);
     w->odd = (found ? RE(what_is_odd)(w) : 0) | w->rounded;
     if (w->lifts && w->raw_scale) RE(lift)(w), w->odd |= p->factor != 1 ? ODD_SCALE : 0;
     RE(hide_rounded)(w);
@@ -199,11 +200,11 @@ static void RE(evaluate)(RE(work) *w) {
 static void RE(evaluate_terms)(RE(work) *w) {
     const plan *p = w->p;
     const RE(factors) f = RE(spread_scales)(w);
-    const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST;
+    const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST, divided = first && p->divided;
     w->fused = p->in_double || (!first && !w->weight && !per_row);
     w->squares = (RE(differences)){w->o.a, w->o.b, *f.a, *f.b};
-    w->odd = w->rounded | (first && (p->loss != KL || p->kind[1] != UNIT) ? RE(subnormal_difference)(w) : 0);
-    if (first && (p->loss != KL || p->kind[1] != UNIT)) w->odd |= ODD_SCALE; /* z slope may leave the range before powers of two bring it back */
+    w->odd = w->rounded | (divided ? RE(subnormal_difference)(w) : 0);
+    if (divided) w->odd |= ODD_SCALE; /* z slope may leave the range before powers of two bring it back */
     if (w->fused) {
         RE(sum_rows)(w);
         if (first) RE(squares)[per_row][ONLY_FIRST](&w->o, f);
@@ -310,6 +311,8 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     RE(work) *w = RE(work_of)(p, thread);
     w->p = p;
     w->raw_scale = NULL;
+    for (int i = 0; i < N_PARAMETERS; i++) w->parameters.of[i] = (T)p->parameter[i];
+    w->o.parameters = &w->parameters;
     w->stored = p->look ? NULL : RE(sum_of_stored)(p);
     w->fused = 0;
     w->spread = 0;
@@ -329,7 +332,7 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     w->rounds_below = w->stored ? (T)0 : RE(rounds_below)(p);
     w->rounded = 0;
     RE(limits)(p, w);
-    if (w->lifts && !p->constant) w->floor = scale_of_row(p, VAR, p->min_var, 0, 2 * (EXP_MAX - 1));
+    if (w->lifts && !p->constant && p->traits->squares) w->floor = scale_of_row(p, VAR, p->min_var, 0, 2 * (EXP_MAX - 1));
     w->special = 0;
     w->out = 0;
     memset(w->apart, 0, sizeof w->apart);

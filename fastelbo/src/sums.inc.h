@@ -5,27 +5,6 @@
  * two (float64), and the lanes are added as a tree, the upper half onto the lower. So the order is the same for every vector width,
  * and what follows the first fold is exact for all practical purposes. */
 
-#if REAL == 64 /* once */
-static inline pair two_sum(double a, double b) {
-    double sum = a + b, part = sum - a;
-    return (pair){sum, (a - (sum - part)) + (b - part)};
-}
-
-static inline void add_to(pair *sum, double x) {
-    pair s = two_sum(sum->hi, x);
-    sum->hi = s.hi;
-    sum->lo += s.lo;
-}
-
-static inline void add_pair(pair *sum, pair x) {
-    add_to(sum, x.hi);
-    sum->lo += x.lo;
-}
-
-/* The error terms of a sum that overflowed, or met an infinity, are NaN, and mean nothing */
-static inline double value_of(pair x) { return x.hi - x.hi == 0 ? x.hi + x.lo : x.hi; }
-#endif
-
 /* lo is used in float64 alone */
 typedef struct { double hi[LANES], lo[REAL == 64 ? LANES : 1]; } RE(lanes);
 

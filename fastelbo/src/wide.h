@@ -14,6 +14,13 @@ static wide wide_half(wide x) { return wide_scaled(x.m, x.e - 1); }
 static wide wide_times(wide a, wide b) { return wide_scaled(a.m * b.m, a.e + b.e); }
 static wide wide_over(wide a, wide b) { return wide_scaled(a.m / b.m, a.e - b.e); }
 
+static wide wide_size(wide x) { return (wide){magnitude_f64(x.m), x.e}; }
+
+static wide wide_root(wide x) {
+    const int64_t odd = x.e & 1;
+    return wide_scaled(__builtin_sqrt(odd ? 2 * x.m : x.m), (x.e - odd) / 2);
+}
+
 /* 2^k for k <= 0 */
 static double power_down(int64_t k) { return k < 1 - EXP_MAX ? 0 : pow2_f64(k); }
 

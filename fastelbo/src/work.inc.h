@@ -4,11 +4,11 @@
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
 #if REAL == 64 /* once */
-enum { N_BUFFERS = 12, MOST_SCALES = 64, MOST_ROWS = 512 };
+enum { N_BUFFERS = 13, MOST_SCALES = 64, MOST_ROWS = 512 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
 #define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
-enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE };
+enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE, B_X };
 #endif
 
 _Static_assert(TILE / 2 <= MOST_ROWS && STRIP % TILE == 0 && LONGEST_CHUNK % TILE == 0 && FLAT_TILE % LONGEST_CHUNK == 0,
@@ -20,6 +20,7 @@ typedef struct {
     region region;   /* its accumulators */
     RE(tile) tile;
     RE(operands) o;
+    RE(parameters) parameters;
     const T *weight;    /* of the tile's elements; NULL: all one */
     const T *raw_scale; /* before min_var */
     T lowest, highest;  /* what min_var leaves of the scale */
@@ -63,7 +64,7 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 /* The loops over terms with what is wanted */
 static const RE(loop) *RE(loop_of)(const RE(work) *w) {
     const plan *p = w->p;
-    return p->kind[1] == UNIT ? RE(one_scale)[p->loss][p->kind[0]][w->want] : RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0];
+    return p->paired ? RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0] : RE(one_scale)[p->loss][p->kind[0]][w->want];
 }
 
 /* mend.inc.h */
@@ -74,8 +75,7 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
 SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, const unsigned char *suspect, int found);
 
 #if REAL == 64 /* once */
-#define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
-#define GROUP(p) ((p)->loss == KL ? 4 : 8) /* additions a sum may spend on rounding: the KL's bound leaves less than the NLL's */
+#define GROUP(p) (p)->traits->group
 #endif
 
 /* ---- a finished row -------------------------------------------------------------------------------------------------------- */
@@ -83,7 +83,7 @@ SELDOM void RE(mend)(const RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n, 
 #if REAL == 64 /* once */
 /* ... of which parts are near an end of double's range, or elements are apart */
 SELDOM wide far_gradient(const plan *p, const row_scale *s, int a, double weight, double squares, const wide_sum *apart) {
-    const int by = p->kind[1] != UNIT ? PRIOR : SCALE;
+    const int by = p->paired ? PRIOR : SCALE;
     wide g = weight != 0 ? wide_times(wide_of(weight), wide_of(s->gradient[a - SCALE])) : wide_of(0);
     if (a == by && squares != 0 && s->slope != 0) g = wide_plus(g, wide_times(wide_of(-squares), wide_of(s->slope)));
     return apart ? wide_plus(g, wide_total(apart[1 + a - SCALE])) : g;
@@ -93,7 +93,7 @@ SELDOM wide far_gradient(const plan *p, const row_scale *s, int a, double weight
 /* The gradients of scales that are constant along the event */
 static void RE(row_gradients)(plan *p, region whose, ptrdiff_t row, ptrdiff_t slab, const row_scale *s, double weight, double squares,
                               const wide_sum *apart) {
-    int by = p->kind[1] != UNIT ? PRIOR : SCALE; /* the one that divides the squares */
+    int by = p->paired ? PRIOR : SCALE; /* the one that divides the squares */
     for (int a = SCALE; a <= PRIOR; a++) {
         const collector *c = &p->collect[a];
         if (!p->gradient[a].data) continue;
@@ -188,7 +188,7 @@ static inline void RE(finish_row)(plan *p, region whose, ptrdiff_t row, ptrdiff_
         if (s->bad) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
         if (p->gradient[SCALE].data || p->gradient[PRIOR].data) RE(row_gradients)(p, whose, row, slab, s, w, squares, x->apart);
     }
-    pair total = RE(add_up)(loss.hi, p->full ? HALF_LOG_2PI * w : 0);
+    pair total = RE(add_up)(loss.hi, constants_of(p, w));
     total.lo += loss.lo;
     if (p->reduction != NONE && !x->apart && far_from_overflow(total.hi)) {
         add_pair(&p->totals[whose.task].usual, total);
@@ -223,7 +223,7 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
     T *mask = w->buffer[G_SCALE]; /* free until the loop runs, and after it where scales are constant */
     RE(copy_in)(p, &p->argument[WHERE], &w->tile, mask);
-    static const T neutral[N_SCALES] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1};
+    static const T neutral[N_KINDS] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1, [NUMBER] = 1};
     T counted = 0;
     for (ptrdiff_t i = 0; i < n; i++) counted = mask[i] != 0 ? (T)1 : counted;
     w->counted |= counted != 0;
@@ -234,6 +234,7 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
         int ones = a == WEIGHT && !p->argument[WEIGHT].data;
         for (ptrdiff_t i = 0; i < n; i++) x[i] = mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused;
     }
+    for (ptrdiff_t i = 0; i < n && p->traits->takes & TAKES_X; i++) w->buffer[B_X][i] = mask[i] != 0 ? w->buffer[B_X][i] : (T)0;
     w->weight = w->buffer[B_WEIGHT];
 }
 
@@ -270,6 +271,13 @@ static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
     RE(copy_by)(TIMES_FACTOR, p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
     if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);
     return w->buffer[x];
+}
+
+/* x itself, where a loss takes it: x x_scale is rounded to T */
+static const T *RE(gather_x)(RE(work) *w, const T *zeros) {
+    const plan *p = w->p;
+    RE(copy_by)(p->x_scale != 1 ? TIMES_FACTOR : CONVERTED, p, &p->argument[FIRST], &w->tile, w->buffer[B_X], (T)p->x_scale, zeros);
+    return w->buffer[B_X];
 }
 
 /* x - mean of integers beyond 2^53, of which a double is only a part: the parts are subtracted, then what they leave. Where they leave
@@ -318,6 +326,7 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     w->o.n = n;
     w->weight = NULL;
     if (w->stored) return;
+    if (p->traits->takes & TAKES_X) w->o.x = RE(gather_x)(w, zeros);
     w->o.b = RE(gather)(w, SECOND, select);
     w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
     if (scaled == FIRST)
@@ -352,7 +361,7 @@ static void RE(find_scales)(RE(work) *w) {
         const T kept = RE(floored)((T)raw[0], w->domain, w->lowest, w->highest);
         const int lifted = !((T)raw[0] < w->domain) && RE(is_lifted)(w, (T)raw[0]), by_var = lifted && w->lifts;
         *s = scale_of_row(p, by_var ? VAR : p->kind[0], by_var ? p->min_var : lifted ? (double)kept : raw[0], raw[1], 2 * (EXP_MAX - 1));
-        if (lifted) s->gradient[0] = 0, s->slope = p->kind[1] == UNIT ? 0 : s->slope;
+        if (lifted) s->gradient[0] = 0, s->slope = p->paired ? s->slope : 0;
         w->special |= s->special;
     }
 }
@@ -424,7 +433,7 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
 /* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
 static int RE(streams)(const RE(work) *w) {
     const plan *p = w->p;
-    const int pair = p->kind[1] != UNIT, writes = pair && w->want ? WANT_FIRST | WANT_SCALE : w->want; /* as two_scales has it */
+    const int pair = p->paired, writes = pair && w->want ? WANT_FIRST | WANT_SCALE : w->want; /* as two_scales has it */
     if (!STREAMS || !p->streams || w->o.n < LANES || w->late[0] != 1 || ((writes & WANT_SCALE) && w->late[1] != 1)) return 0;
     const T *const written[] = {writes & WANT_FIRST ? w->o.first : NULL, writes & WANT_SCALE ? w->o.scale_gradient : NULL,
                                 pair && (writes & WANT_SCALE) ? w->o.prior_gradient : NULL};

@@ -44,6 +44,12 @@ static const op OPS[] = {
     {"kl-logvar-logvar", KL, LOGVAR, LOGVAR, ELEMENTS, EVERY, ELEMENTS},
     {"kl-std-precision", KL, STD, PRECISION, ELEMENTS, EVERY, ELEMENTS},
     {"bernoulli", BERNOULLI, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT},
+/* location-scale families: by std and by its logarithm */
+#define OWN_OPS(NAME, name)
+#define FAMILY_OPS(NAME, name) {#name "-std", NAME, STD, UNIT, ELEMENTS, EVERY, ABSENT}, {#name "-logstd", NAME, LOGSTD, UNIT, ELEMENTS, EVERY, ABSENT},
+#define LOSS(NAME, name, maths, ...) maths##_OPS(NAME, name)
+    EACH_LOSS(LOSS)
+#undef LOSS
 };
 static const char *const WANTS[] = {"value", "grad"}; /* each row's value; the mean over the rows, and every gradient */
 static const char *const TYPES[] = {"f32", "f64"};
@@ -80,6 +86,13 @@ static const op WIDE_OPS[] = { /* each with every kind of scale */
     {"kl-%s-rows-std-one", KL, 0, STD, OF_ROWS, EVERY, ONE},
     {"kl-%s-rows-logvar-columns", KL, 0, LOGVAR, OF_ROWS, EVERY, OF_COLUMNS},
     {"bernoulli", BERNOULLI, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT},
+};
+static const op FAMILY_OPS[] = { /* each with its kinds of scale; after all others, whose numbers choose their shapes */
+#define OWN_WIDE_OPS(NAME, name)
+#define FAMILY_WIDE_OPS(NAME, name) {#name "-%s", NAME, 0, UNIT, ELEMENTS, EVERY, ABSENT}, {#name "-%s-one", NAME, 0, UNIT, ONE, EVERY, ABSENT},
+#define LOSS(NAME, name, maths, ...) maths##_WIDE_OPS(NAME, name)
+    EACH_LOSS(LOSS)
+#undef LOSS
 };
 typedef struct {
     enum reduction reduction;
@@ -240,16 +253,19 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     uint64_t state = 2013, hash = 0xcbf29ce484222325;
     const double zero = 0;
     memset(&p, 0, sizeof p);
-    p.loss = q.op->loss, p.full = p.loss == NLL, p.is_double = q.is_double, p.factor = 1;
-    p.kind[0] = q.op->kind, p.kind[1] = q.op->prior_kind;
-    p.reduction = q.way->reduction, p.min_var = p.loss == NLL ? q.way->min_var : 0;
+    const double parameters[N_PARAMETERS] = {0.25, -1.5, 1.5}; /* a width, ends */
+    memcpy(p.parameter, parameters, sizeof parameters);
+    p.loss = q.op->loss, p.full = 1, p.is_double = q.is_double, p.factor = 1;
+    const int takes_number = LOSSES[p.loss].takes & TAKES_NUMBER; /* beside the scale, like it */
+    p.kind[0] = q.op->kind, p.kind[1] = takes_number ? NUMBER : q.op->prior_kind;
+    p.reduction = q.way->reduction, p.min_var = p.loss == KL || p.loss == BERNOULLI ? 0 : q.way->min_var;
     p.x_scale = p.loss == KL ? 1 : q.way->x_scale;
     p.row_dims = 2, p.dims = AXES;
     p.shape[SAMPLES] = q.way->samples ? q.way->samples : 1, p.shape[ROWS] = q.shape->rows, p.shape[COLUMNS] = q.shape->columns;
 
     enum layout layout = q.layout, of_result = layout == SWAPPED_UNALIGNED ? C_ORDER : layout;
     enum part second = q.op->second == ABSENT ? ABSENT : q.op->second & ~q.way->lacking;
-    enum part parts[N_ARGUMENTS] = {ELEMENTS, second, q.op->scale, q.op->prior, q.way->weight, q.way->where};
+    enum part parts[N_ARGUMENTS] = {ELEMENTS, second, q.op->scale, takes_number ? q.op->scale : q.op->prior, q.way->weight, q.way->where};
     int kinds[N_ARGUMENTS] = {UNIT, UNIT, p.kind[0], p.kind[1], VAR, UNIT}, types[N_ARGUMENTS];
     for (int a = 0; a < N_ARGUMENTS; a++) types[a] = NATIVE;
     if (p.loss != KL) types[p.loss == BERNOULLI ? SCALE : FIRST] = q.way->of_x, types[p.loss == BERNOULLI ? FIRST : SECOND] = q.way->of_mean;
@@ -265,7 +281,7 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
         }
         if (a >= N_GRADS) continue;
         for (int axis = 0; axis < AXES; axis++) p.broadcast[a] |= (uint64_t)!(parts[a] >> (AXES - 1 - axis) & 1) << axis;
-        if (!q.grads || !(gradients >> a & 1)) continue;
+        if (!q.grads || !(gradients >> a & 1) || kinds[a] == NUMBER) continue;
         int over = q.way->in_place && p.shape[SAMPLES] == 1 && (parts[a] & ELEMENTS) == ELEMENTS && v->type == (p.is_double ? F64 : F32);
         if (over) p.gradient[a] = *v, p.aliased = 1;
         else place(&p, &p.gradient[a], NATIVE, parts[a], of_result);
@@ -321,8 +337,10 @@ static uint64_t call_in_all_ways(const kernel_set *kernels, const op *o, int num
 /* The number-th of WIDE_OPS with each scale, and its name; 0 after the last */
 static int wide_op(int number, op *o, char *name, size_t size) {
     static const char *const kinds[N_SCALES] = {"var", "std", "logvar", "logstd", "precision"};
-    if (number > (COUNT(WIDE_OPS) - 1) * N_SCALES) return 0; /* the last is the Bernoulli NLL, without a scale */
-    *o = WIDE_OPS[number / N_SCALES];
+    const int others = (COUNT(WIDE_OPS) - 1) * N_SCALES + 1; /* the last is the Bernoulli NLL, without a scale */
+    if (number >= others + COUNT(FAMILY_OPS) * N_SCALES) return 0;
+    if (number >= others) number -= others, *o = FAMILY_OPS[number / N_SCALES];
+    else *o = WIDE_OPS[number / N_SCALES];
     snprintf(name, size, o->loss == BERNOULLI ? "bernoulli" : o->name, kinds[number % N_SCALES]);
     o->kind = o->loss == BERNOULLI ? LOGVAR : number % N_SCALES;
     return 1;
@@ -366,12 +384,14 @@ int main(int argc, char **argv) {
                     if (list) puts(name);
                     else printf("%s %016" PRIx64 "\n", name, call(kernels, q, threads));
                 }
-    for (int n = 0; ways && wide_op(n, &o, of_op, sizeof of_op); n++)
+    for (int n = 0; ways && wide_op(n, &o, of_op, sizeof of_op); n++) {
+        if (LOSSES[o.loss].forms && !(LOSSES[o.loss].forms >> o.kind & 1)) continue;
         for (int is_double = 0; is_double < COUNT(TYPES); is_double++) {
             snprintf(name, sizeof name, "%s/%s", of_op, TYPES[is_double]);
             if (!chosen(name, argc - i, argv + i)) continue;
             if (list) puts(name);
             else printf("%s %016" PRIx64 "\n", name, call_in_all_ways(kernels, &o, n, is_double, threads));
         }
+    }
     return 0;
 }

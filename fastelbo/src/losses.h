@@ -1,0 +1,90 @@
+/* THE LOSSES, one entry each: from it follow the enum, the loops for every form of the scale, set of gradients, type and instruction set,
+ * the tables of these, and what all others know of a loss. No other file compares a loss with another.
+ *
+ *     LOSS(NAME, name, maths, forms, traits)
+ *
+ * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file (at the end):
+ *     FAMILY    RE(name)(standard), and wide_name(wide_standard): location.h
+ *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x) for none; and careful_name(p, wide_element)
+ * Traits that are not named are 0. */
+#ifndef FASTELBO_LOSSES_H
+#define FASTELBO_LOSSES_H
+
+#define EACH_LOSS(LOSS)                                                                                                                \
+    LOSS(NLL, nll, OWN, FIVE, .constant = 0x1.d67f1c864beb5p-1 /* log(2 pi)/2 */, .group = 8, .squares = OVER_VARIANCE, .two_products = 1 << STD, \
+         .of_scale = BY_CANCELLING)                                                                                                    \
+    LOSS(KL, kl, OWN, FIVE, .group = 4 /* its bound leaves less */, .squares = ALONE, .of_scale = AT_PRIOR)                                 \
+    LOSS(BERNOULLI, bernoulli, OWN, NO, .group = 8, .x = SCALE, .of_scale = WITH_R)                                                    \
+    LOSS(LAPLACE, laplace, FAMILY, TWO, .constant = 0x1.62e42fefa39efp-1 /* log 2 */, .group = 8, .adds_log = 1, .of_scale = BY_CANCELLING)
+
+/* X(maths, NAME, name, FORM, form) for each form of the scale */
+#define EACH_FORM_FIVE(X, maths, NAME, name)                                                              \
+    X(maths, NAME, name, VAR, var) X(maths, NAME, name, STD, std) X(maths, NAME, name, LOGVAR, logvar) \
+    X(maths, NAME, name, LOGSTD, logstd) X(maths, NAME, name, PRECISION, precision)
+#define EACH_FORM_TWO(X, maths, NAME, name) X(maths, NAME, name, STD, std) X(maths, NAME, name, LOGSTD, logstd)
+#define EACH_FORM_NO(X, maths, NAME, name)
+#define NO_FORM LOGVAR /* which takes any number, as its place in the plan */
+/* X(NAME, name) for a loss without any */
+#define WITHOUT_FORM_FIVE(X, NAME, name)
+#define WITHOUT_FORM_TWO(X, NAME, name)
+#define WITHOUT_FORM_NO(X, NAME, name) X(NAME, name)
+
+enum loss {
+#define LOSS(NAME, ...) NAME,
+    EACH_LOSS(LOSS)
+#undef LOSS
+    N_LOSSES
+};
+
+enum { TAKES_X = 1, TAKES_NUMBER = 2 };
+
+/* What is to be known of a loss beside its maths */
+typedef struct {
+    int forms;       /* bit s: it has a scale, in form s; none: no scale at all */
+    int takes;       /* of a family: TAKES_X, x itself; TAKES_NUMBER, one for each element, > 0, in the prior's place */
+    int adds_log;    /* of a family: log sigma to its value */
+    double constant; /* of an element, where `full` adds it */
+    int group;       /* additions that a lane may do in T: what the loss's bound leaves for them (sums.inc.h) */
+    enum argument x; /* which argument is x, that x_scale multiplies */
+    /* A sum of squares, times a factor of the scale alone, and a function of the scale: where that is constant along the event, exp and log
+     * once a row will do. ALONE: the scale is no factor of them, unless there is a prior's */
+    enum { NONE_OF_THEM, ALONE, OVER_VARIANCE } squares;
+    int two_products; /* bit s: of r to form d/dx, under ordinary scales of form s, so that digits of a subnormal r may be lost between them;
+                         none: the loss has no r/v, whatever its scale */
+    /* When d/d(scale) is 0, or nearly, by right: as r is 0; under an ordinary scale, as its parts cancel; as scale and prior scale are equal,
+     * which makes such terms too; or not even then, as terms and gradients fade away */
+    enum { WITH_R, BY_CANCELLING, AT_PRIOR, FADING } of_scale;
+} traits;
+
+static const traits LOSSES[N_LOSSES] = {
+#define BIT(maths, NAME, name, FORM, form) | 1 << FORM
+#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {.forms = 0 EACH_FORM_##forms_(BIT, maths, NAME, name), __VA_ARGS__},
+    EACH_LOSS(LOSS)
+#undef LOSS
+#undef BIT
+};
+
+#endif
+
+#ifdef REAL /* their maths: once per type (real.h) */
+#include "scale.h"
+#include "location.h"
+#include "gaussian.h"
+#include "kl.h"
+#include "pair.h"
+#include "bernoulli.h"
+#include "laplace.h"
+#if REAL == 64 /* once: as wide numbers */
+#define CAREFUL_OWN(name)
+#define CAREFUL_FAMILY(name) \
+    static wide_point careful_##name(const plan *p, const wide_element *e) { return careful_location(p, e, wide_##name); }
+#define LOSS(NAME, name, maths, ...) CAREFUL_##maths(name)
+EACH_LOSS(LOSS)
+#undef LOSS
+static wide_point (*const careful_of[N_LOSSES])(const plan *, const wide_element *) = {
+#define LOSS(NAME, name, ...) [NAME] = careful_##name,
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+#endif
+#endif
