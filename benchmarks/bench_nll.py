@@ -19,7 +19,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ import machine
 import ops
 import processes
 import report
+from ops import Args, Reference
 from processes import FailedError, Pace, Process
 from report import Cell, Result
 
@@ -98,16 +100,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
     return found
 
 
-@dataclass(frozen=True)
-class Given:
-    """The arguments of one loss, here and where the contenders load them; and what is right."""
-
-    args: dict[str, Any]
-    saved: dict[str, Any]
-    expected: ops.Reference
-
-
-def off(answer: Any, expected: ops.Reference, dtype: str) -> float:
+def off(answer: Any, expected: Reference, dtype: str) -> float:
     """Worst error in eps of the size of the terms; raises where that is no matter of rounding."""
     value, grads = answer
     worst = float(np.max(np.abs(value - expected.value) / expected.magnitude))
@@ -120,9 +113,11 @@ def off(answer: Any, expected: ops.Reference, dtype: str) -> float:
     return worst / float(np.finfo(dtype).eps)
 
 
-def race_cell(cell: Cell, given: Given, running: list[Process], pace: Pace) -> Result:
-    """Load, compile and check everywhere, then measure."""
-    arrays = {k: a for k, a in given.args.items() if np.ndim(a)}
+def race_cell(
+    cell: Cell, args: Args, saved: Args, expected: Reference, running: list[Process], pace: Pace
+) -> Result:
+    """Load, compile and check everywhere, then measure; `saved`: the arguments where contenders load them."""
+    arrays = {k: a for k, a in args.items() if np.ndim(a)}
     written = [a.nbytes for k, a in arrays.items() if cell.grad and k in ops.LOSSES[cell.op].wrt]
     moved = sum(a.nbytes for a in arrays.values()) + sum(written)
     first, largest = next(iter(arrays.values())), max(a.size for a in arrays.values())
@@ -135,11 +130,8 @@ def race_cell(cell: Cell, given: Given, running: list[Process], pace: Pace) -> R
     if need > machine.free_bytes():
         result.skipped = f"the contenders together need {need / 2**30:.0f} GiB"
         return result
-
-    def check(answer: Any) -> float:
-        return off(answer, given.expected, cell.dtype)
-
-    starters = processes.ready(runners, result, check, given.saved, cell.op, cell.grad)
+    check = partial(off, expected=expected, dtype=cell.dtype)
+    starters = processes.ready(runners, result, check, saved, cell.op, cell.grad)
     processes.measure(starters, result, pace, pause=0.005 if cell.threads > 1 else 0.0)
     return result
 
@@ -154,10 +146,10 @@ def race(
             args = loaded.args(ops.LOSSES[op])
             expected = ops.reference(ops.LOSSES[op], args)
             with tempfile.TemporaryDirectory() as folder:
-                given = Given(args, processes.save(args, Path(folder)), expected)
+                saved = processes.save(args, Path(folder))
                 for cell in of_op:
                     step(cell)
-                    yield race_cell(cell, given, running, pace)
+                    yield race_cell(cell, args, saved, expected, running, pace)
                     processes.release(running, keep=True)
                 processes.release(running, keep=False)
 
@@ -178,9 +170,8 @@ def run(
                     said |= hello
                     about = describe(said, options)
                     same_setting(before, about)
-                    for result in race(
-                        list(group), running, options.pace, lambda c: bar.update(task, description=c.key)
-                    ):
+                    step = lambda c: bar.update(task, description=c.key)  # noqa: E731
+                    for result in race(list(group), running, options.pace, step):
                         keep(result, about)
                         bar.advance(task)
         except KeyboardInterrupt:
@@ -208,9 +199,7 @@ def same_setting(old: About, new: About) -> None:
     """Cells of two settings in one table would say nothing."""
     for key in ("versions", "isa", "machine"):
         if old and old[key] != new[key]:
-            sys.exit(
-                f"--resume: the {key} of the run to be resumed, {old[key]}, is not that of now, {new[key]}"
-            )
+            sys.exit(f"--resume: the {key} of that run, {old[key]}, is not that of now, {new[key]}")
 
 
 def write_json(file: Path, about: About, shown: list[accuracy.Identity], results: list[Result]) -> None:
@@ -237,23 +226,16 @@ def resumed(file: Path) -> tuple[list[Result], About]:
 
 def show_identity(console: Console) -> list[accuracy.Identity]:
     """The identity, on each data set and dtype."""
-    shown = []
+    shown, rows = [], []
     for case, dtype in itertools.product(inputs.REAL, ("float32", "float64")):
         data = inputs.load(case, dtype).nll
         name = f"{case} {report.shape_label(data['x'].shape)} {dtype}"
-        shown.append(accuracy.identity(name, data["x"], data["mean"]))
-    console.print(
-        report.table(
-            "The MSE identity on real data:  NLL = D·MSE/(2σ²) + (D/2)·log 2πσ²,  σ² = MSE of the whole set",
-            ("data",),
-            ("σ²", "mean NLL, fastelbo", "mean right-hand side", "worst row", "with MSE for D·MSE"),
-            (
-                (s.data, f"{s.var:.6g}", f"{s.nll:.9f}", f"{s.right:.9f}",
-                 report.marked(f"{s.ulp:.2f} ULP", not s.holds), f"off by {s.slip:.1f} nats")
-                for s in shown
-            ),
-        )
-    )  # fmt: skip
+        shown.append(s := accuracy.identity(name, data["x"], data["mean"]))
+        worst, slip = report.marked(f"{s.ulp:.2f} ULP", not s.holds), f"off by {s.slip:.1f} nats"
+        rows.append((name, f"{s.var:.6g}", f"{s.nll:.9f}", f"{s.right:.9f}", worst, slip))
+    title = "The MSE identity on real data:  NLL = D·MSE/(2σ²) + (D/2)·log 2πσ²,  σ² = MSE of the whole set"
+    names = ("σ²", "mean NLL, fastelbo", "mean right-hand side", "worst row", "with MSE for D·MSE")
+    console.print(report.table(title, ("data",), names, rows))
     return shown
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -32,7 +32,9 @@ class Op:
     term: str  # per element, (N, D); its sum over the event is `total`
     row: str  # the loss of one row, from `total`
     grads: dict[str, str]  # gradient per element, (N, D)
-    row_grads: dict[str, str]  # gradient of a scalar argument: per row, summed over the rows
+    row_grads: dict[str, str] = field(
+        default_factory=dict
+    )  # gradient of a scalar argument: per row, summed over the rows
 
     @property
     def wrt(self) -> tuple[str, ...]:
@@ -76,21 +78,18 @@ OPS = (
         term="log(var) + (x - mean)**2 / var",
         row="half * total + d * c",
         grads={"mean": "(mean - x) / var", "var": "half * (var - (x - mean)**2) / (var * var)"},
-        row_grads={},
     ),
     Op(
         "nll_logvar", "NLL, logvar", "gaussian_nll", ("x", "mean", "logvar"),
         term="logvar + (x - mean)**2 * exp(-logvar)",
         row="half * total + d * c",
         grads={"mean": "(mean - x) * exp(-logvar)", "logvar": "half - half * (x - mean)**2 * exp(-logvar)"},
-        row_grads={},
     ),
     Op(
         "kl", "KL(q‖N(0, I))", "gaussian_kl", ("mean", "logvar"),
         term="mean**2 + exp(logvar) - one - logvar",
         row="half * total",
         grads={"mean": "mean", "logvar": "half * (exp(logvar) - one)"},
-        row_grads={},
     ),
     Op(
         "kl_pair", "KL(q‖p)", "gaussian_kl", ("mean", "logvar", "prior_mean", "prior_logvar"),
@@ -102,7 +101,6 @@ OPS = (
             "prior_mean": f"-{_Z}",
             "prior_logvar": f"half * (one - {_Q} - (mean - prior_mean) * {_Z})",
         },
-        row_grads={},
     ),
 )  # fmt: skip
 OP = {op.name: op for op in OPS}
@@ -153,8 +151,7 @@ def share(args: Args) -> float:
     return 1.0 / float(math.prod(args["mean"].shape[:-1]))
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """What float64 NumPy says: values, the size of their terms, and a sample of each gradient."""
 
     value: Array

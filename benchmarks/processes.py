@@ -116,8 +116,9 @@ class Process:
 
     def send(self, method: str, *arguments: Any) -> None:
         """Ask; `answer` has the result. Asking a dead process is allowed, its answer says why it died."""
-        with contextlib.suppress(OSError):
-            self.pipe.send((method, arguments))
+        if not self.dead:
+            with contextlib.suppress(OSError):  # it has died, and `answer` will find out
+                self.pipe.send((method, arguments))
 
     def answer(self) -> Any:
         """The result of the last request."""

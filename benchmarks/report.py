@@ -45,7 +45,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        return ops.LOSSES[self.op].label + ("  + grad" if self.grad else "")
+        return ops.LOSSES[self.op].label + (" + grad" if self.grad else "")
 
 
 @dataclass(eq=False, kw_only=True)
