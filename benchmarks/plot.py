@@ -110,7 +110,7 @@ def _bandwidth(axes: Axes, results: list[Result]) -> None:
         axes.scatter(
             [r.share or 0 for r in own], [list(rows).index(r.cell.row) for r in own], label=label, **style
         )
-    axes.axvspan(report.SHARE, 100, color="#e3eef6", lw=0)
+    axes.axvspan(report.SHARE, 100, color="#e3eef6", lw=0, zorder=0)
     axes.set_xlim(0, max([125.0, *((r.share or 0) + 5 for r in results)]))
     axes.set_xlabel("\n".join(report.speeds(results)), fontsize=8)
     if results:
@@ -125,7 +125,7 @@ def _arithmetic(axes: Axes, results: list[Result]) -> None:
     for r in results:
         y, (_, ratio) = list(rows).index(r.cell.row), r.best() or (None, 1.0)
         axes.plot([r.ns, r.ns * ratio], [y, y], color="#cccccc", lw=1.2, zorder=1)
-        axes.scatter([r.ns * ratio, r.ns], [y, y], color=[GREY, BLUE])
+        axes.scatter([r.ns * ratio, r.ns], [y, y], color=[GREY, BLUE], zorder=3)
         axes.annotate(f"{r.ns:.2g}", (r.ns, y - 0.2), fontsize=7.5, ha="center")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
