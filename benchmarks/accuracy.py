@@ -3,7 +3,8 @@
     python benchmarks/accuracy.py
 
 KL(q ‖ N(0, I)) where q differs from the prior by 1 … 1e-18, in mean and log σ²; then NLL and gradients where
-σ, and the residuals with it, are 1e-30 … 1e30. Needs no more than fastelbo.
+σ, and the residuals with it, are 1e-30 … 1e30. Needs no more than fastelbo. `identity` is where the MSE comes
+from, shown by the race on its real data.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import decimal
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +103,36 @@ def nll_row(std: float) -> list[str]:
     results = (*nll_textbook(r, logvar), ours.value, ours.mean, ours.scale)
     errors = [worst(*each) for each in zip(results, exact * 2, units * 2, strict=True)]
     return [f"{std:.0e}", *("inf or NaN" if math.isinf(e) else f"{e:.2g} eps" for e in errors)]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """NLL = D·MSE/(2σ²) + (D/2)·log 2πσ² on one data set, row by row; σ² is the MSE of all, the optimum."""
+
+    data: str
+    var: float
+    nll: float  # mean over the rows, by fastelbo
+    right: float  # the same, by the right-hand side
+    ulp: float  # worst difference of a row
+    slip: float  # mean error of the right-hand side with MSE in place of D·MSE: the usual slip
+    holds: bool
+
+
+def identity(data: str, x: Array, mean: Array, bound: float = 20.0) -> Identity:
+    """Compare, with the right-hand side in long double.
+
+    `bound`, in ULP: the package promises 10·eps of the terms, and no term is negative here.
+    """
+    var = x.dtype.type(fe.optimal_var(x, mean))
+    nll = fe.gaussian_nll(x, mean, var=float(var))
+    wide, d = np.longdouble(var), x.shape[1]
+    mse = np.mean((x.astype(np.longdouble) - mean) ** 2, axis=1)
+    log_term = np.longdouble(d) / 2 * (np.log(wide) + np.log(8 * np.arctan(np.longdouble(1))))
+    right = d * mse / (2 * wide) + log_term
+    ulp = float(np.max(np.abs(nll - right) / np.spacing(nll)))
+    slip = float(np.mean((d - 1) * mse / (2 * wide)))
+    left = float(np.mean(nll, dtype=np.float64))
+    return Identity(data, float(var), left, float(np.mean(right)), ulp, slip, ulp <= bound)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -17,29 +17,33 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 try:
     import numpy as np
-    import rich.progress
     import sklearn  # noqa: F401  (the real data)
     from rich.console import Console
+    from rich.progress import Progress
 
     import fastelbo  # noqa: F401
 except ImportError as missing:
     sys.exit(f'{missing}. The benchmark needs: pip install ".[bench,peers]"')
 
-import identity
+import accuracy
+import contenders
 import inputs
-import isa
 import machine
 import ops
-import race
+import processes
 import report
-from race import Cell, Pace, Result
+from ops import Args, Reference
+from processes import FailedError, Pace, Process
+from report import Cell, Result
 
 About = dict[str, Any]  # machine, versions, and what else a run says about itself
 PACES = {
@@ -49,51 +53,45 @@ PACES = {
 }
 QUICK_OPS = (("nll_shared", False), ("nll_logvar", False), ("nll_logvar", True), ("kl", False))
 QUICK_CASES = ("digits", "photos", "128x784", "8192x3072")
+# Of the size of the terms: more than this is a wrong formula, not a rounding error.
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    pace = p.add_mutually_exclusive_group()
-    pace.add_argument(
-        "--quick", action="store_true", help="a representative subset and fewer rounds: under a minute"
-    )
-    pace.add_argument(
-        "--complete", action="store_true", help="both dtypes, 1 and 2 threads: three quarters of an hour"
-    )
-    p.add_argument("--threads", type=int, nargs="+", metavar="N", help="threads of every contender (1)")
-    p.add_argument("--dtype", nargs="+", choices=["float32", "float64"], help="(float32)")
-    p.add_argument(
-        "--isa", choices=isa.CHOICES, help="limit every contender to AVX2, as on a machine without AVX-512"
-    )
-    p.add_argument(
-        "--only",
-        metavar="PATTERN",
-        help='cells whose key this regular expression finds, e.g. "kl grad 128x784"',
-    )
-    p.add_argument("--json", metavar="FILE", help="write machine, versions and every sample, cell by cell")
-    p.add_argument("--resume", action="store_true", help="keep the cells that FILE of --json already has")
-    p.add_argument("--plot", metavar="FILE.png", help="the table as a picture (needs matplotlib)")
-    p.add_argument("--roofline", metavar="FILE.png", help="bandwidth and ns per element as a picture")
+    pace, add = p.add_mutually_exclusive_group(), p.add_argument
+    pace.add_argument("--quick", action="store_true", help="a subset and fewer rounds: under a minute")
+    pace.add_argument("--complete", action="store_true", help="both dtypes, 1 and 2 threads: 45 minutes")
+    add("--threads", type=int, nargs="+", metavar="N", help="threads of every contender (1)")
+    add("--dtype", nargs="+", choices=["float32", "float64"], help="(float32)")
+    add("--isa", choices=["v3"], help="limit every contender to AVX2, as on a machine without AVX-512")
+    add("--only", metavar="PATTERN", help='cells whose key this finds, e.g. "kl grad 128x784"')
+    add("--json", metavar="FILE", help="write machine, versions and every sample, cell by cell")
+    add("--resume", action="store_true", help="keep the cells that FILE of --json already has")
+    add("--plot", metavar="FILE.png", help="the table as a picture (needs matplotlib)")
+    add("--roofline", metavar="FILE.png", help="bandwidth and ns per element as a picture")
     options = p.parse_args()
     options.threads = options.threads or ([1, 2] if options.complete else [1])
     options.dtype = options.dtype or (["float32", "float64"] if options.complete else ["float32"])
+    options.pace = PACES["quick" if options.quick else "complete" if options.complete else "full"]
     if min(options.threads) < 1:
         p.error("--threads must be at least 1")
     if options.resume and not options.json:
         p.error("--resume needs the --json FILE of the run that it resumes")
-    if options.isa and not isa.supported():
+    if options.isa and options.isa not in machine.limits():
         p.error(f"--isa {options.isa}: this machine is no x86-64")
     return options
 
 
-def cells(options: argparse.Namespace) -> list[Cell]:
+def select(options: argparse.Namespace) -> list[Cell]:
     """What is raced. Cells with the same inputs are neighbours: they are loaded once."""
     some = options.quick and not options.only
     cases = QUICK_CASES if some else inputs.CASES
     kinds = QUICK_OPS if some else tuple(itertools.product(ops.LOSSES, (False, True)))
     product = itertools.product(options.threads, options.dtype, cases, kinds)
-    found = [Cell(op, grad, case, dtype, threads) for threads, dtype, case, (op, grad) in product]
+    cells = [Cell(op, grad, case, dtype, threads) for threads, dtype, case, (op, grad) in product]
+    found = [c for c in cells if inputs.fits(ops.LOSSES[c.op], c.case)]
     if options.only:
         found = [c for c in found if re.search(options.only, c.key, re.IGNORECASE)]
     if not found:
@@ -102,59 +100,109 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     return found
 
 
+def off(answer: Any, expected: Reference, dtype: str) -> float:
+    """Worst error in eps of the size of the terms; raises where that is no matter of rounding."""
+    value, grads = answer
+    worst = float(np.max(np.abs(value - expected.value) / expected.magnitude))
+    if not worst <= TOLERANCE[dtype]:
+        raise FailedError(f"wrong value, off by {worst:.1e} of the terms")
+    for got, want in zip(grads, expected.grads, strict=False):
+        error = float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+        if not error <= TOLERANCE[dtype]:
+            raise FailedError(f"wrong gradient, off by {error:.1e}")
+    return worst / float(np.finfo(dtype).eps)
+
+
+def race_cell(
+    cell: Cell, args: Args, saved: Args, expected: Reference, running: list[Process], pace: Pace
+) -> Result:
+    """Load, compile and check everywhere, then measure; `saved`: the arguments where contenders load them."""
+    arrays = {k: a for k, a in args.items() if np.ndim(a)}
+    written = [a.nbytes for k, a in arrays.items() if cell.grad and k in ops.LOSSES[cell.op].wrt]
+    moved = sum(a.nbytes for a in arrays.values()) + sum(written)
+    first, largest = next(iter(arrays.values())), max(a.size for a in arrays.values())
+    shape = (first.shape[0], first.shape[1])
+    result = Result(cell=cell, shape=shape, bytes_moved=moved, elements=largest)
+    far = moved >= 2 * machine.cache_bytes()  # bound by memory
+    runners = [p for p in running if far or p.contender.name != "bandwidth"]
+    # the arrays of all, and temporaries: one array of NumPy's, some of an eager library's
+    need = moved * len(runners) + 6 * largest * first.itemsize
+    if need > machine.free_bytes():
+        result.skipped = f"the contenders together need {need / 2**30:.0f} GiB"
+        return result
+    check = partial(off, expected=expected, dtype=cell.dtype)
+    starters = processes.ready(runners, result, check, saved, cell.op, cell.grad)
+    processes.measure(starters, result, pace, pause=0.005 if cell.threads > 1 else 0.0)
+    return result
+
+
+def race(
+    cells: list[Cell], running: list[Process], pace: Pace, step: Callable[[Cell], object]
+) -> Iterator[Result]:
+    """All cells of one thread count, neighbours sharing inputs; `step` hears of each before it starts."""
+    for (case, dtype), of_case in itertools.groupby(cells, key=lambda c: (c.case, c.dtype)):
+        loaded = inputs.load(case, dtype)
+        for op, of_op in itertools.groupby(of_case, key=lambda c: c.op):
+            args = loaded.args(ops.LOSSES[op])
+            expected = ops.reference(ops.LOSSES[op], args)
+            with tempfile.TemporaryDirectory() as folder:
+                saved = processes.save(args, Path(folder))
+                for cell in of_op:
+                    step(cell)
+                    yield race_cell(cell, args, saved, expected, running, pace)
+                    processes.release(running, keep=True)
+                processes.release(running, keep=False)
+
+
 def run(
-    selected: list[Cell],
-    options: argparse.Namespace,
-    console: Console,
-    before: About,
+    selected: list[Cell], options: argparse.Namespace, console: Console, before: About,
     keep: Callable[[Result, About], None],
-) -> About:
+) -> About:  # fmt: skip
     """The race with a progress bar; `keep` hears of every cell when it is done: an interrupt loses one."""
-    here, missing = race.installed()
-    pace = PACES["quick" if options.quick else "complete" if options.complete else "full"]
-    about: dict[str, Any] = {}
-    bar = rich.progress.Progress(
-        *rich.progress.Progress.get_default_columns(),
-        rich.progress.TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    with bar:
+    said: dict[str, Any] = {}
+    about = before or describe(said, options)
+    limit = machine.limits()[options.isa] if options.isa else None
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting", total=len(selected))
         try:
             for threads, group in itertools.groupby(selected, key=lambda c: c.threads):
-                with race.started(here, threads, options.isa) as (processes, hello):
-                    about |= hello
-                    same_setting(before, describe(about, here, missing, pace, options.isa))
-                    for result in race.run(
-                        list(group), processes, pace, lambda c: bar.update(task, description=c.key)
-                    ):
-                        keep(result, describe(about, here, missing, pace, options.isa))
+                with processes.started("contenders", threads, limit) as (running, hello):
+                    said |= hello
+                    about = describe(said, options)
+                    same_setting(before, about)
+                    step = lambda c: bar.update(task, description=c.key)  # noqa: E731
+                    for result in race(list(group), running, options.pace, step):
+                        keep(result, about)
                         bar.advance(task)
         except KeyboardInterrupt:
             console.print("Interrupted: what follows is what was measured until then.")
-    return describe(about, here, missing, pace, options.isa)
+    return about
 
 
-def describe(
-    about: dict[str, Any], here: Iterable[Any], missing: Iterable[Any], pace: Pace, limit: str | None
-) -> About:
+def describe(said: dict[str, Any], options: argparse.Namespace) -> About:
     """Machine and versions, as they stand above the table and in --json."""
-    config = about.get("fastelbo", {}).get("config", {})
+    here = [c for c in contenders.CONTENDERS if c.name in said]
+    missing = [c.package for c in contenders.CONTENDERS if c.name not in said]
     return {
         "machine": machine.describe(),
-        "versions": {c.package: about.get(c.name, {}).get("version", "?") for c in here},
-        "not_installed": list(dict.fromkeys(c.package for c in missing)),
-        "failed": {k: a["failed"] for k, a in about.items() if "failed" in a},
-        "isa": {c.name: about[c.name]["isa"] for c in here if "isa" in about.get(c.name, {})},
-        "limit": limit,
-        "pace": asdict(pace),
-        "config": config,
+        "versions": {c.package: said[c.name].get("version", "?") for c in here},
+        "not_installed": list(dict.fromkeys(missing)),
+        "failed": {k: a["failed"] for k, a in said.items() if "failed" in a},
+        "isa": {k: a["isa"] for k, a in said.items() if "isa" in a},
+        "limit": options.isa,
+        "pace": asdict(options.pace),
+        "config": said.get("fastelbo", {}).get("config", {}),
     }
 
 
-def write_json(file: Path, about: About, shown: Iterable[identity.Shown], results: Iterable[Result]) -> None:
+def same_setting(old: About, new: About) -> None:
+    """Cells of two settings in one table would say nothing."""
+    for key in ("versions", "isa", "machine"):
+        if old and old[key] != new[key]:
+            sys.exit(f"--resume: the {key} of that run, {old[key]}, is not that of now, {new[key]}")
+
+
+def write_json(file: Path, about: About, shown: list[accuracy.Identity], results: list[Result]) -> None:
     """Everything, under keys that stay the same from run to run; never half a file."""
     content = {
         "schema": 2,
@@ -176,25 +224,28 @@ def resumed(file: Path) -> tuple[list[Result], About]:
     return [Result.of(r) for r in about.pop("cells").values()], about
 
 
-def same_setting(old: About, new: About) -> None:
-    """Cells of two settings in one table would say nothing."""
-    for key in ("versions", "isa", "machine"):
-        if old and old[key] != new[key]:
-            sys.exit(
-                f"--resume: the {key} of the run to be resumed, {old[key]}, is not that of now, {new[key]}"
-            )
+def show_identity(console: Console) -> list[accuracy.Identity]:
+    """The identity, on each data set and dtype."""
+    shown, rows = [], []
+    for case, dtype in itertools.product(inputs.REAL, ("float32", "float64")):
+        data = inputs.load(case, dtype).nll
+        name = f"{case} {report.shape_label(data['x'].shape)} {dtype}"
+        shown.append(s := accuracy.identity(name, data["x"], data["mean"]))
+        worst, slip = report.marked(f"{s.ulp:.2f} ULP", not s.holds), f"off by {s.slip:.1f} nats"
+        rows.append((name, f"{s.var:.6g}", f"{s.nll:.9f}", f"{s.right:.9f}", worst, slip))
+    title = "The MSE identity on real data:  NLL = D·MSE/(2σ²) + (D/2)·log 2πσ²,  σ² = MSE of the whole set"
+    names = ("σ²", "mean NLL, fastelbo", "mean right-hand side", "worst row", "with MSE for D·MSE")
+    console.print(report.table(title, ("data",), names, rows))
+    return shown
 
 
 def main() -> int:
     """Identity, race, report."""
     options = arguments()
-    selected = cells(options)
+    selected = select(options)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     prose = min(console.width, 110)
-    shown = [
-        identity.show(case, str(np.dtype(dtype))) for case in inputs.REAL for dtype in ("float32", "float64")
-    ]
-    report.print_identity(console, shown)
+    shown = show_identity(console)
     file = Path(options.json) if options.json else None
     results, before = resumed(file) if file and options.resume else ([], {})
     done = {r.cell for r in results}
@@ -211,7 +262,6 @@ def main() -> int:
     for line in report.heading(about):
         console.print(line, width=prose)
     report.print_tables(console, results)
-    report.print_limits(console, results)
     for line in report.conclusion(results):
         console.print(line, width=prose)
     if options.plot or options.roofline:

@@ -27,8 +27,7 @@ try:
 except ImportError as missing:
     sys.exit(f'{missing}. The comparison needs: pip install ".[bench]"')
 
-from race import Result
-
+Cells = dict[str, dict[str, list[float]]]  # key: samples of each contender, as --json has them
 FALSE = 0.01  # share of the verdicts that may be false
 TRIM = 0.2  # of the rounds, at either end: spells of something else
 ENOUGH = 4  # rounds; with fewer the test has nothing to go by
@@ -46,24 +45,19 @@ class Change:
     verdict: str = "same"
 
 
-def in_units(result: Result, yardstick: str) -> Any:
+def in_units(samples: dict[str, list[float]], yardstick: str) -> Any:
     """Logarithms of fastelbo's time over the yardstick's, round by round."""
-    own, other = result.samples.get("fastelbo", []), result.samples.get(yardstick, [])
-    n = min(len(own), len(other))
-    return np.log(np.divide(own[:n], other[:n]))
+    return np.log([a / b for a, b in zip(samples["fastelbo"], samples[yardstick], strict=False)])
 
 
-def change(old: Result, new: Result, yardstick: str, margin: float) -> Change | None:
-    """Compare one cell; None where one of the runs has too few rounds of it."""
-    before, after = in_units(old, yardstick), in_units(new, yardstick)
-    if min(before.size, after.size) < ENOUGH:
-        return None
+def change(key: str, before: Any, after: Any, margin: float) -> Change:
+    """Compare one cell, both runs in units of the yardstick."""
     ratio = math.exp(stats.trim_mean(after, TRIM) - stats.trim_mean(before, TRIM))
     noise = math.hypot(*(stats.mstats.trimmed_stde(a, (TRIM, TRIM)) for a in (before, after)))
     test = {"equal_var": False, "trim": TRIM}
     slower = stats.ttest_ind(after, before + math.log1p(margin), alternative="greater", **test).pvalue
     faster = stats.ttest_ind(after, before - math.log1p(margin), alternative="less", **test).pvalue
-    return Change(new.cell.key, ratio, noise, float(slower), float(faster))
+    return Change(key, ratio, noise, float(slower), float(faster))
 
 
 def judge(changes: list[Change]) -> None:
@@ -86,38 +80,31 @@ def together(changes: list[Change], margin: float) -> tuple[float, str]:
     return math.exp(mean), "same"
 
 
-def load(file: str, yardstick: str) -> tuple[dict[str, Any], dict[str, Result]]:
+def load(file: str, yardstick: str) -> tuple[dict[str, Any], Cells]:
     """A run: what it says about itself, and its cells that were measured."""
     run = json.loads(Path(file).read_text())
-    cells = {k: Result.of(r) for k, r in run.pop("cells").items()}
-    return run, {k: r for k, r in cells.items() if {"fastelbo", yardstick} <= r.samples.keys()}
+    cells = {k: r["samples"] for k, r in run.pop("cells").items()}
+    return run, {k: s for k, s in cells.items() if {"fastelbo", yardstick} <= s.keys()}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], yardstick: str) -> list[str]:
     """Why two runs can't be compared well."""
-    found = []
-    if old["machine"]["cpu"] != new["machine"]["cpu"]:
-        found.append(f"the machines differ: {old['machine']['cpu']}, {new['machine']['cpu']}")
-    if old["versions"].get(yardstick) != new["versions"].get(yardstick):
-        found.append(f"the versions of {yardstick} differ, which is what time is measured by")
-    if old["isa"].get("fastelbo") != new["isa"].get("fastelbo"):
-        found.append(
-            f"the instruction sets differ: {old['isa'].get('fastelbo')}, {new['isa'].get('fastelbo')}"
-        )
-    return found
+    facts = {
+        "the machines differ": [run["machine"]["cpu"] for run in (old, new)],
+        f"the versions of {yardstick} differ": [run["versions"].get(yardstick) for run in (old, new)],
+        "the instruction sets differ": [run["isa"].get("fastelbo") for run in (old, new)],
+    }
+    return [f"{what}: {a}, {b}" for what, (a, b) in facts.items() if a != b]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the verdicts."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("old", help="--json of the one run")
-    p.add_argument("new", help="and of the other, on the same machine")
-    p.add_argument(
-        "--margin", type=float, default=6.0, metavar="PERCENT", help="no smaller change counts (6)"
-    )
-    p.add_argument(
-        "--yardstick", default="numpy", metavar="NAME", help="contender whose time is the unit (numpy)"
-    )
+    add = p.add_argument
+    add("old", help="--json of the one run")
+    add("new", help="and of the other, on the same machine")
+    add("--margin", type=float, default=6.0, metavar="PERCENT", help="no smaller change counts (6)")
+    add("--yardstick", default="numpy", metavar="NAME", help="contender whose time is the unit (numpy)")
     options = p.parse_args(argv)
     margin, unit = options.margin / 100, options.yardstick
     console = Console(highlight=False, soft_wrap=True)
@@ -125,7 +112,8 @@ def main(argv: list[str] | None = None) -> int:
     for text in differences(old_run, new_run, unit):
         console.print(f"[yellow]![/] {text}")
     both = [k for k in new if k in old]
-    changes = [c for k in both if (c := change(old[k], new[k], unit, margin))]
+    pairs = {k: (in_units(old[k], unit), in_units(new[k], unit)) for k in both}
+    changes = [change(k, *p, margin) for k, p in pairs.items() if min(map(len, p)) >= ENOUGH]
     if not changes:
         sys.exit("no cell has been measured in both runs, in enough rounds")
     judge(changes)

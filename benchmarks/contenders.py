@@ -1,198 +1,221 @@
-"""The contenders: one row each, and how each runs a loss of the table in ops.py.
+"""The contenders: a row each, and how each runs a loss of the table in ops.py.
 
-A contender is a function of the number of threads, called once in the contender's own process,
-which returns `build`. `build(task)` returns a call without arguments that computes the value of
-every row, then the gradients where the task asks for them. Libraries are imported inside: a process
-loads its own library and NumPy, nothing else. A contender whose library can write into given
-buffers gets them; the others allocate, and that counts.
+A contender turns a task into a call without arguments that computes the value of every row, then the
+gradients where the task asks for them. Libraries are imported inside: a process loads its own and NumPy,
+nothing else. A contender whose library can write into buffers gets them; others allocate, and that counts.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
+import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-import numpy_forms
 import ops
 from ops import Elbo, Loss, Op
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Call = Callable[[], Any]
+from processes import Array, Call, Contender
 
 
 @dataclass(frozen=True)
 class Task:
     """One loss on given arrays, with buffers for contenders that take them."""
 
-    op: Loss
     args: dict[str, Any]
+    name: str
     grad: bool
-    share: float | None = (
-        None  # of a row in a mean: the value is then the rows' mean, the gradients are scaled
-    )
-
-    @functools.cached_property
-    def dtype(self) -> np.dtype[Any]:
-        """The computing dtype, which all arrays have."""
-        x: Array = next(a for a in self.args.values() if np.ndim(a))
-        return x.dtype
+    threads: int
+    share: float | None = None  # of a row in a mean: the value is the rows' mean, the gradients are scaled
 
     @property
-    def arrays(self) -> dict[str, Array]:
-        """The arguments that are no scalars."""
-        return {k: a for k, a in self.args.items() if np.ndim(a)}
+    def loss(self) -> Loss:
+        return ops.LOSSES[self.name]
 
-    def buffer(self) -> Array:
-        """A full-size buffer whose pages exist already."""
-        return np.full(self.args["mean"].shape, 0, self.dtype)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = next(a.dtype for a in self.args.values() if np.ndim(a))
+        return dtype
 
-    def value(self) -> Array:
-        """A buffer for one number per row."""
-        return np.zeros(self.args["mean"].shape[:-1], self.dtype)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the means: (N, D), or (S, N, D)."""
+        return np.shape(self.args["mean"])
+
+    def buffer(self, shape: tuple[int, ...] | None = None) -> Array:
+        """A buffer whose pages exist already, full-size or of a shape."""
+        return np.full(self.shape if shape is None else shape, 0, self.dtype)
 
     def grads(self) -> list[Array]:
         """A buffer for each full-size gradient that is asked for."""
-        full = [self.args[k] for k in self.op.wrt if np.ndim(self.args[k])]
-        return [np.full(a.shape, 0, self.dtype) for a in full] if self.grad else []
-
-    def parts(self) -> list[Task]:
-        """The losses that an ELBO consists of, each as a share of the mean over the rows."""
-        assert isinstance(self.op, Elbo)
-        return [Task(op, args, self.grad, ops.share(args)) for op, args in self.op.parts(self.args)]
+        full = [self.args[k] for k in self.loss.wrt if self.grad and np.ndim(self.args[k])]
+        return [self.buffer(a.shape) for a in full]
 
 
-Build = Callable[[Task], Call]
+def in_parts(build: Callable[[Task, Op], Call], task: Task) -> Call:
+    """For libraries that know no ELBO: one call after the other, the means of their rows added."""
+    if not isinstance(task.loss, Elbo):
+        return build(task, task.loss)
+    parts = task.loss.parts(task.args)
+    tasks = [Task(args, op.name, task.grad, task.threads, ops.share(args)) for op, args in parts]
+    first, second = (build(part, op) for part, (op, _) in zip(tasks, parts, strict=True))
+
+    def mean(value: Any, share: float | None) -> Any:  # a number where a library has added the rows itself
+        return share * (value.sum(dtype=np.float64) if isinstance(value, np.ndarray) else value)
+
+    def call() -> Any:
+        (nll, *nll_grads), (kl, *kl_grads) = first(), second()
+        return (mean(nll, tasks[0].share) + mean(kl, tasks[1].share), *nll_grads, *kl_grads)
+
+    return call
 
 
-def in_parts(build: Callable[[Task, Op], Call]) -> Build:
-    """For libraries that know no ELBO: one call after the other, the means added."""
-
-    def built(task: Task) -> Call:
-        if not isinstance(task.op, Elbo):
-            return build(task, task.op)
-        first, second = (built(part) for part in task.parts())
-
-        def call() -> Any:
-            (nll, *nll_grads), (kl, *kl_grads) = first(), second()
-            return (nll + kl, *nll_grads, *kl_grads)
-
-        return call
-
-    return built
-
-
-def fastelbo(threads: int, *, reuse: bool = True) -> Build:
+def fastelbo(task: Task, *, reuse: bool = True) -> Call:
     """The public functions; with `out=`, or (not `reuse`) making new arrays at every call."""
     import fastelbo as fe
 
-    fe.set_num_threads(threads)
-
-    def build(task: Task) -> Call:
-        names = [k for k in task.args if k in ("x", "mean", "recon", "z_mean")]
-        positional = [task.args[k] for k in names]
-        keywords = {k: a for k, a in task.args.items() if k not in names}
-        if isinstance(task.op, Elbo):  # a mean: a number, for which there is no `out=`
-            if not task.grad:
-                f = functools.partial(fe.neg_elbo, *positional, **keywords)
-                return lambda: f()[:1]
-            value = None
-        else:
-            value = task.value() if reuse else None
-            if not task.grad:
-                f = functools.partial(getattr(fe, task.op.public), *positional, **keywords, out=value)
-                return lambda: (f(),)
-        # the gradient with respect to "logvar" is the member "scale", whatever the scale's form
-        wrt = tuple(re.sub("(log)?var", "scale", k) for k in task.op.wrt)
-        f = functools.partial(getattr(fe, task.op.public + "_grad"), *positional, **keywords, wrt=wrt)
-        fields = f()._fields
-        buffers = {"value": value} | dict(zip(wrt, task.grads(), strict=False)) if reuse else {}
-        f = functools.partial(f, out=tuple(buffers.get(k) for k in fields))
-        pick = operator.itemgetter(*(fields.index(k) for k in ("value", *wrt)))
-        return lambda: pick(f())
-
-    return build
+    loss, names = task.loss, [k for k in task.args if k in ("x", "mean", "recon", "z_mean")]
+    positional = [task.args[k] for k in names]
+    keywords = {k: a for k, a in task.args.items() if k not in names}
+    mean = isinstance(loss, Elbo)  # a number, for which there is no `out=`
+    value = task.buffer(task.shape[:-1]) if reuse and not mean else None
+    f = partial(getattr(fe, loss.public + "_grad" * task.grad), *positional, **keywords)
+    if not task.grad:
+        into = partial(f, out=value)
+        return (lambda: f()[:1]) if mean else (lambda: (into(),))
+    # the gradient with respect to "logvar" is the member "scale", whatever the scale's form
+    wrt = tuple(re.sub("(log)?var", "scale", k) for k in loss.wrt)
+    fields = f(wrt=wrt)._fields
+    buffers = {"value": value} | dict(zip(wrt, task.grads(), strict=False)) if reuse else {}
+    f = partial(f, wrt=wrt, out=tuple(buffers.get(k) for k in fields))
+    pick = operator.itemgetter(*(fields.index(k) for k in ("value", *wrt)))
+    return lambda: pick(f())
 
 
-def numpy(threads: int) -> Build:
-    """Ufuncs with `out=`: see numpy_forms.py."""
+def numpy(task: Task, op: Op) -> Call:
+    """Ufuncs with `out=`: the forms in ops.py."""
+    form, share = ops.FORMS[op.name], () if task.share is None else (task.share,)
+    value, grads, temporaries = task.buffer(task.shape[:-1]), task.grads(), [task.buffer(), task.buffer()]
 
-    def build(task: Task, op: Op) -> Call:
-        form, args, share = numpy_forms.FORMS[op.name], task.args, task.share
-        value, grads, temporaries = task.value(), task.grads(), [task.buffer(), task.buffer()]
+    def call() -> Any:
+        row_grad = form(task.args, value, grads, temporaries, *share)
+        return (value, *grads) if row_grad is None else (value, *grads, row_grad)
 
-        def call() -> Any:
-            row_grad = form(args, value, grads, temporaries)
-            return (value, *grads) if row_grad is None else (value, *grads, row_grad)
-
-        def call_mean() -> Any:
-            form(args, value, grads, temporaries, share)
-            return (value.sum(dtype=np.float64) * share, *grads)
-
-        return call if share is None else call_mean
-
-    return in_parts(build)
+    return call
 
 
-def numexpr(threads: int) -> Build:
+def numexpr(task: Task, op: Op) -> Call:
     """One compiled expression per result, into buffers; rows are summed by NumPy, which is faster at it."""
     import numexpr as ne
 
-    ne.set_num_threads(threads)
+    kind = float if task.dtype == np.float32 else np.double  # numexpr's names for the two
+    constants = {"half": 0.5, "one": 1.0, "share": task.share or 1.0}
+    inputs = {k: np.asarray(a, task.dtype) for k, a in (task.args | constants).items()}
 
-    def build(task: Task, op: Op) -> Call:
-        dtype, d = task.dtype, task.args["mean"].shape[-1]
-        kind = float if dtype == np.float32 else np.double  # numexpr's names for the two
-        constants = {"half": 0.5, "one": 1.0, "share": task.share or 1.0}
-        inputs = {k: np.asarray(a, dtype) for k, a in (task.args | constants).items()}
+    def compiled(text: str) -> Call:
+        names = [k for k in inputs if re.search(rf"\b{k}\b", text)]
+        f = ne.NumExpr(text, [(k, kind) for k in names])
+        return partial(f, *(inputs[k] for k in names), out=task.buffer(), ex_uses_vml=False)
 
-        def compiled(text: str) -> Call:
-            names = [k for k in inputs if re.search(rf"\b{k}\b", text)]
-            f = ne.NumExpr(text, [(k, kind) for k in names])
-            return functools.partial(f, *(inputs[k] for k in names), out=task.buffer(), ex_uses_vml=False)
+    term, texts = compiled(op.term), op.grads.values() if task.grad else ()
+    grads = [compiled(text if task.share is None else f"share * ({text})") for text in texts]
+    finish, d, scalars = ops.finish(op), task.shape[-1], [task.args[k] for k in op.row_grads]
 
-        term = compiled(op.term)
-        texts = op.grads.values() if task.grad else ()
-        grads = [compiled(text if task.share is None else f"share * ({text})") for text in texts]
-        finish, scalars = ops.rows(op), [task.args[k] for k in op.row_grads]
+    def call() -> Any:
+        value, row_grads = finish(term().sum(axis=-1), d, *scalars)
+        return (value, *(f() for f in grads), *(np.sum(g) for g in row_grads if task.grad))
 
-        def call() -> Any:
-            value, row_grads = finish(term().sum(axis=-1), d, *scalars)
-            if task.share is not None:
-                value = value.sum(dtype=np.float64) * task.share
-            return (value, *(f() for f in grads), *(np.sum(g) for g in row_grads if task.grad))
-
-        return call
-
-    return in_parts(build)
+    return call
 
 
-def numba(threads: int) -> Build:
+# Every element is loaded once; LLVM shares what term and gradients have in common. `scalar` is the gradient
+# of a scalar argument, or the total of all rows. `x` may have fewer rows, one for several samples.
+LOOP = """
+def loop({arguments}, value__n{outputs}, share):
+    n, d = mean__nd.shape
+    scalar = 0.0
+    for i in prange(n):
+        total = zero
+        for j in range(d):
+            {loads}
+            total += {term}
+            {stores}
+        row = {row}
+        value__n[i] = row
+        scalar += {scalar}
+    return scalar
+"""
+PARALLEL_FROM = 2**15  # elements; below, starting threads costs Numba more than they save
+PIECES = 1000  # of a long single row, so that the threads have something to share
+
+
+@cache
+def numba_loop(op: Op, dtype: np.dtype[Any], grad: bool, parallel: bool, cut: bool, mean: bool) -> Any:
+    """The fused loop of one loss. `cut`: into raw totals of pieces; `mean`: gradients scaled, all rows added.
+
+    Constants have the computing dtype: a double would drag the arithmetic along.
+    """
+    import numba as nb
+
+    full = [k for k in op.args if k not in op.row_grads]
+    wanted = op.grads if grad else {}
+    rows = {k: "i % x__nd.shape[0]" if mean and k == "x" else "i" for k in full}
+    source = LOOP.format(
+        arguments=", ".join(f"{k}__nd" if k in full else k for k in op.args),
+        outputs="".join(f", grad_{k}__nd" for k in wanted),
+        loads="; ".join(f"{k} = {k}__nd[{i}, j]" for k, i in rows.items()),
+        term=op.term,
+        stores="; ".join(f"grad_{k}__nd[i, j] = {'share * ' * mean}({text})" for k, text in wanted.items()),
+        row="total" if cut else op.row,
+        scalar="row" if mean else next(iter(op.row_grads.values()), "0.0") if grad and not cut else "0.0",
+    )
+    numbers = {"c": ops.C, "zero": 0.0, "half": 0.5, "one": 1.0}
+    scope: dict[str, Any] = {"exp": math.exp, "log": math.log, "prange": nb.prange}
+    scope |= {k: dtype.type(v) for k, v in numbers.items()}
+    exec(source, scope)
+    return nb.njit(parallel=parallel, fastmath=True)(scope["loop"])
+
+
+def numba(task: Task, op: Op) -> Call:
     """One fused loop, rows in parallel, fastmath, into buffers; its source is filled in from the table."""
-    import numba_loops
+    n, d, number = math.prod(task.shape[:-1]), task.shape[-1], task.dtype.type
+    parallel = task.threads > 1 and n * d >= PARALLEL_FROM
+    cut, mean = parallel and n == 1 and d % PIECES == 0, task.share is not None
+    loop = numba_loop(op, task.dtype, task.grad, parallel, cut, mean)
+    grads, value = task.grads(), task.buffer((PIECES if cut else n,))
+    table = (PIECES, -1) if cut else (-1, d)
+    rows = [a.reshape(table) if np.ndim(a) else number(a) for a in task.args.values()]
+    operands = [*rows, value, *(g.reshape(table) for g in grads), number(task.share or 1.0)]
+    finish, scalars = ops.finish(op), [task.args[k] for k in op.row_grads]
 
-    return in_parts(lambda task, op: numba_loops.build(task, op, threads))
+    def call() -> Any:
+        loop(*operands)
+        return (value, *grads)
+
+    def call_cut() -> Any:
+        loop(*operands)
+        row, row_grads = finish(value.sum(dtype=np.float64), d, *scalars)
+        return (np.asarray([row], task.dtype), *grads, *(row_grads if task.grad else ()))
+
+    if mean and not cut:
+        return lambda: (loop(*operands), *grads)
+    if scalars and task.grad and not cut:
+        return lambda: (value, *grads, loop(*operands))
+    return call_cut if cut else call
 
 
-def _torch(threads: int) -> Any:
+def _autograd(task: Task, loss: Callable[..., Any]) -> Call:
+    """A call of a loss on tensors: values from tensors that need no graph, gradients by autograd."""
     import torch
 
-    torch.set_num_threads(threads)
-    return torch
-
-
-def _autograd(torch: Any, task: Task, loss: Callable[..., Any]) -> Call:
-    """A call of a loss on tensors: values from tensors that need no graph, gradients by autograd."""
-    wrt = task.op.wrt if task.grad else ()
-    tensors = {
-        k: torch.as_tensor(np.asarray(a, task.dtype)).requires_grad_(k in wrt) for k, a in task.args.items()
-    }
+    wrt = task.loss.wrt if task.grad else ()
+    arrays = {k: np.asarray(a, task.dtype) for k, a in task.args.items()}
+    tensors = {k: torch.as_tensor(a).requires_grad_(k in wrt) for k, a in arrays.items()}
     leaves = [tensors[k] for k in wrt]
 
     def gradients() -> Any:
@@ -202,14 +225,12 @@ def _autograd(torch: Any, task: Task, loss: Callable[..., Any]) -> Call:
     return gradients if task.grad else lambda: (loss(**tensors),)
 
 
-def _traceable(
-    task: Task, library: Any, vjp: Callable[..., Any]
-) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
+def _traceable(task: Task, library: Any, vjp: Callable[..., Any]) -> tuple[Callable[..., Any], Any, Any]:
     """A function for a compiler, f(leaves, rest), and its two arguments: value, or value and gradients.
 
     The compiler sees forward and backward pass as one graph: PyTorch's is twice as fast then as with two.
     """
-    op, loss = task.op, ops.value(task.op, library)
+    wrt, loss = task.loss.wrt, ops.value(task.loss, library)
 
     def value(leaves: dict[str, Any], rest: dict[str, Any]) -> Any:
         return (loss(**leaves, **rest),)
@@ -217,153 +238,119 @@ def _traceable(
     def gradients(leaves: dict[str, Any], rest: dict[str, Any]) -> Any:
         rows, back = vjp(lambda parts: loss(**parts, **rest), leaves)
         (grads,) = back(library.ones_like(rows))
-        return (rows, *(grads[k] for k in op.wrt))
+        return (rows, *(grads[k] for k in wrt))
 
     args = {k: library.asarray(np.asarray(a, task.dtype)) for k, a in task.args.items()}
-    leaves = {k: args.pop(k) for k in op.wrt}
+    leaves = {k: args.pop(k) for k in wrt}
     return gradients if task.grad else value, leaves, args
 
 
-def torch_eager(threads: int) -> Build:
+def torch_eager(task: Task) -> Call:
     """The expression of the table, op by op."""
-    torch = _torch(threads)
+    import torch
 
-    def build(task: Task) -> Call:
-        return _autograd(torch, task, ops.value(task.op, torch))
-
-    return build
+    return _autograd(task, ops.value(task.loss, torch))
 
 
-def torch_library(threads: int) -> Build:
+def torch_library(task: Task) -> Call:
     """What PyTorch ships: `F.gaussian_nll_loss` and `torch.distributions.kl_divergence`."""
-    torch = _torch(threads)
+    import torch
 
     def nll(**t: Any) -> Any:
         var = t["var"] if "var" in t else t["logvar"].exp()
         var = var.expand(t["mean"].shape[0]) if var.ndim == 0 else var
-        return torch.nn.functional.gaussian_nll_loss(
-            t["mean"], t["x"].expand(t["mean"].shape), var, full=True, eps=0, reduction="none"
-        ).sum(-1)
+        options = {"full": True, "eps": 0, "reduction": "none"}
+        x = t["x"].expand(t["mean"].shape)
+        return torch.nn.functional.gaussian_nll_loss(t["mean"], x, var, **options).sum(-1)
 
     def kl(**t: Any) -> Any:
         zero = torch.zeros((), dtype=t["mean"].dtype)
         pairs = [(t["mean"], t["logvar"]), (t.get("prior_mean", zero), t.get("prior_logvar", zero))]
-        normal = functools.partial(torch.distributions.Normal, validate_args=False)
-        return torch.distributions.kl_divergence(*(normal(m, (s / 2).exp()) for m, s in pairs)).sum(-1)
+        normals = [torch.distributions.Normal(m, (s / 2).exp(), validate_args=False) for m, s in pairs]
+        return torch.distributions.kl_divergence(*normals).sum(-1)
 
-    def neg_elbo(**t: Any) -> Any:
-        by_nll = nll(x=t["x"], mean=t["recon"], logvar=t["logvar"])
-        return by_nll.mean() + kl(mean=t["z_mean"], logvar=t["z_logvar"]).mean()
-
-    losses = {"gaussian_nll": nll, "gaussian_kl": kl, "neg_elbo": neg_elbo}
-
-    def build(task: Task) -> Call:
-        return _autograd(torch, task, losses[task.op.public])
-
-    return build
+    shipped = {"gaussian_nll": nll, "gaussian_kl": kl}
+    return _autograd(task, ops.value(task.loss, torch, lambda op, _: shipped[op.public]))
 
 
-def torch_compile(threads: int) -> Build:
+def torch_compile(task: Task) -> Call:
     """The expression of the table through `torch.compile`, shapes static."""
-    torch = _torch(threads)
+    import torch
 
-    def build(task: Task) -> Call:
-        f, leaves, rest = _traceable(task, torch, torch.func.vjp)
-        torch._dynamo.reset()  # a loss of its own per shape, not one more guard
-        compiled = torch.compile(f, dynamic=False, fullgraph=True)
-        return lambda: compiled(leaves, rest)
-
-    return build
+    f, leaves, rest = _traceable(task, torch, torch.func.vjp)
+    torch._dynamo.reset()  # a loss of its own per shape, not one more guard
+    compiled = torch.compile(f, dynamic=False, fullgraph=True)
+    return lambda: compiled(leaves, rest)
 
 
-def jax(threads: int) -> Build:
+def jax(task: Task) -> Call:
     """`jax.jit` of the value, or of the value and its vector-Jacobian product."""
-    library: Any = importlib.import_module("jax")
-    library.config.update("jax_enable_x64", True)
-    library.devices()  # makes its threads, on the cores that it is to have
-
-    def build(task: Task) -> Call:
-        f, leaves, rest = _traceable(task, library.numpy, library.vjp)
-        compiled = library.jit(f)
-        return lambda: library.block_until_ready(compiled(leaves, rest))
-
-    return build
+    library = importlib.import_module("jax")
+    f, leaves, rest = _traceable(task, library.numpy, library.vjp)
+    compiled = library.jit(f)
+    return lambda: library.block_until_ready(compiled(leaves, rest))
 
 
-def bandwidth(threads: int) -> Build:
-    """The floor: the same streams of memory with next to no arithmetic.
+def bandwidth(task: Task) -> Call:
+    """The floor: the same streams of memory with next to no arithmetic; one slice per thread.
 
     Values: a dot product of each pair of inputs reads everything once. Gradients: additions and negations
-    that read each input and write each gradient once. One slice per thread.
+    that read each input and write each gradient once.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    pool = ThreadPoolExecutor(threads)
+    pool, groups = (
+        ThreadPoolExecutor(task.threads),
+        ([a for a in task.args.values() if np.ndim(a)], task.grads()),
+    )
 
-    def cut(arrays: list[Array]) -> list[list[Array]]:
-        """The slice of each array for each thread."""
-        flat = [a.reshape(-1) for a in arrays]
-        return [
-            [a[a.size * i // threads : a.size * (i + 1) // threads] for a in flat] for i in range(threads)
-        ]
+    def part(thread: int, size: int) -> list[Call]:
+        own = slice(size * thread // task.threads, size * (thread + 1) // task.threads)
+        ins, outs = ([a.reshape(-1)[own] for a in group if a.size == size] for group in groups)
+        if not outs:
+            return [partial(np.dot, a, b) for a, b in zip(ins[::2], ins[1::2] + ins[-1:], strict=False)]
+        pairs = min(len(ins) - len(outs), len(outs))
+        sums = [partial(np.add, ins[2 * i], ins[2 * i + 1], out=outs[i]) for i in range(pairs)]
+        return sums + [partial(np.negative, ins[pairs + i], out=outs[i]) for i in range(pairs, len(outs))]
 
-    def slices(task: Task) -> list[list[tuple[list[Array], list[Array]]]]:
-        """For each thread, the inputs and outputs of each size of array."""
-        inputs, outputs = list(task.arrays.values()), task.grads()
-        sizes = dict.fromkeys(a.size for a in inputs)
-        groups = [([a for a in inputs if a.size == n], [g for g in outputs if g.size == n]) for n in sizes]
-        return [[(cut(ins)[i], cut(outs)[i]) for ins, outs in groups] for i in range(threads)]
+    sizes = {a.size for a in groups[0]}
+    parts = [[call for size in sizes for call in part(i, size)] for i in range(task.threads)]
 
-    def stream(inputs: list[Array], outputs: list[Array]) -> None:
-        if not outputs:
-            for first, second in zip(inputs[::2], inputs[1::2] + inputs[-1:], strict=False):
-                np.dot(first, second)
-            return
-        queue = iter(inputs)
-        pairs = len(inputs) - len(outputs)
-        for i, out in enumerate(outputs):
-            if i < pairs:
-                np.add(next(queue), next(queue), out=out)
-            else:
-                np.negative(next(queue), out=out)
+    def work(calls: list[Call]) -> None:
+        for call in calls:
+            call()
 
-    def work(part: list[tuple[list[Array], list[Array]]]) -> None:
-        for inputs, outputs in part:
-            stream(inputs, outputs)
+    def call() -> None:
+        list(pool.map(work, parts))
 
-    def build(task: Task) -> Call:
-        parts = slices(task)
-        if threads == 1:
-            return lambda: work(parts[0])
-        return lambda: list(pool.map(work, parts))
-
-    return build
+    return call if task.threads > 1 else partial(work, parts[0])
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A row of the race: how it is named, what it needs, how it is set up."""
-
-    name: str
-    label: str
-    package: str  # what must be installed
-    setup: Callable[[int], Build]
-    compiled: bool = False
-    env: dict[str, str] = field(default_factory=dict)  # "{n}" is the number of threads
+def load(name: str, threads: int) -> None:
+    """Import a library, and tell it the number of threads."""
+    library = importlib.import_module(name)
+    if name == "jax":
+        library.config.update("jax_enable_x64", True)
+        library.devices()  # makes its threads, on the cores that it is to have
+    elif hasattr(library, "set_num_threads"):
+        library.set_num_threads(threads)
 
 
+N = "{n}"  # the number of threads
 CONTENDERS = (
-    Contender("fastelbo", "fastelbo", "fastelbo", fastelbo),
-    Contender("fastelbo_new", "no out=", "fastelbo", functools.partial(fastelbo, reuse=False)),
-    Contender("numpy", "NumPy", "numpy", numpy),
-    Contender("numexpr", "numexpr", "numexpr", numexpr, env={"NUMEXPR_MAX_THREADS": "{n}"}),
-    Contender("numba", "Numba", "numba", numba, compiled=True, env={"NUMBA_NUM_THREADS": "{n}"}),
+    Contender("fastelbo", "fastelbo", "fastelbo", fastelbo, peer=False, unit=True),
+    Contender("fastelbo_new", "no out=", "fastelbo", partial(fastelbo, reuse=False), peer=False),
+    Contender("numpy", "NumPy", "numpy", partial(in_parts, numpy), unit=True),
+    Contender("numexpr", "numexpr", "numexpr", partial(in_parts, numexpr), env={"NUMEXPR_MAX_THREADS": N}),
+    Contender("numba", "Numba", "numba", partial(in_parts, numba), True, env={"NUMBA_NUM_THREADS": N}),
     Contender("torch", "torch", "torch", torch_eager),
     Contender("torch_library", "torch loss", "torch", torch_library),
-    Contender("torch_compile", "torch.compile", "torch", torch_compile, compiled=True),
-    Contender("jax", "jax.jit", "jax", jax, compiled=True, env={"JAX_PLATFORMS": "cpu"}),
+    Contender("torch_compile", "torch.compile", "torch", torch_compile, True, says="torch.compile",
+              env={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+    Contender("jax", "jax.jit", "jax", jax, True, env={"JAX_PLATFORMS": "cpu"}),
     # its threads are those of `bandwidth`: OpenBLAS would cut each slice once more
-    Contender("bandwidth", "memory", "numpy", bandwidth, env={"OPENBLAS_NUM_THREADS": "1"}),
-)
+    Contender("bandwidth", "memory", "numpy", bandwidth, peer=False, unit=True,
+              env={"OPENBLAS_NUM_THREADS": "1"}),
+)  # fmt: skip
 CONTENDER = {c.name: c for c in CONTENDERS}
-PEERS = tuple(c for c in CONTENDERS if c.package != "fastelbo" and c.name != "bandwidth")
+PEERS = tuple(c for c in CONTENDERS if c.peer)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ops import Elbo, Loss
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from processes import Array
 
 SHAPES = ((1, 2), (128, 32), (128, 784), (1024, 3072), (8192, 3072), (1, 10_000_000), (1_000_000, 8))
-LARGEST = (
-    8192 * 3072
-)  # elements of an array of decoder samples; beyond, the contenders do not fit side by side
+LARGEST = 8192 * 3072  # elements of several decoder samples
 PATCH = 16  # a photograph's row is one patch of 16×16 pixels × 3 colours = 768 values
+Named = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Case:
 
     name: str
     dtype: str
-    nll: dict[str, Array]
-    kl: dict[str, Array]
-    latents: dict[str, Array]
+    nll: Named
+    kl: Named
+    latents: Named
     var: float  # the shared σ²
 
     def args(self, loss: Loss) -> dict[str, Any]:
@@ -38,21 +37,21 @@ class Case:
         source = self.nll if "x" in loss.args else self.kl
         return {k: self.var if k in loss.row_grads else source[k] for k in loss.args}
 
-    def _samples(self, samples: int) -> dict[str, Array]:
+    def _samples(self, samples: int) -> Named:
         """Means and log-variances of a decoder that hears its latents: a little different in each sample."""
         found = {"recon": self.nll["mean"], "logvar": self.nll["logvar"]}
         if samples == 1:
             return found
         draw, dtype = np.random.default_rng(samples).standard_normal, np.dtype(self.dtype)
-        size = np.float32(0.1 * self.var**0.5)
-        return {k: a + size * draw((samples, *a.shape), dtype=cast("Any", dtype)) for k, a in found.items()}
+        size = dtype.type(0.1 * self.var**0.5)
+        return {k: a + size * draw((samples, *a.shape), dtype=dtype.type) for k, a in found.items()}
 
 
 def digits() -> Array:
     """Scikit-learn's 1797 handwritten digits, 8×8 pixels of 0 … 16."""
     from sklearn.datasets import load_digits
 
-    return cast("Array", load_digits().data)
+    return np.asarray(load_digits().data)
 
 
 def photos() -> Array:
@@ -67,7 +66,7 @@ def photos() -> Array:
     return np.concatenate(rows).astype(np.float64)
 
 
-def linear_vae(x: Array, latents: int) -> tuple[dict[str, Array], dict[str, Array]]:
+def linear_vae(x: Array, latents: int) -> tuple[Named, Named]:
     """What the best linear VAE makes of `x`: the inputs of its NLL, and of its KL.
 
     The optimum is probabilistic PCA (Tipping & Bishop 1999; Lucas et al. 2019): the decoder returns
@@ -90,7 +89,7 @@ def linear_vae(x: Array, latents: int) -> tuple[dict[str, Array], dict[str, Arra
     return {"x": x, "mean": mean, "var": var, "logvar": np.log(var)}, kl
 
 
-def synthetic(shape: tuple[int, int], dtype: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+def synthetic(shape: tuple[int, int], dtype: Any) -> tuple[Named, Named]:
     """Normal variates of a shape of the field; log-variances around −1."""
     draw = np.random.default_rng(2013).standard_normal
     x, mean = (draw(shape, dtype=dtype) for _ in range(2))
@@ -99,7 +98,7 @@ def synthetic(shape: tuple[int, int], dtype: Any) -> tuple[dict[str, Array], dic
     return nll, {"mean": mean, "logvar": logvar, "prior_mean": x, "prior_logvar": prior}
 
 
-REAL = {"digits": (digits, 16), "photos": (photos, 64)}  # name: (rows, number of latents)
+REAL: dict[str, tuple[Callable[[], Array], int]] = {"digits": (digits, 16), "photos": (photos, 64)}  # latents
 CASES = (*REAL, *(f"{n}x{d}" for n, d in SHAPES))
 
 
@@ -111,46 +110,28 @@ def shape_of(case: str) -> tuple[int, int] | None:
     return int(n), int(d)
 
 
-def too_large(loss: Loss, case: str) -> bool:
-    """Whether the decoder samples of a synthetic case would not fit."""
-    n, d = shape_of(case) or (1, 1)
-    return isinstance(loss, Elbo) and loss.samples > 1 and loss.samples * n * d > LARGEST
+def fits(loss: Loss, case: str) -> bool:
+    """Whether the arrays of all contenders fit side by side, decoder samples of a synthetic case included."""
+    return (
+        not isinstance(loss, Elbo)
+        or loss.samples == 1
+        or loss.samples * math.prod(shape_of(case) or (1,)) <= LARGEST
+    )
 
 
 def load(case: str, dtype: str) -> Case:
     """The arrays of a case, C-contiguous, of one dtype."""
     shape = shape_of(case)
-    if shape is None:
-        rows, latents = REAL[case]
-        nll, kl = linear_vae(rows(), latents)
-    else:
-        nll, kl = synthetic(shape, np.dtype(dtype))
+    rows, latents = REAL.get(case, (None, 0))
+    nll, kl = linear_vae(rows(), latents) if rows else synthetic(shape or (0, 0), np.dtype(dtype))
 
-    def convert(arrays: dict[str, Array]) -> dict[str, Array]:
+    def convert(arrays: Named) -> Named:
         return {k: np.ascontiguousarray(a, dtype) for k, a in arrays.items()}
 
     nll, kl = convert(nll), convert(kl)
     # real data come with their latents; elsewhere a quarter of the columns, 32 at most
-    width = kl["mean"].shape[1] if shape is None else max(2, min(32, shape[1] // 4))
+    width = latents or max(2, min(32, kl["mean"].shape[1] // 4))
     posteriors = convert({k: kl[k][:, :width] for k in ("mean", "logvar")})
     # not the optimum σ² = MSE, where the gradient vanishes and a comparison would say nothing
     var = 2 * float(np.mean((nll["x"][:4096] - nll["mean"][:4096]) ** 2, dtype=np.float64))
     return Case(case, dtype, nll, kl, posteriors, float(np.dtype(dtype).type(var)))
-
-
-def save(args: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the arrays where other processes can load them; returns the paths in their place."""
-
-    def entry(name: str, arg: Any) -> Any:
-        path = folder / f"{name}.npy"
-        if np.ndim(arg):
-            np.save(path, arg)
-            return path
-        return arg
-
-    return {k: entry(k, a) for k, a in args.items()}
-
-
-def restore(saved: dict[str, Any]) -> dict[str, Any]:
-    """The counterpart of `save`: a private, writeable copy for the process that calls it."""
-    return {k: np.load(a) if isinstance(a, Path) else a for k, a in saved.items()}

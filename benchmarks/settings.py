@@ -1,0 +1,144 @@
+"""fastelbo against itself: threads beside busy neighbours, and arrays of fewer bytes.
+
+    python benchmarks/settings.py [neighbours | storage]
+
+neighbours  what a call costs beside two busy processes, below and above the size where threads begin
+storage     the NLL with one shared σ² on x and mean of 8 and 16 bits, out of cache, where memory is the
+            limit; uint8 comes with `x_scale=1/255`, arithmetic and results are float32 everywhere
+
+Measured in one process, settings taking turns in every round; printed are medians of the ratios of a round,
+and for what must never stall its 99th percentile and worst case. Both take a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    import fastelbo as fe
+except ImportError as missing:
+    sys.exit(f'{missing}. The benchmark needs: pip install ".[bench]"')
+
+import contenders
+import inputs
+import machine
+import ops
+from processes import Array, Call
+from report import marked, table
+
+NEIGHBOURED, STALL, STORED = 1.3, 15.0, 1.5  # limits: ×, ms, ×
+BELOW, ABOVE = ("128x784",), ("256x784", "1024x3072")  # either side of 2¹⁷ elements
+STALLS = 3000  # calls, of which 30 are beyond the 99th percentile
+STORAGE = ("float32 float32", "uint8 float32", "uint8 float16", "float16 float16", "bfloat16 bfloat16")
+
+
+def seconds(call: Call, threads: int = 1) -> float:
+    """Of one call, with so many threads."""
+    fe.set_num_threads(threads)
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def busy(count: int = 2) -> Iterator[None]:
+    """Processes that want a core each."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        for p in others:
+            p.kill()
+            p.wait()
+
+
+def neighbours() -> Iterator[Table]:
+    """Two threads' time beside two busy processes, in units of one thread's beside the same."""
+    below, above = [], []
+    for case in BELOW + ABOVE:
+        task = contenders.Task(inputs.load(case, "float32").args(ops.OP["nll_logvar"]), "nll_logvar", True, 2)
+        call, name = contenders.fastelbo(task), f"{case.replace('x', '×')} NLL, logvar + grad"
+        with busy():
+            rounds = 1e3 * np.array([[seconds(call, n) for n in (1, 2)] for _ in range(STALLS)])
+        one, two = np.median(rounds, axis=0).tolist()
+        alone, late = np.quantile(rounds, 0.99, axis=0) - one
+        if case in BELOW:
+            below.append((name, f"{one:.3f} ms", marked(f"{two / one:.2f}×", two > NEIGHBOURED * one)))
+        else:
+            figures = f"{one:.3f}", f"{two - one:.2f}", marked(f"{late:.2f}", late > STALL)
+            above.append((name, *figures, f"{rounds[:, 1].max() - one:.1f}", f"{alone:.2f}"))
+    title = f"Beside two busy processes, below the threshold   (limit {NEIGHBOURED}×)"
+    yield table(title, ("call",), ("1 thread", "2 threads / 1"), below)
+    title = f"Beside two busy processes, above it: 2 threads − median of 1, ms   (limit {STALL:g} at 99 %)"
+    yield table(title, ("call",), ("1 thread", "median", "99 %", "worst", "1 thread's own 99 %"), above)
+
+
+def stored(values: Array, dtype: str) -> Array:
+    """Numbers of 0 … 1 in a dtype; bytes are 0 … 255."""
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return values.astype(ml_dtypes.bfloat16)
+    return np.round(255 * values).astype(dtype) if dtype == "uint8" else values.astype(dtype)
+
+
+def on_storage(x: Array, mean: Array, pair: str, grad: bool) -> Any:
+    """The call on a pair of dtypes, with `out=`."""
+    own = [stored(a, dtype) for a, dtype in zip((x, mean), pair.split(), strict=True)]
+    options: dict[str, Any] = {"var": 0.04} | ({"x_scale": 1 / 255} if pair.startswith("uint8") else {})
+    function: Any = fe.gaussian_nll_grad if grad else fe.gaussian_nll
+    call = functools.partial(function, *own, **options, **({"wrt": ("mean", "scale")} if grad else {}))
+    first = call()
+    return functools.partial(call, out=(first.value, None, first.mean, None) if grad else first)
+
+
+def storage() -> Iterator[Table | str]:
+    """Time on float32 over the time on other dtypes."""
+    x, mean = np.random.default_rng(2013).random((2, 8192, 3072), dtype=np.float32)
+    rows, reasons = [], {}
+    for grad in (False, True):
+        calls = {}
+        for pair in STORAGE:
+            try:
+                calls[pair] = on_storage(x, mean, pair, grad)
+            except (ImportError, TypeError) as error:
+                reasons[pair] = f"No time for x, mean of {pair}: {str(error).splitlines()[0]}"
+        rounds = np.array([[seconds(call) for call in calls.values()] for _ in range(15)])
+        for (pair, call), own in zip(calls.items(), rounds.T, strict=True):
+            speed, size = float(np.median(rounds[:, 0] / own)), sum(a.nbytes for a in call.args) / 1e9
+            missed = not grad and pair != STORAGE[0] and speed < STORED
+            figures = f"{1e3 * np.median(own):.1f} ms", marked(f"{speed:.2f}×", missed), f"{size:.2f}"
+            rows.append((*pair.split(), "+ grad" if grad else "value", *figures))
+    title = f"NLL, shared σ², 8192×3072, 1 thread: time on float32 / time   (limit of values {STORED}×)"
+    yield table(title, ("x", "mean", ""), ("time", "speed", "read, GB"), rows)
+    yield from reasons.values()
+
+
+def main() -> int:
+    """Ask, and print."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("part", nargs="?", choices=["neighbours", "storage"], help="(both)")
+    part = p.parse_args().part
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    about = machine.describe()
+    console.print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, fastelbo {fe.__version__}")
+    for name, tables in (("neighbours", neighbours), ("storage", storage)):
+        if part in (None, name):
+            console.print(*tables(), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
