@@ -21,6 +21,7 @@ Names = tuple[str, ...]
 
 FORMS: Final = ("var", "std", "logvar", "logstd", "precision")  # of a scale, in the core's order
 ANY_SIGN: Final = FORMS.index("logvar")  # the kind of what takes a scale's place and may have any sign
+NUMBER: Final = len(FORMS)  # the kind of what is no scale, in the place of the prior's
 VALUES: Final = ("value", "nll", "kl")  # members that `reduction` acts on; all others are gradients
 
 
@@ -40,6 +41,7 @@ OPTIONS: Final[dict[str, tuple[Any, str]]] = {
     "weight": (None, "npt.ArrayLike | None"),
     "where": (None, "npt.ArrayLike | None"),
     "min_var": (0.0, "float"),
+    "min_scale": (0.0, "float"),
     "reduction": ("none", "Reduction"),
 }
 #: What the annotations are made of
@@ -51,6 +53,7 @@ ANNOTATIONS: Final = {
     "Reduction": Reduction,
     "npt": npt,
 }
+FLOORS: Final = ("min_var", "min_scale")  # of a variance, and of a scale that is none's root
 COMMON: Final = frozenset(("axis", "weight", "where", "reduction"))
 EMPTY: Final = inspect.Parameter.empty
 
@@ -80,6 +83,9 @@ class Loss:
     operands: Names = ()  # its gradients: by two operands of data, the scale, the prior's scale
     places: tuple[int, ...] = (0, 1, 2, 3)  # of these in the core, where the first two are a difference
     scales: tuple[Scale, ...] = ()
+    number: str = ""  # an operand > 0 without a gradient, one for each element
+    #: Numbers of the whole call, and what the core takes for None; EMPTY where there is no default
+    parameters_of_call: Mapping[str, Any] = field(default_factory=dict)
     positional: Names = ()  # parameters of the public function
     defaults: Mapping[str, float] = field(default_factory=dict)  # of operands that need not be passed
     options: frozenset[str] = frozenset()  # of OPTIONS, beside the common ones
@@ -111,7 +117,7 @@ class Loss:
     @property
     def floor(self) -> str:
         """The option that is a floor of the scale; empty for none."""
-        return "min_var" if "min_var" in self.options else ""
+        return next((name for name in FLOORS if name in self.options), "")
 
     @cached_property
     def shifted(self) -> Names:
@@ -125,12 +131,13 @@ class Loss:
     def parameters(self, grad: bool) -> list[inspect.Parameter]:
         """Those of the public function, with annotations as text."""
         found = [_parameter(name, EMPTY, "npt.ArrayLike", positional=True) for name in self.positional]
+        found += [_parameter(self.number, EMPTY, "npt.ArrayLike")] if self.number else []
         for i, scale in enumerate(self.scales):
-            if i:
-                found += [
-                    _parameter(name, default, "npt.ArrayLike") for name, default in self.defaults.items()
-                ]
+            defaults = self.defaults if i else {}
+            found += [_parameter(name, default, "npt.ArrayLike") for name, default in defaults.items()]
             found += [_parameter(name, None, "npt.ArrayLike | None") for name in scale.names if name]
+        for name, none in self.parameters_of_call.items():
+            found.append(_parameter(name, *((EMPTY, "float") if none is EMPTY else (None, "float | None"))))
         taken = COMMON | self.options
         found += [_parameter(name, *OPTIONS[name]) for name in OPTIONS if name in taken]
         return found + _outputs(self.fields, 1, self.wrt, grad)
@@ -144,16 +151,19 @@ class Loss:
 
     def half(self) -> dict[str, Any]:
         """How a compiled door finds its arguments among those of a call."""
-        data = self.operands if not self.scales else self.operands[:2]
+        data: list[str | None] = [*(self.operands if not self.scales else self.operands[:2])]
+        data += [None, self.number] if self.number else []
         forms = [scale.names for scale in self.scales]
-        called = {"axis": self.axis, "where": self.mask}
+        called = {"axis": self.axis, "where": self.mask, "min_var": self.floor}
+        taken = (COMMON | self.options | ({"min_var"} if self.floor else set())) - {"min_scale"}
         return {
             "kernel": self.kernel,
             "operands": self.in_core_order(data, None),
             "optional": tuple(self.defaults),
             "kind": -1 if self.scales else ANY_SIGN,
             "forms": (*forms, *[None] * (2 - len(forms))),
-            "options": {name: called.get(name, name) for name in OPTIONS if name in COMMON | self.options},
+            "parameters": tuple(self.parameters_of_call.items()),
+            "options": {name: called.get(name, name) for name in taken},
         }
 
 

@@ -28,6 +28,7 @@ LAYERS = (
     ("_threads",),
     ("_rules", "_rules.scales", "_rules.real", "_rules.search", "_rules.frames", "_rules.overlap"),
     ("_rules.dtypes", "_rules.integers", "_rules.options", "_rules.fits", "_rules.call", "_rules.wrt"),
+    ("_rules.parameters",),
     ("_rules.axes", "_rules.weights", "_rules.domain", "_rules.outputs", "_rules.inplace"),
     ("_rules.joint", "_rules.run", "_rules.samples"),
     ("_rules.loss", "_rules.halves"),

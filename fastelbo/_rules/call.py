@@ -26,6 +26,7 @@ class Call(NamedTuple):
     floor: float = 0.0
     full: bool = True
     x_scale: float = 1.0
+    parameters: tuple[float, ...] = ()
 
     @property
     def members(self) -> Names:

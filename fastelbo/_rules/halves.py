@@ -44,7 +44,7 @@ def halves(joint: Joint, given: Mapping[str, Any]) -> tuple[Call, Call]:
     check_fits(names[2], operands[2], frame)
     for name, operand in zip(names[5:], operands[5:], strict=True):
         check_fits(name, operand, z_frame)
-    floor = variance_floor(given["min_var"])
+    floor = variance_floor("min_var", given["min_var"])
     mask = None if where is None else as_mask(where, frame, joint.nll.mask, weight=False)
     z_mask = None if z_where is None else as_mask(z_where, z_frame, joint.kl.mask, weight=False)
     why = "nll and kl of a row are weighted alike"

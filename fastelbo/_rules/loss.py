@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastelbo._declare import ANY_SIGN, Loss
+from fastelbo._declare import ANY_SIGN, NUMBER, Loss
 from fastelbo._rules.axes import check_reduction
 from fastelbo._rules.call import Call, inputs_of
 from fastelbo._rules.dtypes import as_computed
@@ -15,6 +15,7 @@ from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
 from fastelbo._rules.options import is_full, variance_floor, x_factor
 from fastelbo._rules.outputs import allocate, as_returned, given_arrays
+from fastelbo._rules.parameters import at_most_infinite, parameters
 from fastelbo._rules.real import as_plain
 from fastelbo._rules.run import run
 from fastelbo._rules.scales import add_scale
@@ -29,6 +30,10 @@ def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
     kinds = [ANY_SIGN if not loss.scales else -1, -1]  # of the scale and the prior's
     for i, scale in enumerate(loss.scales):
         kinds[i] = add_scale(names, passed, scale, given)
+    if loss.number:
+        kinds[1] = NUMBER
+        names.append(loss.number)
+        passed.append(at_most_infinite(given[loss.number]))
     axis, where, weight, out = [given[name] for name in ("axis", "where", "weight", "out")]
     plain = as_plain(names, passed)
     operands, dtype = as_computed(names, plain)
@@ -37,7 +42,7 @@ def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
     reduction = check_reduction(given["reduction"], axis, frame.shape)
     for own, operand in zip(names[2:], operands[2:], strict=True):
         check_fits(own, operand, frame)
-    floor = variance_floor(given.get("min_var", 0.0))
+    floor = variance_floor(loss.floor, given[loss.floor]) if loss.floor else 0.0
     mask = None if where is None else as_mask(where, frame)
     weights = None if weight is None else as_weight(weight, dtype, frame)
     factor = x_factor(given.get("x_scale", 1.0), dtype)
@@ -46,9 +51,10 @@ def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
     call = Call(
         loss, names, plain, operands, (kinds[0], kinds[1]), dtype, frame,
         inputs_of(operands, weights, mask), floor, is_full(given.get("full", False)), factor,
+        parameters(loss, given, dtype),
     )  # fmt: skip
 
-    members = dict(zip(call.members, operands, strict=True))
+    members = dict(zip(call.members, operands, strict=False))
     asked = asked_for(given["wrt"], loss, members) if grad else ()
     shapes = {loss.value: frame.rows} | {member: members[member].shape for member in asked}
     outputs, passed_out = given_arrays(out, loss.fields, grad, reduction, dtype, shapes, (names, plain))

@@ -52,8 +52,14 @@ def one_number(name: str, value: Any, instead: _WayOut) -> Any:
     return real
 
 
-def variance_floor(min_var: Any) -> float:
-    return number("min_var", min_var, "variance", instead="pass var=np.maximum(var, min_var)")
+def variance_floor(name: str, floor: Any) -> float:
+    """That of σ², from the option of this name; of a scale b it is of b²."""
+    if name == "min_scale":
+        least = number(name, floor, "scale", instead="pass scale=np.maximum(scale, min_scale)")
+        if least and not 2.0**-511 <= least < 2.0**512:
+            raise ValueError(f"{name} must be 0, or between 2**-511 and 2**512, not {floor!r}")
+        return least * least
+    return number("min_var", floor, "variance", instead="pass var=np.maximum(var, min_var)")
 
 
 def x_factor(x_scale: Any, dtype: np.dtype[Any]) -> float:

@@ -41,6 +41,7 @@ def prepare(
         call.loss.kernel, call.dtype.char == "d", len(frame.events), (*in_order(views[:4], None), *views[4:]),
         in_order(broadcast, 0), *call.kinds, call.floor, call.full, reduction, results.get(call.loss.value),
         in_order(gradients, None), check_first, get_num_threads, factor, call.x_scale, value_unit, join,
+        call.parameters,
     )  # fmt: skip
 
 

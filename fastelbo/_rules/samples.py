@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastelbo._declare import FORMS, Loss
+from fastelbo._declare import FORMS, Loss, Scale
 from fastelbo._rules.call import Call, inputs_of
 from fastelbo._rules.fits import check_fits
 from fastelbo._rules.frames import Frame, frame_of
@@ -16,7 +16,7 @@ from fastelbo._rules.outputs import given_arrays
 from fastelbo._typing import Array, Shape
 
 #: Of latents: the third operand is their scale
-SAMPLE: Final = Loss(mask="", zero_scale=True)
+SAMPLE: Final = Loss(mask="", zero_scale=True, scales=(Scale(),))
 
 
 def latents(name: str, scale: Array, mean_shape: Shape) -> Frame:

@@ -7,6 +7,8 @@ cdef struct half:          # of a call: a loss, and where its arguments lie amon
     int operand[4]
     int form[2][5]         # of SCALE and PRIOR
     int is_optional[4]     # the operand may be a number
+    int parameter[3]       # of the loss
+    double none[3]         # what None is there; NaN: it has no default
     int axis, full, weight, where, min_var, x_scale
 
 
@@ -36,6 +38,30 @@ cdef int choose_form(door *d, int argument, const int *form, PyObject **args) no
     return found
 
 
+cdef bint take_parameters(door *d, const half *h, PyObject **args) noexcept:
+    """A width, and beyond what x it is open: numbers of the computing type, as the rules have them"""
+    cdef int i
+    cdef object x
+    cdef double[3] found
+    for i in range(3):
+        x = <object>args[h.parameter[i]]
+        if x is None and h.none[i] == h.none[i]:
+            found[i] = h.none[i]
+        elif PyFloat_CheckExact(x):
+            found[i] = PyFloat_AsDouble(x)
+            if found[i] - found[i] != 0:
+                return False
+        else:
+            return False
+    if not found[0] > 0 or not found[1] < found[2]:
+        return False
+    found[1] += 0.5 * found[0]
+    found[2] -= 0.5 * found[0]
+    for i in range(3):
+        d.call.parameter[i] = found[i] if d.call.is_double else <double><float>found[i]
+    return d.call.parameter[0] > 0 and d.call.parameter[0] < INFINITY
+
+
 cdef bint open_half(door *d, const half *h, PyObject **args, PyObject *default_axis, int reduction, bint may_have_samples) noexcept:
     cdef object x = <object>args[h.operand[FIRST]], operand
     cdef int i
@@ -59,10 +85,12 @@ cdef bint open_half(door *d, const half *h, PyObject **args, PyObject *default_a
         if h.is_optional[i] and PyFloat_CheckExact(operand):
             if not hold(d, i, PyFloat_AsDouble(operand)):
                 return False
-        elif not enter(d, i, operand, False):
+        elif not enter(d, i, operand, i == PRIOR):
             return False
     d.call.kind[0] = h.kind if h.kind >= 0 else choose_form(d, SCALE, h.form[0], args)
-    d.call.kind[1] = choose_form(d, PRIOR, h.form[1], args)
+    d.call.kind[1] = choose_form(d, PRIOR, h.form[1], args) if h.operand[PRIOR] < 0 else NUMBER
+    if h.parameter[0] >= 0 and not take_parameters(d, h, args):
+        return False
     return d.call.kind[0] >= 0 and d.call.kind[1] >= UNIT
 
 
@@ -106,6 +134,15 @@ cdef class Door:
             for s in range(2):
                 for i in range(5):
                     self.halves[k].form[s][i] = index.get(spec["forms"][s][i], -1) if spec["forms"][s] else -1
+            for i in range(3):
+                self.halves[k].parameter[i], self.halves[k].none[i] = -1, NAN
+            for i, (name, none) in enumerate(spec["parameters"]):
+                self.halves[k].parameter[i] = index[name]
+                if isinstance(none, float):
+                    self.halves[k].none[i] = none
+            missing = [form for form, name in enumerate(spec["forms"][0] or ()) if name and not LOSSES[self.halves[k].loss].forms >> form & 1]
+            if missing:
+                raise LookupError(f"src/losses.h has no form {SCALES[missing[0]]} of the loss {spec['kernel']!r}")
             at = {option: index[called] for option, called in spec["options"].items()}
             self.halves[k].axis, self.halves[k].weight, self.halves[k].where = at["axis"], at["weight"], at["where"]
             self.halves[k].full, self.halves[k].min_var = at.get("full", -1), at.get("min_var", -1)

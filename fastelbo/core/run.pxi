@@ -214,4 +214,6 @@ cdef void clear(plan *p) noexcept:
     p.value_unit = 0.0
     p.join.count = 0
     p.min_var = 0.0
+    for i in range(N_PARAMETERS):
+        p.parameter[i] = 0.0
     p.factor = p.x_scale = 1.0

@@ -1,12 +1,13 @@
 """The maths of each loss, and what makes a function of it.
 
-A function of its public name returns the term of an element, without what the options `axis`, `weight`, `where`
-and `reduction` make of it, under "value"; and for each gradient the derivative with the argument that it is taken
-by.
+A function of its public name returns the term of an element under "value", without what the options `axis`,
+`weight`, `where` and `reduction` make of it; and for each gradient the derivative, with the argument that it is
+taken by.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -94,8 +95,8 @@ def evaluate(loss: Loss, grad: bool, given: dict[str, Any]) -> Any:
             np.broadcast_shapes(*shapes), given["axis"], given["weight"], given["where"], given["reduction"]
         )
         value = terms.pop("value")
-        members = {"value": lambda: rows.value(value)}
-        members |= {name: (lambda name=name: rows.grad(*terms[name])) for name in loss.fields[1:]}
+        members = {"value": functools.partial(rows.value, value)}
+        members |= {name: functools.partial(rows.grad, *terms[name]) for name in loss.fields[1:]}
         out = given["out"] if grad or given["out"] is None else (given["out"], *[None] * len(terms))
         found = results(members, given["wrt"] if grad else (), out)
         return loss.result(*found) if grad else found[0]

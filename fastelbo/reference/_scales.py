@@ -50,7 +50,7 @@ def pick(prefix: str, given: Sequence[ArrayLike | None]) -> tuple[str, Array] | 
 def log_variance(
     form: str, name: str, raw: Array, where: ArrayLike | None, log_floor: float = -np.inf
 ) -> tuple[Array, Array]:
-    """Return s = log σ² and ds/d(raw) of an argument of this form and name; below a floor of s the slope is 0."""
+    """Return s = log σ² and ds/d(raw) of an argument of this form; below a floor of s the slope is 0."""
     scale = SCALES[form]
     # max(raw, 0) keeps NaN; the floor lifts σ² = 0, but not 1/σ² = 0
     defined = np.maximum(raw, 0.0) if scale.positive else raw
