@@ -12,6 +12,10 @@ Maths: with r = x − mean, s = log σ² and z = r·exp(−s/2), all in nats,
     KL  = Σ ½(expm1(d) − d) + ½z²               ∂mean = z·exp(−s_p/2) = −∂prior_mean
           d = s_q − s_p, z from s_p             ∂s_q = ½·expm1(d)                ∂s_p = −½·expm1(d) − ½z²
     Bernoulli NLL = Σ log(1 + eˡ) − x·l         ∂x = −l                          ∂l = 1/(1 + e⁻ˡ) − x
+    Laplace NLL, b = exp(s/2) = Σ log 2 + ½s + |z|       ∂x = sign(r)/b = −∂mean   ∂s = ½(1 − |z|)
+    Student's t NLL, ν = df, exp(s/2) its scale = Σ c(ν) + ½s + ½(ν + 1)·log(1 + t), t = z²/ν
+          c(ν) = log Γ(ν/2) − log Γ((ν + 1)/2) + ½·log πν
+          ∂x = (z + z/ν)/(1 + t)·exp(−s/2) = −∂mean      ∂s = ½(1 − z²)/(1 + t)
     a sample is mean + exp(s/2)·ε               ∂mean = g                        ∂s = ½·g·ε·exp(s/2)
     −ELBO = mean over samples of NLL(x, recon_s) + β·KL
 
@@ -21,7 +25,7 @@ broadcast argument is the sum over what it was broadcast over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +72,8 @@ SCALES = {
     "logstd": Scale(lambda t: 2 * t, lambda t: np.full_like(t, 2.0), False),
     "precision": Scale(lambda tau: -np.log(tau), lambda tau: -1 / tau, True),
 }
+#: What stands where σ does, in Laplace's and Student's density, though it is not the standard deviation
+OTHER_SCALES = {"scale": SCALES["std"], "logscale": SCALES["logstd"]}
 
 
 def _array(argument: ArrayLike) -> Array:
@@ -81,25 +87,31 @@ def _difference(x: ArrayLike, mean: ArrayLike, x_scale: float = 1.0) -> Array:
     return _array(np.multiply(x_scale, np.asarray(x, dtype)) - np.asarray(mean, dtype))
 
 
-def _pick(prefix: str, given: Sequence[ArrayLike | None]) -> tuple[str, Array] | None:
+def _pick(
+    prefix: str, given: Sequence[ArrayLike | None], names: Iterable[str] = SCALES
+) -> tuple[str, Array] | None:
     """Return the name and the value of the one scale that was given, or None."""
-    chosen = [(name, _array(raw)) for name, raw in zip(SCALES, given, strict=True) if raw is not None]
+    chosen = [(name, _array(raw)) for name, raw in zip(names, given, strict=True) if raw is not None]
     if len(chosen) > 1 or not (chosen or prefix):
-        raise TypeError(f"give exactly one of {', '.join(prefix + name for name in SCALES)}")
+        raise TypeError(f"give exactly one of {', '.join(prefix + name for name in names)}")
     return chosen[0] if chosen else None
 
 
-def _logvar(name: str, raw: Array, where: ArrayLike | None, min_var: float = 0.0) -> tuple[Array, Array]:
-    """Return s = log σ² and ds/d(raw), floored: below min_var the slope is 0."""
-    scale = SCALES[name]
+def _logvar(name: str, raw: Array, where: ArrayLike | None, floor: float = -np.inf) -> tuple[Array, Array]:
+    """Return s = log σ² and ds/d(raw), floored: below, the slope is 0."""
+    scale = (SCALES | OTHER_SCALES)[name]
     # max(raw, 0) keeps NaN; the floor lifts σ² = 0, but not 1/σ² = 0
     defined = np.maximum(raw, 0.0) if scale.positive else raw
     s, slope = scale.logvar(defined), scale.slope(raw)
-    below = s < (np.log(min_var) if min_var > 0 else -np.inf)
-    bad = (raw < 0) | ((raw == 0) & ~below)  # a negative scale is none, however high the floor
-    if scale.positive and np.any(bad & (True if where is None else np.asarray(where))):
+    below = s < floor
+    if scale.positive:  # a negative scale is none, however high the floor
+        _assert_none(name, (raw < 0) | ((raw == 0) & ~below), where)
+    return np.where(below, floor, s), np.where(below, 0.0, slope)
+
+
+def _assert_none(name: str, bad: NDArray[np.bool_], where: ArrayLike | None) -> None:
+    if np.any(bad & (True if where is None else np.asarray(where))):
         raise ValueError(f"{name} must be > 0")
-    return np.where(below, np.log(min_var), s), np.where(below, 0.0, slope)
 
 
 def _event(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -202,7 +214,7 @@ def gaussian_nll_grad(
     name, raw = _pick("", (var, std, logvar, logstd, precision))  # type: ignore[misc]  # never None without prefix
     with np.errstate(all="ignore"):
         r, x, mean = _difference(x, mean, x_scale), _array(x), _array(mean)
-        s, slope = _logvar(name, raw, where, min_var)
+        s, slope = _logvar(name, raw, where, np.log(min_var) if min_var > 0 else -np.inf)
         inv_std = np.exp(-0.5 * s)
         z = r * inv_std
         rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
@@ -353,6 +365,135 @@ def bernoulli_nll(
     return bernoulli_nll_grad(
         x, logits, x_scale=x_scale, axis=axis, weight=weight, where=where, reduction=reduction, wrt=(),
         out=(out, None, None),
+    ).value  # fmt: skip
+
+
+def laplace_nll_grad(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    scale: ArrayLike | None = None,
+    logscale: ArrayLike | None = None,
+    x_scale: float = 1.0,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_scale: float = 0.0,
+    reduction: str = "none",
+    wrt: str | Sequence[str] = ("mean", "scale"),
+    out: Sequence[Any] | None = None,
+) -> NLLGrad:
+    """Return the Laplace negative log-likelihood and its gradients: see `fastelbo.laplace_nll_grad`."""
+    name, raw = _pick("", (scale, logscale), OTHER_SCALES)  # type: ignore[misc]  # never None without prefix
+    with np.errstate(all="ignore"):
+        r, x, mean = _difference(x, mean, x_scale), _array(x), _array(mean)
+        s, slope = _logvar(name, raw, where, 2 * np.log(min_scale) if min_scale > 0 else -np.inf)
+        inverse = np.exp(-0.5 * s)
+        size = abs(r) * inverse
+        rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
+        members = {
+            "value": lambda: rows.value((np.log(2) if full else 0.0) + 0.5 * s + size),
+            "x": lambda: rows.grad(x_scale * np.sign(r) * inverse, x),
+            "mean": lambda: rows.grad(-np.sign(r) * inverse, mean),
+            "scale": lambda: rows.grad(0.5 * np.where(slope == 0, 0.0, 1 - size) * slope, raw),
+        }
+        return NLLGrad(*_results(members, wrt, out))
+
+
+def laplace_nll(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    scale: ArrayLike | None = None,
+    logscale: ArrayLike | None = None,
+    x_scale: float = 1.0,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_scale: float = 0.0,
+    reduction: str = "none",
+    out: Any = None,
+) -> Any:
+    """Return the Laplace negative log-likelihood of each event: see `fastelbo.laplace_nll`."""
+    return laplace_nll_grad(
+        x, mean, scale=scale, logscale=logscale, x_scale=x_scale, axis=axis, full=full, weight=weight,
+        where=where, min_scale=min_scale, reduction=reduction, wrt=(), out=(out, None, None, None),
+    ).value  # fmt: skip
+
+
+def _student_t_constant(df: Array) -> Array:
+    """c(ν) = log Γ(a) − log Γ(a + ½) + ½·log 2πa with a = ν/2.
+
+    It is ½·log 2π and, for a >= 16, a series in 1/a; from a to a + 16 it changes by logarithms.
+    """
+    a = 0.5 * df
+    y = 1 / (a + 16)
+    c: Array = HALF_LOG_2PI + y * np.polyval([31 / 18432, -17 / 14336, 1 / 640, -1 / 192, 1 / 8], y * y)
+    for j in range(16):
+        c = c + np.log1p(0.5 / (a + j))
+    return c - 0.5 * np.log1p(16 / a)
+
+
+def student_t_nll_grad(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    df: ArrayLike,
+    scale: ArrayLike | None = None,
+    logscale: ArrayLike | None = None,
+    x_scale: float = 1.0,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_scale: float = 0.0,
+    reduction: str = "none",
+    wrt: str | Sequence[str] = ("mean", "scale"),
+    out: Sequence[Any] | None = None,
+) -> NLLGrad:
+    """Return Student's t negative log-likelihood and its gradients: see `fastelbo.student_t_nll_grad`."""
+    name, raw = _pick("", (scale, logscale), OTHER_SCALES)  # type: ignore[misc]  # never None without prefix
+    with np.errstate(all="ignore"):
+        r, x, mean, df = _difference(x, mean, x_scale), _array(x), _array(mean), _array(df)
+        _assert_none("df", df <= 0, where)
+        s, slope = _logvar(name, raw, where, 2 * np.log(min_scale) if min_scale > 0 else -np.inf)
+        inverse = np.exp(-0.5 * s)
+        z = r * inverse
+        linear, t = z + z / df, z * z / df
+        # log(1 + t) is t where that is below the rounding error; df may be infinite
+        bulk = np.where(t < 2.0**-53, 0.5 * linear * z, 0.5 * (df + 1) * np.log1p(t))
+        rows = _Rows(np.broadcast_shapes(x.shape, mean.shape), axis, weight, where, reduction)
+        members = {
+            "value": lambda: rows.value((_student_t_constant(df) if full else 0.0) + 0.5 * s + bulk),
+            "x": lambda: rows.grad(x_scale * linear / (1 + t) * inverse, x),
+            "mean": lambda: rows.grad(-linear / (1 + t) * inverse, mean),
+            "scale": lambda: rows.grad(0.5 * np.where(slope == 0, 0.0, (1 - z * z) / (1 + t)) * slope, raw),
+        }
+        return NLLGrad(*_results(members, wrt, out))
+
+
+def student_t_nll(
+    x: ArrayLike,
+    mean: ArrayLike,
+    *,
+    df: ArrayLike,
+    scale: ArrayLike | None = None,
+    logscale: ArrayLike | None = None,
+    x_scale: float = 1.0,
+    axis: Axis = -1,
+    full: bool = True,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    min_scale: float = 0.0,
+    reduction: str = "none",
+    out: Any = None,
+) -> Any:
+    """Return Student's t negative log-likelihood of each event: see `fastelbo.student_t_nll`."""
+    return student_t_nll_grad(
+        x, mean, df=df, scale=scale, logscale=logscale, x_scale=x_scale, axis=axis, full=full, weight=weight,
+        where=where, min_scale=min_scale, reduction=reduction, wrt=(), out=(out, None, None, None),
     ).value  # fmt: skip
 
 

@@ -17,8 +17,8 @@ r²·inf at r = 0, which is 0, and for the values, where one term outgrows anoth
     NLL   log σ² = +inf: +inf for every r           KL   Δ or d infinite: +inf
           log σ² = −inf: +inf, but −inf for r = 0        (no term is negative)
 
-Laplace and Student's t are as the NLL is. Of Student's t the ratio z = r/s is not formed by itself: its gradients
-have limits in r and s where z has none, such as (ν + 1)/r at s = 0.
+Laplace and Student's t are as the NLL is, but Student's gradients have limits where the NLL's have none, as
+∂x = (ν + 1)/r at a scale of 0.
 
 In the Bernoulli NLL max(l, 0) − x·l is one product, (1 − x)·l or −x·l, in which 0·inf is 0: the limit, too.
 """
@@ -160,7 +160,7 @@ def student_t_constant(df: mpf) -> mpf:
 
 
 def student_t_terms(member: str, x: mpf, mean: mpf, df: mpf, name: str, raw: mpf) -> Terms:
-    """Here σ² stands for s², s the scale. Terms of ∂s: those of (ν − νz²)/(ν + z²), in which nothing cancels twice."""
+    """s, the scale, takes the place of σ. The terms of ∂s are those of (1 − z²)/(1 + z²/ν)."""
     r, s, v = x - mean, logvar(name, raw) / 2, var(name, raw)
     if any(map(mp.isnan, (r, s, df))):
         return (mp.nan,)
@@ -180,7 +180,6 @@ def student_t_terms(member: str, x: mpf, mean: mpf, df: mpf, name: str, raw: mpf
             return (-_times(df, half),)
         if r == 0 or mp.isinf(v):
             return (half,)
-        # z² = r²/s² may be far from 1 on both sides: each term by the ratio that is below 1
         t = r * r / (df * v)
         return half / (1 + t), -half * (r * r / v) / (1 + t)
     sign = 1 if member == "x" else -1
@@ -414,24 +413,30 @@ def _times_each(factor, part: Exact) -> Exact:
     return Exact(np.asarray(factor * part.value), np.asarray(abs(factor) * part.size))
 
 
-def _floored_terms(member: str, x: mpf, mean: mpf, name: str, raw: mpf, floor: mpf, full: bool) -> Terms:
-    """The NLL's at σ² = max(σ², floor), where a scale below has the gradient 0; without its constant."""
-    none = raw == {"precision": mp.inf, "logvar": -mp.inf, "logstd": -mp.inf}.get(name, 0)
-    below = floor > 0 and (none or var(name, raw) < floor)
-    if below and member == "scale":
-        return (mpf(0),)
-    terms = nll_terms(member, x, mean, *(("var", floor) if below else (name, raw)))
-    return terms[1:] if member == "value" and not full and len(terms) > 1 else terms
+def _floored(terms: Callable[..., Terms]) -> Callable[..., Terms]:
+    """These terms at σ² = max(σ², floor): a scale below has the gradient 0. With or without the constant."""
+
+    def floored(
+        member: str, x: mpf, mean: mpf, name: str, raw: mpf, floor: mpf, full: bool, *rest: mpf
+    ) -> Terms:
+        none = raw == (mp.inf if name == "precision" else -mp.inf if FORMS[name][0] == "exp" else 0)
+        below = floor > 0 and (none or var(name, raw) < floor)
+        if below and member == "scale":
+            return (mpf(0),)
+        found = terms(member, x, mean, *rest, *(("var", floor) if below else (name, raw)))
+        return found[1:] if member == "value" and not full and len(found) > 1 else found
+
+    return floored
 
 
-def _call_nll(x, mean, axis=-1, full=True, weight=None, where=None, min_var=0.0, reduction="none",
-              x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
-    name, raw = _scale("", scale)
+def _call_location(terms, rest, floor, x, mean, axis=-1, full=True, weight=None, where=None, reduction="none",
+                   x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
+    ((name, raw),) = scale.items()
     sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
     factor = mpf(float(x_scale))
-    x_one, mean_one, raw_one = map(sums.spread, (x, mean, raw))
+    x_one, mean_one, raw_one, *rest_one = map(sums.spread, (x, mean, raw, *rest))
     found = _evaluate(
-        _floored_terms, NLL_MEMBERS, factor * x_one, mean_one, name, raw_one, mpf(float(min_var)), bool(full)
+        _floored(terms), NLL_MEMBERS, factor * x_one, mean_one, name, raw_one, floor, bool(full), *rest_one
     )
     return {
         "value": sums.value(found["value"]),
@@ -439,6 +444,18 @@ def _call_nll(x, mean, axis=-1, full=True, weight=None, where=None, min_var=0.0,
         "mean": sums.grad(found["mean"], mean),
         "scale": sums.grad(found["scale"], raw),
     }
+
+
+def _call_nll(x, mean, min_var=0.0, **others) -> dict[str, Exact]:
+    return _call_location(nll_terms, (), mpf(float(min_var)), x, mean, **others)
+
+
+def _call_laplace(x, mean, min_scale=0.0, **others) -> dict[str, Exact]:
+    return _call_location(laplace_terms, (), mpf(float(min_scale)) ** 2, x, mean, **others)
+
+
+def _call_student_t(x, mean, df, min_scale=0.0, **others) -> dict[str, Exact]:
+    return _call_location(student_t_terms, (df,), mpf(float(min_scale)) ** 2, x, mean, **others)
 
 
 def _call_kl(mean, prior_mean=0.0, axis=-1, weight=None, where=None, reduction="none",
@@ -479,7 +496,10 @@ def _call_elbo(
     spread = spread[np.newaxis] if sampled and spread is not None else spread
     decoder = {name: raw for name, raw in scales.items() if name in SCALES}
     latents = {name.removeprefix("z_"): raw for name, raw in scales.items() if name not in SCALES}
-    nll = _call_nll(x, recon, event, full, spread, where, min_var, reduction, x_scale, **decoder)
+    nll = _call_nll(
+        x, recon, min_var, axis=event, full=full, weight=spread, where=where, reduction=reduction,
+        x_scale=x_scale, **decoder,
+    )  # fmt: skip
     kl = _call_kl(z_mean, prior_mean, z_axis, weight, z_where, reduction, **latents)
     averaged = 1 if reduction == "mean" else 1 / samples  # that mean is over the rows of all samples
     value = nll["value"]
@@ -537,6 +557,8 @@ CALLS = {
     "gaussian_nll": _call_nll,
     "gaussian_kl": _call_kl,
     "bernoulli_nll": _call_bernoulli,
+    "laplace_nll": _call_laplace,
+    "student_t_nll": _call_student_t,
     "neg_elbo": _call_elbo,
     "optimal_nll": _call_optimal,
     "optimal_var": _call_variance,
