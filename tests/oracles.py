@@ -430,8 +430,8 @@ def _floored(terms: Callable[..., Terms]) -> Callable[..., Terms]:
 
 
 def _call_location(terms, rest, floor, x, mean, axis=-1, full=True, weight=None, where=None, reduction="none",
-                   x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
-    ((name, raw),) = scale.items()
+                   x_scale=1.0, **others) -> dict[str, Exact]:  # fmt: skip
+    ((name, raw),) = [(name, given) for name, given in others.items() if name in FORMS]
     sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
     factor = mpf(float(x_scale))
     x_one, mean_one, raw_one, *rest_one = map(sums.spread, (x, mean, raw, *rest))

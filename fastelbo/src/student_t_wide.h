@@ -1,5 +1,7 @@
-/* The same element as student_t.h's, as wide numbers, where the loops over T would leave its range on the way. Errors: a few u of double.
- * Included once, for float64, after careful.h. */
+/* Student's t (student_t.h) as wide numbers, where the loops over T would leave its range on the way. Errors: a few u of double. Included once,
+ * for float64, after wide.h. */
+
+typedef struct { wide value, slope, log_scale; } wide_student;
 
 /* log(1 + t), t >= 0 */
 static wide wide_log1p(wide t) {
@@ -8,12 +10,12 @@ static wide wide_log1p(wide t) {
     return wide_of(log1p_f64(double_of(t)));
 }
 
-/* Of a finite r, a scale s > 0 as 1/s, log s and d log s/d raw, and df > 0; without the constant */
-static wide_point careful_student_t(wide r, wide inverse, double log_scale, wide slope_of_log_scale, double df) {
-    const wide one = wide_of(1), nu = wide_of(df), z = wide_times(r, inverse), square = wide_times(z, z), t = wide_over(square, nu);
-    const wide linear = wide_plus(z, wide_over(z, nu)), sum = wide_plus(one, t);
-    const wide value = t.e < -60 ? wide_times(linear, z) : wide_times(wide_plus(nu, one), wide_log1p(t)); /* twice; nu may be infinite */
-    return (wide_point){.term = wide_plus(wide_of(log_scale), wide_half(value)),
-                        .first = wide_times(wide_over(linear, sum), inverse),
-                        .scale = wide_times(slope_of_log_scale, wide_over(wide_plus(one, wide_minus(square)), sum))};
+/* Of a finite z and df > 0, which may be infinite */
+static wide_student wide_student_t_of_z(wide z, double df) {
+    const wide one = wide_of(1), nu = wide_of(df), square = wide_times(z, z), t = wide_over(square, nu), sum = wide_plus(one, t);
+    const wide linear = wide_plus(z, wide_over(z, nu));
+    const wide twice = t.e < -60 ? wide_times(linear, z) : wide_times(wide_plus(nu, one), wide_log1p(t));
+    return (wide_student){.value = wide_half(twice),
+                          .slope = wide_over(linear, sum),
+                          .log_scale = wide_over(wide_plus(one, wide_minus(square)), sum)};
 }
