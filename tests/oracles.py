@@ -17,6 +17,9 @@ r²·inf at r = 0, which is 0, and for the values, where one term outgrows anoth
     NLL   log σ² = +inf: +inf for every r           KL   Δ or d infinite: +inf
           log σ² = −inf: +inf, but −inf for r = 0        (no term is negative)
 
+Laplace and Student's t are as the NLL is, but Student's gradients have limits where the NLL's have none, as
+∂x = (ν + 1)/r at a scale of 0.
+
 In the Bernoulli NLL max(l, 0) − x·l is one product, (1 − x)·l or −x·l, in which 0·inf is 0: the limit, too.
 """
 
@@ -38,10 +41,13 @@ SCALES = {
     "logstd": ("exp", 2),
     "precision": ("power", -1),
 }
+#: of Laplace and Student's t: their scale stands where σ does, but is not the standard deviation
+FORMS = SCALES | {"scale": SCALES["std"], "logscale": SCALES["logstd"]}
 LINEAR = tuple(name for name, (kind, _) in SCALES.items() if kind == "power")
 LOG = tuple(name for name, (kind, _) in SCALES.items() if kind == "exp")
 NLL_MEMBERS = ("value", "x", "mean", "scale")
 BERNOULLI_MEMBERS = ("value", "x", "logits")
+STUDENT_T_MEMBERS = LAPLACE_MEMBERS = NLL_MEMBERS
 KL_MEMBERS = ("value", "mean", "scale", "prior_mean", "prior_scale")
 
 #: τσ² of 53-bit numbers has 159 bits: two variances of linear form that differ by less are equal
@@ -52,24 +58,24 @@ Terms = tuple[mpf, ...]
 
 def raw_of(name: str, logvar):
     """Float64 array of the scale's argument for a given log σ²: for making inputs, never for checking."""
-    kind, k = SCALES[name]
+    kind, k = FORMS[name]
     with np.errstate(over="ignore", under="ignore"):
         return np.exp(np.asarray(logvar) / k) if kind == "power" else np.asarray(logvar) / k
 
 
 def logvar(name: str, raw: mpf) -> mpf:
-    kind, k = SCALES[name]
+    kind, k = FORMS[name]
     return k * (mp.log(raw) if kind == "power" else raw)
 
 
 def var(name: str, raw: mpf, power: int = 1) -> mpf:
-    kind, k = SCALES[name]
+    kind, k = FORMS[name]
     return raw ** (k * power) if kind == "power" else mp.exp(k * power * raw)
 
 
 def slope(name: str, raw: mpf, power: int = 0) -> mpf:
     """(d log σ² / d raw)·(σ²)^power, as one power of raw, so that it has a limit where the product has."""
-    kind, k = SCALES[name]
+    kind, k = FORMS[name]
     if kind == "power":
         exponent = k * power - 1
         return k * raw**exponent if exponent else mpf(k)  # mpmath's versions differ on nan⁰
@@ -129,6 +135,64 @@ def bernoulli_terms(member: str, x: mpf, logits: mpf) -> Terms:
     return max(logits, mpf(0)), -x * logits, soft
 
 
+def laplace_terms(member: str, x: mpf, mean: mpf, name: str, raw: mpf) -> Terms:
+    """b, the scale, takes the place of σ: 1/b = (σ²)^(−½), and half of d log σ²/d raw is d log b/d raw."""
+    r, log_b = x - mean, logvar(name, raw) / 2
+    if member == "value":
+        if mp.isinf(log_b) and not mp.isnan(r):
+            return (-mp.inf if log_b < 0 and r == 0 else mp.inf,)
+        return mp.log(2), log_b, _times(abs(r), var(name, raw, -mpf(1) / 2))
+    if member == "scale":
+        return slope(name, raw) / 2, -_times(abs(r), slope(name, raw, -mpf(1) / 2)) / 2
+    sign = r if mp.isnan(r) else mp.sign(r)
+    return (_times(sign, var(name, raw, -mpf(1) / 2)) * (1 if member == "x" else -1),)
+
+
+def student_t_constant(df: mpf) -> mpf:
+    """log Γ(ν/2) − log Γ((ν + 1)/2) + ½·log πν, whose parts cancel all but log ν digits."""
+    if mp.isinf(df):
+        return mp.log(2 * mp.pi) / 2
+    half = df / 2
+    if mp.mag(df) > mp.prec:  # log Γ(a + ½) − log Γ(a) = ½·log a − 1/(8a) + O(a⁻³)
+        return mp.log(2 * mp.pi) / 2 + 1 / (8 * half)
+    with mp.workprec(2 * mp.prec + 64):
+        return mp.loggamma(half) - mp.loggamma(half + mpf(1) / 2) + mp.log(2 * mp.pi * half) / 2
+
+
+def student_t_terms(member: str, x: mpf, mean: mpf, df: mpf, name: str, raw: mpf) -> Terms:
+    """s, the scale, takes the place of σ. The terms of ∂s are those of (1 − z²)/(1 + z²/ν)."""
+    r, s, v = x - mean, logvar(name, raw) / 2, var(name, raw)
+    if any(map(mp.isnan, (r, s, df))):
+        return (mp.nan,)
+    if mp.isinf(df):
+        if member != "value" or mp.isinf(s):
+            return nll_terms(member, x, mean, name, raw)
+        return student_t_constant(df), s, r * r / (2 * v)
+    if member == "value":
+        if mp.isinf(s) or mp.isinf(r):
+            return (-mp.inf if s < 0 and r == 0 else mp.inf,)
+        return student_t_constant(df), s, (df + 1) / 2 * _log1p(r * r / (df * v))
+    if member == "scale":
+        half = slope(name, raw) / 2  # d log s/d raw
+        if mp.isinf(s) and mp.isinf(r) and s > 0:
+            return (mp.nan,)
+        if mp.isinf(r) or (v == 0 and r != 0):
+            return (-_times(df, half),)
+        if r == 0 or mp.isinf(v):
+            return (half,)
+        t = r * r / (df * v)
+        return half / (1 + t), -half * (r * r / v) / (1 + t)
+    sign = 1 if member == "x" else -1
+    if r == 0 or mp.isinf(r) or mp.isinf(v):
+        return (mpf(0),)
+    return (sign * (df + 1) * r / (df * v + r * r),)
+
+
+def _log1p(t: mpf) -> mpf:
+    """Some versions of mpmath lose the digits of a tiny t."""
+    return t if mp.mag(t) < -mp.prec else mp.log1p(t)
+
+
 class Exact(NamedTuple):
     """Object arrays of mpf: the answer, and what the bound multiplies."""
 
@@ -162,6 +226,19 @@ def nll(x, mean, members: Iterable[str] = NLL_MEMBERS, **scale) -> dict[str, Exa
     """Members of the NLL before any sum, in the shape that the arguments broadcast to."""
     name, raw = _scale("", scale)
     return _evaluate(nll_terms, members, _exact(x), _exact(mean), name, _exact(raw))
+
+
+def laplace(x, mean, members: Iterable[str] = LAPLACE_MEMBERS, **scale) -> dict[str, Exact]:
+    """Members of the Laplace NLL before any sum, in the shape that the arguments broadcast to."""
+    ((name, raw),) = scale.items()
+    return _evaluate(laplace_terms, members, _exact(x), _exact(mean), name, _exact(raw))
+
+
+def student_t(x, mean, df, members: Iterable[str] = STUDENT_T_MEMBERS, **scale) -> dict[str, Exact]:
+    """Members of Student's t NLL before any sum, in the shape that the arguments broadcast to."""
+    ((name, raw),) = scale.items()
+    arguments = _exact(x), _exact(mean), _exact(df), name, _exact(raw)
+    return _evaluate(student_t_terms, members, *arguments)
 
 
 def kl(mean, prior_mean=0.0, members: Iterable[str] = KL_MEMBERS, **scales) -> dict[str, Exact]:
@@ -336,24 +413,30 @@ def _times_each(factor, part: Exact) -> Exact:
     return Exact(np.asarray(factor * part.value), np.asarray(abs(factor) * part.size))
 
 
-def _floored_terms(member: str, x: mpf, mean: mpf, name: str, raw: mpf, floor: mpf, full: bool) -> Terms:
-    """The NLL's at σ² = max(σ², floor), where a scale below has the gradient 0; without its constant."""
-    none = raw == {"precision": mp.inf, "logvar": -mp.inf, "logstd": -mp.inf}.get(name, 0)
-    below = floor > 0 and (none or var(name, raw) < floor)
-    if below and member == "scale":
-        return (mpf(0),)
-    terms = nll_terms(member, x, mean, *(("var", floor) if below else (name, raw)))
-    return terms[1:] if member == "value" and not full and len(terms) > 1 else terms
+def _floored(terms: Callable[..., Terms]) -> Callable[..., Terms]:
+    """These terms at σ² = max(σ², floor): a scale below has the gradient 0. With or without the constant."""
+
+    def floored(
+        member: str, x: mpf, mean: mpf, name: str, raw: mpf, floor: mpf, full: bool, *rest: mpf
+    ) -> Terms:
+        none = raw == (mp.inf if name == "precision" else -mp.inf if FORMS[name][0] == "exp" else 0)
+        below = floor > 0 and (none or var(name, raw) < floor)
+        if below and member == "scale":
+            return (mpf(0),)
+        found = terms(member, x, mean, *rest, *(("var", floor) if below else (name, raw)))
+        return found[1:] if member == "value" and not full and len(found) > 1 else found
+
+    return floored
 
 
-def _call_nll(x, mean, axis=-1, full=True, weight=None, where=None, min_var=0.0, reduction="none",
-              x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
-    name, raw = _scale("", scale)
+def _call_location(terms, rest, floor, x, mean, axis=-1, full=True, weight=None, where=None, reduction="none",
+                   x_scale=1.0, **others) -> dict[str, Exact]:  # fmt: skip
+    ((name, raw),) = [(name, given) for name, given in others.items() if name in FORMS]
     sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
     factor = mpf(float(x_scale))
-    x_one, mean_one, raw_one = map(sums.spread, (x, mean, raw))
+    x_one, mean_one, raw_one, *rest_one = map(sums.spread, (x, mean, raw, *rest))
     found = _evaluate(
-        _floored_terms, NLL_MEMBERS, factor * x_one, mean_one, name, raw_one, mpf(float(min_var)), bool(full)
+        _floored(terms), NLL_MEMBERS, factor * x_one, mean_one, name, raw_one, floor, bool(full), *rest_one
     )
     return {
         "value": sums.value(found["value"]),
@@ -361,6 +444,18 @@ def _call_nll(x, mean, axis=-1, full=True, weight=None, where=None, min_var=0.0,
         "mean": sums.grad(found["mean"], mean),
         "scale": sums.grad(found["scale"], raw),
     }
+
+
+def _call_nll(x, mean, min_var=0.0, **others) -> dict[str, Exact]:
+    return _call_location(nll_terms, (), mpf(float(min_var)), x, mean, **others)
+
+
+def _call_laplace(x, mean, min_scale=0.0, **others) -> dict[str, Exact]:
+    return _call_location(laplace_terms, (), mpf(float(min_scale)) ** 2, x, mean, **others)
+
+
+def _call_student_t(x, mean, df, min_scale=0.0, **others) -> dict[str, Exact]:
+    return _call_location(student_t_terms, (df,), mpf(float(min_scale)) ** 2, x, mean, **others)
 
 
 def _call_kl(mean, prior_mean=0.0, axis=-1, weight=None, where=None, reduction="none",
@@ -401,7 +496,10 @@ def _call_elbo(
     spread = spread[np.newaxis] if sampled and spread is not None else spread
     decoder = {name: raw for name, raw in scales.items() if name in SCALES}
     latents = {name.removeprefix("z_"): raw for name, raw in scales.items() if name not in SCALES}
-    nll = _call_nll(x, recon, event, full, spread, where, min_var, reduction, x_scale, **decoder)
+    nll = _call_nll(
+        x, recon, min_var, axis=event, full=full, weight=spread, where=where, reduction=reduction,
+        x_scale=x_scale, **decoder,
+    )  # fmt: skip
     kl = _call_kl(z_mean, prior_mean, z_axis, weight, z_where, reduction, **latents)
     averaged = 1 if reduction == "mean" else 1 / samples  # that mean is over the rows of all samples
     value = nll["value"]
@@ -459,6 +557,8 @@ CALLS = {
     "gaussian_nll": _call_nll,
     "gaussian_kl": _call_kl,
     "bernoulli_nll": _call_bernoulli,
+    "laplace_nll": _call_laplace,
+    "student_t_nll": _call_student_t,
     "neg_elbo": _call_elbo,
     "optimal_nll": _call_optimal,
     "optimal_var": _call_variance,
