@@ -10,8 +10,8 @@ from mpmath import mp, mpf
 
 mp.dps = 50
 
-#: dtype: (K of q = 1 − 2K/(t + K), terms of these sizes are dropped)
-TYPES = {"f32": (3, mpf(2) ** -28), "f64": (5, mpf(2) ** -57)}
+#: dtype: (K of q = 1 − 2K/(t + K), relative size below which terms are dropped)
+TYPES = {"f32": (3, mpf(2) ** -27), "f64": (5, mpf(2) ** -56)}
 POINTS = 36
 
 
@@ -112,7 +112,7 @@ def main() -> None:
             "sinh(y)/y, of y^2": fit(lambda x: mp.sinh(mp.sqrt(x)) / mp.sqrt(x), 0, y_top, drop, 12),
             "cosh(y), of y^2": fit(lambda x: mp.cosh(mp.sqrt(x)), 0, y_top, drop, 12),
         }
-        for i, row in enumerate(fit_plane(second_moment, y_top, q_top, 8 * drop)):
+        for i, row in enumerate(fit_plane(second_moment, y_top, q_top, 4 * drop)):
             found[f"g1, of q, times y^{2 * i}"] = row
         for name, coefficients in found.items():
             print(f"{dtype}: {name}")

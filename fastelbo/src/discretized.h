@@ -38,29 +38,28 @@
 #define HALF_LOG_2PI 0x1.d67f1c864beb5p-1
 #endif
 
-/* (1 - Phi(t))/phi(t) for t >= 0; 1/t at once beyond 1/u, 0 at inf */
+/* (1 - Phi(t))/phi(t) for t >= 0, also inf */
 INLINE T RE(mills)(T t) {
-    T q = 1 - 2 * MILLS_K / (t + MILLS_K), p;
+    T q = FMA(-2 * MILLS_K, 1 / (t + MILLS_K), 1), p;
 #if REAL == 32
     p = FMA(FMA(FMA(-0x1.e7e54ap-16f, q, 0x1.1fafbp-19f), q, 0x1.f0e40ep-13f), q, 0x1.5f6694p-14f);
     p = FMA(FMA(FMA(p, q, -0x1.513292p-10f), q, -0x1.dd1b32p-11f), q, 0x1.edf91ep-8f);
     p = FMA(FMA(FMA(p, q, 0x1.7e1c44p-9f), q, -0x1.d2ba78p-5f), q, 0x1.cfb3a2p-4f);
     p = FMA(FMA(FMA(p, q, -0x1.516c7ep-5f), q, -0x1.ef86fcp-3f), q, 0x1.37e684p+0f);
 #else
-    p = FMA(FMA(FMA(0x1.7d0998fba83d6p-33, q, 0x1.1490d72591103p-34), q, -0x1.184d035dfbe5ap-29), q, -0x1.2a287379c1aeep-30);
-    p = FMA(FMA(FMA(p, q, 0x1.e163739915ccbp-27), q, 0x1.5a721689a3dbp-27), q, -0x1.6193543f23911p-24);
-    p = FMA(FMA(FMA(p, q, -0x1.2168a6677fed5p-24), q, 0x1.0aba434a78a98p-21), q, 0x1.59b6cd2cacdd1p-22);
-    p = FMA(FMA(FMA(p, q, -0x1.b84f6c9c6b952p-19), q, -0x1.7c9ba1c0ac03fp-23), q, 0x1.7d0787c36421p-16);
-    p = FMA(FMA(FMA(p, q, -0x1.a02aa1feba12ap-16), q, -0x1.19cde4770c432p-13), q, 0x1.df3ec40839ddfp-12);
-    p = FMA(FMA(FMA(p, q, 0x1.47abdbea352a4p-16), q, -0x1.1355f47c3cbbfp-8), q, 0x1.0bd973a9849d4p-6);
-    p = FMA(FMA(FMA(p, q, -0x1.37838b3a6480dp-5), q, 0x1.f7d96e0da2e3fp-5), q, -0x1.0f103e712d242p-4);
-    p = FMA(FMA(FMA(p, q, 0x1.9ac85788f3a75p-6), q, 0x1.3e97eaf5f2eecp-4), q, -0x1.d5fd8ffd0f1a1p-3);
-    p = FMA(p, q, 0x1.28273b50efa76p+0);
+    p = FMA(FMA(FMA(-0x1.06ea87375c5b4p-30, q, -0x1.84e4459756919p-31), q, 0x1.7b0f1fc3805e3p-27), q, 0x1.386a441084818p-27);
+    p = FMA(FMA(FMA(p, q, -0x1.4d39d50792f0ep-24), q, -0x1.1afe8a6a10ep-24), q, 0x1.082372888b676p-21);
+    p = FMA(FMA(FMA(p, q, 0x1.582e3c1549ea5p-22), q, -0x1.b7debee1da49ep-19), q, -0x1.7aabc20eeba8dp-23);
+    p = FMA(FMA(FMA(p, q, 0x1.7d010b3c70d15p-16), q, -0x1.a02c43d08b1aap-16), q, -0x1.19cda437ebfdcp-13);
+    p = FMA(FMA(FMA(p, q, 0x1.df3ecb4614c01p-12), q, 0x1.47ab73fc90055p-16), q, -0x1.1355f4909ab39p-8);
+    p = FMA(FMA(FMA(p, q, 0x1.0bd973acc40a7p-6), q, -0x1.37838b3a20ea3p-5), q, 0x1.f7d96e0d85ca6p-5);
+    p = FMA(FMA(FMA(p, q, -0x1.0f103e712ef39p-4), q, 0x1.9ac85788f58b1p-6), q, 0x1.3e97eaf5f2f87p-4);
+    p = FMA(FMA(p, q, -0x1.d5fd8ffd0f1aap-3), q, 0x1.28273b50efa76p+0);
 #endif
     return p / (1 + t);
 }
 
-/* sinh(y)/y, cosh(y) of yy = y^2 <= 1/16 */
+/* sinh(y)/y and cosh(y) of yy = y^2 <= 1/16 */
 INLINE T RE(sinh_ratio)(T yy) {
     T p;
 #if REAL == 32
@@ -107,28 +106,28 @@ INLINE T RE(narrow_moment)(T yy, T q) {
 }
 
 /* term; E[t], to be turned back; 1 - E[t^2] and zeta, for where that overflows */
-typedef struct { T term, mean, scale, zeta; } RE(cut);
+typedef struct { T term, mean, scale, zeta; I narrow; } RE(cut);
 
 /* z >= 0, h, a as above, 2h = width 2^k with a normal width; NaN, and infinite z, a, h pass to their limits. `excess` is added to the term where
  * the bin is NARROW. */
 INLINE RE(cut) RE(discretized)(T z, T a, T h, T width, T k, T excess, I open) {
-    const T far = REAL == 32 ? 40 : 350, quarter = (T)0.25, wide = 1024, within = -64; /* phi(-64) = 0; E = 0 where h > 1024 matters */
-    h = RE(at_most)(RE(at_least)(h, SMALLEST_NORMAL), wide);
-    a = RE(at_least)(a, within);
+    const T far = REAL == 32 ? 40 : 350, least = REAL == 32 ? (T)-12.6 : (T)-37; /* exp(-2 far) and phi(least) are nothing beside 1 */
+    h = RE(at_most)(RE(at_least)(h, SMALLEST_NORMAL), 1024); /* E = 0 or phi(a) = 0 beyond */
+    a = RE(at_least)(a, least);
     T y = z * h, b = z + h, q = h * h, yy = y * y;
-    const I narrow = (y < quarter) & (h < (T)0.5) & !open, beyond = a >= 0;
+    const I narrow = (y < (T)0.25) & (h < (T)0.5) & !open, beyond = a >= 0;
     T E = (open | (y > far)) ? (T)0 : RE(exp_normal)(-2 * RE(at_most)(y, far));
-    T e = RE(exp)(narrow ? (T)-0.5 * q : ((T)-0.5 * a) * a);
+    T e = RE(exp_normal)((T)-0.5 * (narrow ? q : beyond ? (T)0 : a * a));
     /* narrow */
     yy = narrow ? yy : (T)0, q = narrow ? q : (T)0;
     T g1 = RE(narrow_moment)(yy, q), G = FMA(q, g1, e * RE(sinh_ratio)(yy));
     /* beyond and within */
-    T phi = e * (T)0.3989422804014327, of_a = RE(mills)(RE(magnitude)(a)), of_b = E == 0 ? (T)0 : E * RE(mills)(b);
+    T phi = a == least ? (T)0 : e * (T)0.3989422804014327, of_a = RE(mills)(RE(magnitude)(a)), of_b = E * RE(mills)(b);
     T weight = beyond ? (T)1 : phi, tail = phi * (of_a + of_b), P = beyond ? of_a - of_b : 1 - tail;
     T rest = (1 - P) - tail; /* what rounding left of the tail */
     T over = 1 / (narrow ? G : P), linear = (weight * 2) * (h * E);
     T kappa = narrow ? e * RE(small_cosh)(yy) * over : linear == 0 ? (T)0 : linear * over;
-    RE(cut) c;
+    RE(cut) c = {.narrow = narrow};
     c.zeta = narrow ? z : a;
     c.mean = narrow ? FMA(-z, q * g1 * over, z) : weight * (1 - E) * over;
     c.scale = FMA(-c.zeta, c.mean, kappa);
@@ -139,14 +138,17 @@ INLINE RE(cut) RE(discretized)(T z, T a, T h, T width, T k, T excess, I open) {
     return c;
 }
 
+/* A small integer as T, also where vectors have no such conversion */
+INLINE T RE(real_of)(I k) { return RE(real)(k + RE(bits)(ROUNDER)) - ROUNDER; }
+
 /* ---- bins ------------------------------------------------------------------------------------------------------------ */
 
-/* The bin of all elements: bin/2 > 0 and finite, and 2 (bin/2) = width 2^k, width near 1 */
-typedef struct { T half, width; I k; } RE(bin);
+/* The bin of all elements, finite and > 0: whole = width 2^k, width near 1 */
+typedef struct { T whole, width; I k; } RE(bin);
 
 INLINE RE(bin) RE(bin_of)(T bin) {
     RE(split) v = RE(split_exponent)(bin, 0);
-    return (RE(bin)){(T)0.5 * bin, v.m, v.e};
+    return (RE(bin)){bin, v.m, v.e};
 }
 
 /* 1/sigma = i 2^k; log sigma less that of a clamped i 2^k: 0 but for log forms beyond all numbers, and infinite sigma; the limit of sigma as
@@ -160,7 +162,7 @@ INLINE RE(inverse_std) RE(inverse_of_log)(T log_std) {
     return s;
 }
 INLINE RE(inverse_std) RE(inverse_of_linear)(T i, I k, T infinite) {
-    return (RE(inverse_std)){i, infinite, infinite, RE(limit_exponent)(k)};
+    return (RE(inverse_std)){infinite == infinite ? i : infinite, infinite, infinite, RE(limit_exponent)(k)};
 }
 INLINE RE(inverse_std) RE(inverse_of_std)(T raw) {
     RE(split) v = RE(split_exponent)(raw, 0);
@@ -177,26 +179,26 @@ INLINE RE(inverse_std) RE(inverse_of_precision)(T raw) {
     return RE(inverse_of_linear)(ROOT(odd ? 2 * v.m : v.m), (v.e - odd) >> 1, -v.infinite);
 }
 
-INLINE T RE(over_std)(T x, T i, I half, I rest) { return x * RE(pow2)(half) * i * RE(pow2)(rest); }
-
 /* d/draw = c (1 - E[t^2])/raw; where that overflows and d/draw need not, E[t] (c zeta/raw), or r^2/2 of a precision (c = -1/2). log forms: raw = 1 */
 INLINE T RE(cut_scale)(RE(cut) x, T c, T raw, T of_precision) {
     T scale = (c * x.scale) / raw;
     return x.scale != -INFINITE ? scale : c == (T)-0.5 ? ((T)0.5 * of_precision) * of_precision : -x.mean * (c * x.zeta / raw);
 }
 
-/* r = x - mean and what its rounding lost; c as in cut_scale */
+/* r = x - mean and what its rounding lost; c as in cut_scale. All is multiplied by 2^(k/2) i 2^(k/2): a half that leaves the range of T does not
+ * matter, because the whole does, and a bin that is halved behind the first half loses no digit that shows. */
 INLINE RE(point) RE(discretized_of)(T r, T lost, RE(bin) bin, I open_below, I open_above, RE(inverse_std) s, T c, T raw) {
-    const I half = s.k >> 1, rest = s.k - half, open = open_below | open_above;
+    const I half = s.k >> 1, open = open_below | open_above;
     const T sign = open_above ? (T)1 : open_below ? (T)-1 : r < 0 ? (T)-1 : (T)1;
-    T near = (sign * r - bin.half) + sign * lost;
-    T z = RE(over_std)(RE(magnitude)(r), s.i, half, rest), a = RE(over_std)(near, s.i, half, rest), h = RE(over_std)(bin.half, s.i, half, rest);
-    a = s.infinite == s.infinite ? (s.infinite > 0 ? r * 0 : a) : s.infinite; /* NaN of infinite r and sigma */
-    RE(cut) x = RE(discretized)(z, a, h, bin.width * s.i, (T)(s.k + bin.k), s.excess, open);
+    const T first = RE(pow2)(half), second = RE(pow2)(s.k - half);
+    const T scaled_r = r * first, scaled_half = (T)0.5 * (bin.whole * first), near = (sign * scaled_r - scaled_half) + sign * (lost * first);
+    T z = (RE(magnitude)(scaled_r) * s.i) * second, a = (near * s.i) * second, h = (scaled_half * s.i) * second;
+    a = s.infinite > 0 ? r * 0 : a; /* NaN of infinite r and sigma */
+    RE(cut) x = RE(discretized)(z, a, h, bin.width * s.i, RE(real_of)(s.k + bin.k), s.excess, open);
     RE(point) y = {0};
     y.term = (s.infinite > 0) & (r == r) & !open ? s.infinite : x.term;
-    y.first = RE(over_std)(sign * x.mean, s.i, half, rest);
-    y.scale = RE(cut_scale)(x, c, raw, x.zeta == z ? r : near);
+    y.first = ((sign * x.mean * first) * s.i) * second;
+    y.scale = RE(cut_scale)(x, c, raw, x.narrow ? r : near * RE(pow2)(-half));
     return y;
 }
 
