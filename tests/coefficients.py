@@ -1,6 +1,6 @@
 """The polynomials of fastelbo/src/discretized.h, printed by ``python tests/coefficients.py``.
 
-Chebyshev interpolation at 50 digits, terms below the type's rounding error dropped, as powers of the argument.
+Chebyshev interpolation at 50 digits; what is below the type's rounding error is dropped.
 """
 
 import itertools
@@ -55,7 +55,10 @@ def powers(coefficients: list[mpf], low: mpf, high: mpf) -> list[mpf]:
     slope, shift = 2 / (high - low), -(high + low) / (high - low)
 
     def times_u(p: list[mpf]) -> list[mpf]:
-        return [a + b for a, b in zip([shift * c for c in p] + [mpf(0)], [mpf(0)] + [slope * c for c in p], strict=True)]
+        return [
+            a + b
+            for a, b in zip([shift * c for c in p] + [mpf(0)], [mpf(0)] + [slope * c for c in p], strict=True)
+        ]
 
     total, before, now = [mpf(0)] * len(coefficients), [mpf(1)], [shift, slope]
     for c in coefficients:
