@@ -140,7 +140,7 @@ class _Cut(NamedTuple):
 
 
 def _cut(near: mpf, width: mpf, name: str, raw: mpf) -> _Cut:
-    """Of a = near/σ and b = (near + width)/σ, where near + width/2 ≥ 0 or the width is infinite: open above."""
+    """Of a = near/σ and b = (near + width)/σ; near + width/2 ≥ 0, or the width is infinite."""
 
     def edges() -> tuple[mpf, mpf]:
         inverse = var(name, raw, -mpf(1) / 2)
