@@ -1,11 +1,14 @@
-"""The discretized Gaussian: oracle and plain NumPy against identities, and against each other."""
+"""The discretized Gaussian: oracle and plain NumPy against identities; the polynomials of the core."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+import coefficients
 import oracles
 from fastelbo import reference
 
@@ -127,3 +130,12 @@ def test_limits_of_the_oracle(r, logvar, ends, value, mean, scale):
     exact = oracles.discretized_gaussian(r, 0.0, **at((r, 0.5), ends), logvar=logvar)
     got = [float(exact[member].value.item()) for member in ("value", "mean", "scale")]
     np.testing.assert_allclose(got, [value, mean, scale], rtol=1e-15)
+
+
+def test_the_polynomials_are_those_of_their_script(capsys):
+    coefficients.main()
+    header = (Path(__file__).parents[1] / "fastelbo/src/discretized.h").read_text()
+    found = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", header))
+    want = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", capsys.readouterr().out))
+    assert want - found <= {"0x1p+0", "0x1p+0f", "0x1p-1f"}  # 1 and ½
+    assert len(found - want) == 2  # ½·log 2π of each type
