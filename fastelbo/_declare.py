@@ -93,6 +93,9 @@ class Loss:
     wrt: Names = ()  # the default
     doc: str = ""
     grad_doc: str = ""
+    #: The reference: of the arguments as float64 arrays, and what reference._losses adds, the term of an
+    #: element as "value", without what `axis`, `weight`, `where` and `reduction` make of it, and derivatives
+    maths: Callable[[Any], dict[str, Any]] | None = None
 
     value: str = "value"  # the value's name among the results
     axis: str = "axis"  # the option that names the events

@@ -16,6 +16,8 @@ r²·inf at r = 0, which is 0, and for the values, where one term outgrows anoth
 
     NLL   log σ² = +inf: +inf for every r           KL   Δ or d infinite: +inf
           log σ² = −inf: +inf, but −inf for r = 0        (no term is negative)
+    discretized NLL  log σ² = +inf: +inf, but log 2 in an open bin
+          log σ² = −inf: 0 in the bin, log 2 on its edge, +inf outside
 
 Laplace and Student's t are as the NLL is, but Student's gradients have limits where the NLL's have none, as
 ∂x = (ν + 1)/r at a scale of 0.
@@ -193,6 +195,81 @@ def _log1p(t: mpf) -> mpf:
     return t if mp.mag(t) < -mp.prec else mp.log1p(t)
 
 
+class _Cut(NamedTuple):
+    """t ~ N(0, 1) cut to [a, b]: −log P of the interval, and what adds up to E[t] and to 1 − E[t²]."""
+
+    value: mpf
+    mean: Terms
+    scale: Terms
+
+
+def _cut(near: mpf, width: mpf, name: str, raw: mpf) -> _Cut:
+    """Of a = near/σ and b = (near + width)/σ; near + width/2 ≥ 0, or the width is infinite."""
+
+    def edges() -> tuple[mpf, mpf]:
+        inverse = var(name, raw, -mpf(1) / 2)
+        with mp.workprec(2300):
+            far = width if mp.isinf(width) else near + width
+        return _times(near, inverse), far if mp.isinf(far) else _times(far, inverse)
+
+    a, b = edges()
+    if a == mp.inf:
+        return _Cut(a, (a,), (mpf(1), -a))
+    if a == -mp.inf and b == mp.inf:
+        return _Cut(mpf(0), (mpf(0),), (mpf(0),))
+    if b == 0:  # σ is infinite
+        return _Cut(mp.inf, (mpf(0),), (mpf(1),))
+    lost = 0
+    # exp loses the digits of a²; differences of Φ and of t·φ(t) those of the width and its cube
+    if mp.isfinite(a):
+        lost = 3 * max(0, int(mp.mag(1 + abs(a))))
+    if mp.isfinite(a) and mp.isfinite(b):
+        lost += 3 * max(0, int(mp.mag(abs(a) + 1) - mp.mag(width) - mp.mag(var(name, raw, -mpf(1) / 2))))
+    with mp.workprec(mp.prec + lost):
+        a, b = edges()
+        below, above = [mp.erfc(abs(t) / mp.sqrt(2)) / 2 if mp.isfinite(t) else mpf(0) for t in (a, b)]
+        p = below - above if a >= 0 else 1 - (below + above)
+        value = -mp.log(p) if a >= 0 else -mp.log1p(-(below + above))
+
+        def phi(t: mpf, power: int = 0) -> mpf:
+            """t^power·φ(t)/P."""
+            return t**power * mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi) / p if mp.isfinite(t) else mpf(0)
+
+        zero = mpf(0)
+        mean = phi(max(a, zero)) - phi(max(b, zero)), phi(min(a, zero)) - phi(min(b, zero))
+        return _Cut(value, mean, (mpf(1), phi(b, 1) - phi(a, 1) - 1))
+
+
+def discretized_gaussian_terms(
+    member: str, x: mpf, mean: mpf, name: str, raw: mpf, width: mpf, low: mpf, high: mpf
+) -> Terms:
+    """Of x and mean: the part of E[t] from t > 0 and that from t < 0; of a scale: 1 and −E[t²].
+
+    A probability near 1 makes a value near 0: the bound of a value multiplies max(1, value).
+    """
+    if mp.isnan(x) or mp.isnan(mean) or mp.isnan(raw):
+        return (mp.nan,)
+    below, above = x - width / 2 < low, x + width / 2 > high
+    infinite = logvar(name, raw) == mp.inf
+    with mp.workprec(2300):  # exact
+        r = x - mean
+        sign = 1 if above else -1 if below or r < 0 else 1
+        near = sign * r - width / 2
+    if member == "value" and infinite and not (below or above):
+        return (mp.inf,)
+    if mp.isinf(r) and infinite:
+        return (mp.nan,)
+    cut = _cut(near, mp.inf if below or above else width, name, raw)
+    if member == "value":
+        return (cut.value,)
+    if member == "scale":
+        if cut.value == mp.inf and name == "precision" and raw == mp.inf:
+            return (near**2 / 2,)
+        return tuple([_times(term, slope(name, raw) / 2) for term in cut.scale])
+    sign = sign if member == "x" else -sign
+    return tuple([sign * _times(term, var(name, raw, -mpf(1) / 2)) for term in cut.mean])
+
+
 class Exact(NamedTuple):
     """Object arrays of mpf: the answer, and what the bound multiplies."""
 
@@ -251,6 +328,20 @@ def kl(mean, prior_mean=0.0, members: Iterable[str] = KL_MEMBERS, **scales) -> d
 def bernoulli(x, logits, members: Iterable[str] = BERNOULLI_MEMBERS) -> dict[str, Exact]:
     """Members of the Bernoulli NLL before any sum, in the shape that the arguments broadcast to."""
     return _evaluate(bernoulli_terms, members, _exact(x), _exact(logits))
+
+
+def discretized_gaussian(
+    x, mean, bin, low=None, high=None, members: Iterable[str] = NLL_MEMBERS, **scale
+) -> dict[str, Exact]:
+    """Members of the discretized Gaussian's NLL before any sum, as `nll`."""
+    name, raw = _scale("", scale)
+    ends = (-mp.inf if low is None else mpf(float(low))), (mp.inf if high is None else mpf(float(high)))
+    arguments = _exact(x), _exact(mean), name, _exact(raw), mpf(float(bin)), *ends
+    found = _evaluate(discretized_gaussian_terms, members, *arguments)
+    if "value" in found:
+        value, size = found["value"]
+        found["value"] = Exact(value, _each(max)(size, mpf(1)))
+    return found
 
 
 def neg_elbo(x, recon, z_mean, beta: float = 1.0, prior_mean=0.0, **scales) -> dict[str, Exact]:
@@ -458,6 +549,31 @@ def _call_student_t(x, mean, df, min_scale=0.0, **others) -> dict[str, Exact]:
     return _call_location(student_t_terms, (df,), mpf(float(min_scale)) ** 2, x, mean, **others)
 
 
+def _call_discretized(x, mean, bin, low=None, high=None, axis=-1, weight=None, where=None, min_var=0.0,
+                      reduction="none", x_scale=1.0, **scale) -> dict[str, Exact]:  # fmt: skip
+    name, raw = _scale("", scale)
+    sums = _Sums(np.broadcast_shapes(np.shape(x), np.shape(mean)), axis, weight, where, reduction)
+    factor, floor = mpf(float(x_scale)), mpf(float(min_var))
+    ends = (-mp.inf if low is None else mpf(float(low))), (mp.inf if high is None else mpf(float(high)))
+
+    def terms(member: str, x: mpf, mean: mpf, raw: mpf) -> Terms:
+        none = raw == {"precision": mp.inf, "logvar": -mp.inf, "logstd": -mp.inf}.get(name, 0)
+        below = floor > 0 and (none or var(name, raw) < floor)
+        if below and member == "scale":
+            return (mpf(0),)
+        form = ("var", floor) if below else (name, raw)
+        return discretized_gaussian_terms(member, x, mean, *form, mpf(float(bin)), *ends)
+
+    found = _evaluate(terms, NLL_MEMBERS, factor * sums.spread(x), sums.spread(mean), sums.spread(raw))
+    value, size = found["value"]
+    return {
+        "value": sums.value(Exact(value, _each(max)(size, mpf(1)))),
+        "x": sums.grad(_times_each(factor, found["x"]), x),
+        "mean": sums.grad(found["mean"], mean),
+        "scale": sums.grad(found["scale"], raw),
+    }
+
+
 def _call_kl(mean, prior_mean=0.0, axis=-1, weight=None, where=None, reduction="none",
              **scales) -> dict[str, Exact]:  # fmt: skip
     (q, raw), (p, prior_raw) = _scale("", scales), _scale("prior_", scales)
@@ -559,6 +675,7 @@ CALLS = {
     "bernoulli_nll": _call_bernoulli,
     "laplace_nll": _call_laplace,
     "student_t_nll": _call_student_t,
+    "discretized_gaussian_nll": _call_discretized,
     "neg_elbo": _call_elbo,
     "optimal_nll": _call_optimal,
     "optimal_var": _call_variance,

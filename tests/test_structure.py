@@ -21,7 +21,7 @@ PACKAGE = Path(fe.__file__).parent
 LAYERS = (
     ("_typing", "_results", "_version"),
     ("_declare",),
-    ("_families.gaussian", "_families.bernoulli"),
+    ("_families.gaussian", "_families.bernoulli", "_families.laplace"),
     ("_families.elbo",),
     ("_families",),
     ("_stub", "_core", "_openmp"),

@@ -1,6 +1,8 @@
 """The Bernoulli negative log-likelihood, by logits."""
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from fastelbo._declare import Loss
 from fastelbo._results import BernoulliNLLGrad
@@ -107,6 +109,15 @@ array([[ 0.25 , -0.25 ],
        [ 0.125, -0.25 ]])
 """
 
+
+def _nll(a: Any) -> dict[str, Any]:
+    return {
+        "value": np.logaddexp(0.0, a.logits) - a.x_scale * a.x * a.logits,
+        "x": -a.x_scale * a.logits,
+        "logits": 1 / (1 + np.exp(-a.logits)) - a.x_scale * a.x,
+    }
+
+
 BERNOULLI_NLL: Final = Loss(
     name="bernoulli_nll",
     kernel="bernoulli",
@@ -118,6 +129,7 @@ BERNOULLI_NLL: Final = Loss(
     wrt=("logits",),
     differences=False,
     alike=dict.fromkeys(("mean", "recon"), ("logits",)),
+    maths=_nll,
     doc=_NLL,
     grad_doc=_NLL_GRAD,
 )

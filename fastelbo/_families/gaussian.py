@@ -1,6 +1,8 @@
 """The Gaussian: its negative log-likelihood, and the KL divergence of two."""
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from fastelbo._declare import Loss, Scale
 from fastelbo._results import KLGrad, NLLGrad
@@ -245,6 +247,34 @@ array([[0. , 0.5]], dtype=float32)
 array([[0.  , 0.25]], dtype=float32)
 """
 
+
+def _nll(a: Any) -> dict[str, Any]:
+    """s = log σ², z = r/σ."""
+    (s, slope) = a.scales[0]
+    inv_std = np.exp(-0.5 * s)
+    z = a.r * inv_std
+    return {
+        "value": a.full * 0.5 * np.log(2 * np.pi) + 0.5 * s + 0.5 * z * z,
+        "x": a.x_scale * z * inv_std,
+        "mean": -z * inv_std,
+        "scale": 0.5 * np.where(slope == 0, 0.0, 1 - z * z) * slope,
+    }
+
+
+def _kl(a: Any) -> dict[str, Any]:
+    """z = r/σ_p, d = log σ² − log σ_p²."""
+    (s_q, slope_q), (s_p, slope_p) = a.scales
+    inv_std = np.exp(-0.5 * s_p)
+    z, d = a.r * inv_std, s_q - s_p
+    return {
+        "value": 0.5 * (np.expm1(d) - d) + 0.5 * z * z,
+        "mean": z * inv_std,
+        "prior_mean": -z * inv_std,
+        "scale": 0.5 * np.expm1(d) * slope_q,
+        "prior_scale": -0.5 * (np.expm1(d) + z * z) * slope_p,
+    }
+
+
 _MEANS: Final = dict.fromkeys(("recon", "z_mean", "logits"), ("mean",))
 _ALIKE: Final = _MEANS | {"z_scale": ("scale",)}
 
@@ -258,6 +288,7 @@ GAUSSIAN_NLL: Final = Loss(
     result=NLLGrad,
     wrt=("mean", "scale"),
     alike=_ALIKE,
+    maths=_nll,
     doc=_NLL,
     grad_doc=_NLL_GRAD,
 )
@@ -272,6 +303,7 @@ GAUSSIAN_KL: Final = Loss(
     wrt=("mean", "scale"),
     scalar_mean=True,
     alike=_ALIKE,
+    maths=_kl,
     doc=_KL,
     grad_doc=_KL_GRAD,
 )

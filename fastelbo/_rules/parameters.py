@@ -15,7 +15,7 @@ HUGE = 1e38  # float32 ends there; a limit that is reached far below it needs no
 
 
 def at_most_infinite(value: Any) -> Any:
-    """A number whose limit at inf is reached long before: as a Python scalar it keeps no call from float32."""
+    """A number whose limit at inf is reached long before: a Python scalar keeps no call from float32."""
     return math.inf if type(value) in (int, float) and value > HUGE else value
 
 

@@ -57,6 +57,16 @@ def log_variance(
     s, slope = scale.logvar(defined), scale.slope(raw)
     below = s < log_floor
     bad = (raw < 0) | ((raw == 0) & ~below)  # a negative scale is none, however high the floor
-    if scale.positive and np.any(bad & (True if where is None else np.asarray(where))):
-        raise ValueError(f"{name} must be > 0")
+    if scale.positive:
+        assert_none(name, bad, where)
     return np.where(below, log_floor, s), np.where(below, 0.0, slope)
+
+
+def check_positive(name: str, argument: Array, where: ArrayLike | None) -> None:
+    assert_none(name, argument <= 0, where)
+
+
+def assert_none(name: str, bad: NDArray[np.bool_], where: ArrayLike | None) -> None:
+    """Raise where something bad counts."""
+    if np.any(bad & (True if where is None else np.asarray(where))):
+        raise ValueError(f"{name} must be > 0")
