@@ -261,7 +261,7 @@ MUTANTS = [
     Mutant(
         "wrong sign: gradient of a precision",
         suite("tests/test_gradients.py"),
-        ((f"{SRC}terms.h", "FMA((T)0.5 * r, r, (T)-0.5 / raw)", "FMA((T)0.5 * r, r, (T)0.5 / raw)"),),
+        ((f"{SRC}gaussian.h", "FMA((T)0.5 * r, r, (T)-0.5 / raw)", "FMA((T)0.5 * r, r, (T)0.5 / raw)"),),
     ),
     Mutant(
         "wrong sign: gradient of a scale that all share",
@@ -271,7 +271,7 @@ MUTANTS = [
     Mutant(
         "the KL's ½ of the squares is missing",
         suite("tests/test_accuracy.py", "-k", "standard_normal"),
-        ((f"{SRC}terms.h", "y.term = FMA((T)0.5 * r, r, x.half_h);", "y.term = FMA(r, r, x.half_h);"),),
+        ((f"{SRC}kl.h", "y.term = FMA((T)0.5 * r, r, x.half_h);", "y.term = FMA(r, r, x.half_h);"),),
     ),
     Mutant(
         "expm1(s) − s near 0 by subtraction",

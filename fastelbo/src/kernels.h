@@ -183,6 +183,7 @@ typedef struct {
     double (*finish[2])(plan *);            /* after all waves: what is left to sum, in order; the reduced value */
     double (*join)(const plan *nll, const plan *kl, double samples, double beta, double *average); /* of two reduced values */
     void (*function[2])(int which, const void *x, void *y, ptrdiff_t n); /* exp, log, expm1, log1p: for the tests */
+    const char *(*hole)(void); /* the name of a cell that is empty in some table of functions though a call may reach it; NULL: there is none */
 } kernel_set;
 
 /* NULL: this machine (or the name) has none. name NULL: the best. */
