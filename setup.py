@@ -182,7 +182,7 @@ def extension(name: str, *sources: str) -> Extension:
     return Extension(
         f"fastelbo.{name}",
         sources=[f"fastelbo/{name}.pyx", *[str(SRC / source) for source in sources]],
-        depends=[*map(str, sorted(SRC.glob("*.h"))), str(SRC / "kernels.c")],
+        depends=[*map(str, sorted(SRC.rglob("*.h"))), str(SRC / "kernels.c")],
         include_dirs=[np.get_include(), "fastelbo"],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),

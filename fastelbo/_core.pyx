@@ -540,7 +540,7 @@ def prepare(
     call.views = (arguments, gradients, value)
     call.elements = cnp.PyArray_SIZE(first)
     p.loss = {"nll": NLL, "kl": KL, "bernoulli": BERNOULLI, "laplace": LAPLACE}[loss]
-    if p.loss == BERNOULLI:  # bernoulli.h: the logits and zero for x and mean, x for a scale of any sign
+    if p.loss == BERNOULLI:  # losses/bernoulli.h: the logits and zero for x and mean, x for a scale of any sign
         scale_kind = LOGVAR
         arguments = (arguments[1], None, arguments[0], None, *arguments[4:])
         broadcast, gradients = (broadcast[1], 0, broadcast[0], 0), (gradients[1], None, gradients[0], None)

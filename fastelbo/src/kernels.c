@@ -2,47 +2,14 @@
 #include "kernels.h"
 
 #define REAL 64
-#include "real.h"
-#include "fmath.h"
-#include "twofold.h"
-#include "wide.h"
-#include "wide_scale.h"
-#include "losses.h"
-#include "streams.inc.h"
-#include "loops.inc.h"
-#include "arrays.inc.h"
-#include "sums.inc.h"
-#include "constant.inc.h"
-#include "careful.h"
-#include "squares.inc.h"
-#include "stored.inc.h"
-#include "collect.inc.h"
-#include "work.inc.h"
-#include "mend.inc.h"
-#include "plain.inc.h"
-#include "look.inc.h"
-#include "rows.inc.h"
-#include "tables.inc.h"
-#undef REAL
+#include "walk/rows.h"
+#include "walk/tables.h"
+#include "math/next_type.h"
 
 #define REAL 32
-#include "real.h"
-#include "fmath.h"
-#include "losses.h"
-#include "streams.inc.h"
-#include "loops.inc.h"
-#include "arrays.inc.h"
-#include "sums.inc.h"
-#include "squares.inc.h"
-#include "stored.inc.h"
-#include "collect.inc.h"
-#include "work.inc.h"
-#include "mend.inc.h"
-#include "plain.inc.h"
-#include "look.inc.h"
-#include "rows.inc.h"
-#include "tables.inc.h"
-#undef REAL
+#include "walk/rows.h"
+#include "walk/tables.h"
+#include "math/next_type.h"
 
 #define EACH(name)                                               \
     for (ptrdiff_t i = 0; i < n; i++) y[i] = name(x[i]);         \
