@@ -82,7 +82,7 @@ MUTANTS = [
         suite("tests/test_layouts.py", sanitized=True),
         (
             (
-                f"{SRC}arrays.inc.h",
+                f"{SRC}walk/tiles.h",
                 "(dst, whole, size, t->rows * t->cols, factor",
                 "(dst, whole, size, t->rows * t->cols + 1, factor",
             ),
@@ -93,7 +93,7 @@ MUTANTS = [
         suite("tests/test_layouts.py", sanitized=True),
         (
             (
-                f"{SRC}arrays.inc.h",
+                f"{SRC}walk/tiles.h",
                 "RE(unpack)(src, row + x.offset, x.stride, x.length);",
                 "RE(unpack)(src, row + x.offset, x.stride, x.length + 1);",
             ),
@@ -102,17 +102,17 @@ MUTANTS = [
     Mutant(
         "the last elements of a streamed tile not written",
         suite("tests/test_streams.py")._replace(as_shipped=True),
-        ((f"{SRC}streams.inc.h", "if (edge) { EACH_OUTPUT", "if (part == 0) { EACH_OUTPUT"),),
+        ((f"{SRC}loops/streams.h", "if (edge) { EACH_OUTPUT", "if (part == 0) { EACH_OUTPUT"),),
     ),
     Mutant(
         "streamed: gradients of a pair that nobody asked for, to a buffer",
         suite("tests/test_streams.py", "-k", "pair")._replace(as_shipped=True),
-        ((f"{SRC}work.inc.h", "pair && w->want ? WANT_FIRST | WANT_SCALE : w->want;", "w->want;"),),
+        ((f"{SRC}walk/give.h", "pair && w->want ? WANT_FIRST | WANT_SCALE : w->want;", "w->want;"),),
     ),
     Mutant(
         "outputs streamed that lie otherwise in their lines",
         suite("tests/test_streams.py")._replace(as_shipped=True),
-        ((f"{SRC}work.inc.h", "return line && !apart;", "return line != 0;"),),
+        ((f"{SRC}walk/give.h", "return line && !apart;", "return line != 0;"),),
     ),
     Mutant(
         "no check of the lengths at the fast door",
@@ -139,14 +139,14 @@ MUTANTS = [
     Mutant(
         "index beyond a table of types: byte-swapped ones",
         suite("tests/test_layouts.py", sanitized=True),
-        ((f"{SRC}arrays.inc.h", "size_of[v->type % SWAPPED]", "size_of[v->type]"),),
+        ((f"{SRC}walk/tiles.h", "size_of[v->type % SWAPPED]", "size_of[v->type]"),),
     ),
     Mutant(
         "positions as int: wrong beyond 2³¹ elements",
         suite("tests/test_large.py")._replace(as_shipped=True),
         (
             (
-                f"{SRC}arrays.inc.h",
+                f"{SRC}walk/tiles.h",
                 "static run run_at(const plan *p, const ptrdiff_t *stride, ptrdiff_t col,",
                 "static run run_at(const plan *p, const ptrdiff_t *stride, int col,",
             ),
@@ -178,9 +178,9 @@ MUTANTS = [
         "race: all tasks add to one total",
         RACES,
         (
-            (f"{SRC}rows.inc.h", ": p->totals[w->region.task].usual;", ": p->totals[0].usual;"),
+            (f"{SRC}walk/terms.h", ": p->totals[w->region.task].usual;", ": p->totals[0].usual;"),
             (
-                f"{SRC}rows.inc.h",
+                f"{SRC}walk/terms.h",
                 "if (!keep) p->totals[w->region.task].usual",
                 "if (!keep) p->totals[0].usual",
             ),
@@ -191,7 +191,7 @@ MUTANTS = [
         RACES,
         (
             (
-                f"{SRC}collect.inc.h",
+                f"{SRC}walk/collect.h",
                 "p->accumulator + whose.task * p->accumulators",
                 "p->accumulator + 0 * whose.task * p->accumulators",
             ),
@@ -202,7 +202,7 @@ MUTANTS = [
         RACES,
         (
             (
-                f"{SRC}rows.inc.h",
+                f"{SRC}walk/terms.h",
                 "    if (RE(has_bad_scale)(w)) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);",
                 "    if (RE(has_bad_scale)(w)) p->bad = 1;",
             ),
@@ -211,7 +211,7 @@ MUTANTS = [
     Mutant(
         "totals added in the order in which tasks end",
         suite("tests/test_bits.py", "-k", "number_of_threads"),
-        ((f"{SRC}work.inc.h", "        add_pair(&p->totals[whose.task].usual, total);", LOCKED_TOTALS),),
+        ((f"{SRC}walk/work.h", "        add_pair(&p->totals[whose.task].usual, total);", LOCKED_TOTALS),),
     ),
     Mutant(
         "the fork handler does nothing: children hang",
@@ -224,7 +224,7 @@ MUTANTS = [
         GOLDEN,
         (
             (
-                f"{SRC}sum_source.inc.h",
+                f"{SRC}sums/sum_source.inc.h",
                 "#define TREE4(i) ((",
                 "#if defined(__AVX2__) && !defined(__AVX512F__)\n"
                 "#define TREE4(i) \\\n"
@@ -232,7 +232,7 @@ MUTANTS = [
                 "#else\n#define TREE4(i) ((",
             ),
             (
-                f"{SRC}sum_source.inc.h",
+                f"{SRC}sums/sum_source.inc.h",
                 "(AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))\n\n",
                 "(AT(x, (i) + 2 * LANES) + AT(x, (i) + 3 * LANES)))\n#endif\n\n",
             ),
@@ -248,7 +248,7 @@ MUTANTS = [
         suite("tests/test_layouts.py"),
         (
             (
-                f"{SRC}collect.inc.h",
+                f"{SRC}walk/collect.h",
                 "for (int i = p->dims - 1; i >= p->row_dims && stride[i] == 0; i--) length *= p->shape[i];",
                 "length = p->shape[p->dims - 1];",
             ),
@@ -261,22 +261,28 @@ MUTANTS = [
     Mutant(
         "wrong sign: gradient of a precision",
         suite("tests/test_gradients.py"),
-        ((f"{SRC}terms.h", "FMA((T)0.5 * r, r, (T)-0.5 / raw)", "FMA((T)0.5 * r, r, (T)0.5 / raw)"),),
+        (
+            (
+                f"{SRC}losses/gaussian.h",
+                "FMA((T)0.5 * r, r, (T)-0.5 / raw)",
+                "FMA((T)0.5 * r, r, (T)0.5 / raw)",
+            ),
+        ),
     ),
     Mutant(
         "wrong sign: gradient of a scale that all share",
         suite("tests/test_gradients.py"),
-        ((f"{SRC}work.inc.h", "g -= squares * s->slope;", "g += squares * s->slope;"),),
+        ((f"{SRC}walk/work.h", "g -= squares * s->slope;", "g += squares * s->slope;"),),
     ),
     Mutant(
         "the KL's ½ of the squares is missing",
         suite("tests/test_accuracy.py", "-k", "standard_normal"),
-        ((f"{SRC}terms.h", "y.term = FMA((T)0.5 * r, r, x.half_h);", "y.term = FMA(r, r, x.half_h);"),),
+        ((f"{SRC}losses/kl.h", "y.term = FMA((T)0.5 * r, r, x.half_h);", "y.term = FMA(r, r, x.half_h);"),),
     ),
     Mutant(
         "expm1(s) − s near 0 by subtraction",
         suite("tests/test_accuracy.py", "-k", "standard_normal"),
-        ((f"{SRC}fmath.h", "I near = v.e == 0;", "I near = 0;"),),
+        ((f"{SRC}math/fmath.h", "I near = v.e == 0;", "I near = 0;"),),
     ),
     Mutant(
         "1/S is missing where samples are summed",
@@ -288,7 +294,7 @@ MUTANTS = [
         suite("tests/test_domain.py"),
         (
             (
-                f"{SRC}work.inc.h",
+                f"{SRC}walk/gather.h",
                 "mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused",
                 "mask[i] != 0 ? (ones ? (T)1 : x[i]) : 0 * x[i] + unused",
             ),
@@ -299,7 +305,7 @@ MUTANTS = [
         suite("tests/test_domain.py"),
         (
             (
-                f"{SRC}work.inc.h",
+                f"{SRC}walk/give.h",
                 "RE(is_lifted)(w, w->raw_scale[i]) ? (T)0 : g[i]",
                 "w->raw_scale[i] > w->highest ? (T)0 : g[i]",
             ),
@@ -308,14 +314,20 @@ MUTANTS = [
     Mutant(
         "a weight that float holds as 0 is 0",
         suite("tests/test_found.py", "-k", "weight-that"),
-        ((f"{SRC}arrays.inc.h", "((x) != 0 && (float)(x) == 0 ? 0x1p-149f : (float)(x))", "((float)(x))"),),
+        (
+            (
+                f"{SRC}math/elements.h",
+                "((x) != 0 && (float)(x) == 0 ? 0x1p-149f : (float)(x))",
+                "((float)(x))",
+            ),
+        ),
     ),
     Mutant(
         "x times x_scale that is rounded to nothing",
         suite("tests/test_found.py", "-k", "x_scale"),
         (
             (
-                f"{SRC}work.inc.h",
+                f"{SRC}walk/gather.h",
                 "    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);\n",
                 "",
             ),
@@ -324,14 +336,14 @@ MUTANTS = [
     Mutant(
         "a shared scale's factor within float alone",
         suite("tests/test_found.py", "-k", "logvar or logstd"),
-        ((f"{SRC}constant.inc.h", "far ? s.a * s.b : power;", "power == 0 ? s.a * s.b : s.a * s.b;"),),
+        ((f"{SRC}walk/constant.h", "far ? s.a * s.b : power;", "power == 0 ? s.a * s.b : s.a * s.b;"),),
     ),
     Mutant(
         "a subnormal residual depends on its neighbours",
         suite("tests/test_found.py", "-k", "neighbours"),
         (
             (
-                f"{SRC}mend.inc.h",
+                f"{SRC}walk/mend.h",
                 "(subnormal && RE(has_lost_digits)(w, at + i))",
                 "(subnormal && RE(is_subnormal)(w->o.a[at + i] - w->o.b[at + i]))",
             ),
@@ -345,29 +357,29 @@ MUTANTS = [
     Mutant(
         "one NaN speaks for all sums",
         suite("tests/test_found.py", "-k", "judged_by"),
-        ((f"{SRC}collect.inc.h", "sum > 0 && sum < BY_RIGHT", "sum < 0"),),
+        ((f"{SRC}walk/collect.h", "sum > 0 && sum < BY_RIGHT", "sum < 0"),),
     ),
     Mutant(
         "a weight that is one number keeps the zeros of an earlier tile",
         suite("tests/test_malformed.py", "-k", "random_calls"),
-        ((f"{SRC}mend.inc.h", "        w->spread &= ~(1 << WEIGHT);", "       "),),
+        ((f"{SRC}walk/mend.h", "        w->spread &= ~(1 << WEIGHT);", "       "),),
     ),
     Mutant(
         "tiles longer than a buffer, where outputs lie over inputs",
         GOLDEN,
-        ((f"{SRC}plain.inc.h", "return !p->aliased && p->x_scale == 1", "return p->x_scale == 1"),),
+        ((f"{SRC}walk/plain.h", "return !p->aliased && p->x_scale == 1", "return p->x_scale == 1"),),
     ),
     Mutant(
         "what is beyond the range of float64 comes out as any number",
         suite("tests/test_found.py"),
-        ((f"{SRC}wide.h", "    if (x.e > EXP_MAX + 1) return x.m * INFINITE;\n", ""),),
+        ((f"{SRC}math/wide.h", "    if (x.e > EXP_MAX + 1) return x.m * INFINITE;\n", ""),),
     ),
     Mutant(
         "infinite squares do not win over a logarithm of −inf",
         suite("tests/test_shared_scales.py", "-k", "special and nll and log"),
         (
             (
-                f"{SRC}work.inc.h",
+                f"{SRC}walk/work.h",
                 "loss = squares == INFINITE && base == base ?",
                 "loss = squares == INFINITE && base != base ?",
             ),
@@ -378,7 +390,7 @@ MUTANTS = [
         suite("tests/test_shared_scales.py", "-k", "far and nll"),
         (
             (
-                f"{SRC}plain.inc.h",
+                f"{SRC}walk/plain.h",
                 "(c >= SMALLEST_NORMAL || c <= -SMALLEST_NORMAL) && c - c == 0",
                 "c - c == 0",
             ),
@@ -387,20 +399,20 @@ MUTANTS = [
     Mutant(
         "sums of squares are trusted that are near the smallest normal number",
         suite("tests/test_shared_scales.py", "-k", "far and nll"),
-        ((f"{SRC}squares.inc.h", "(REAL == 32 ? 0x1p-96 :", "(REAL == 32 ? 0x1p-118 :"),),
+        ((f"{SRC}sums/squares.h", "(REAL == 32 ? 0x1p-96 :", "(REAL == 32 ? 0x1p-118 :"),),
     ),
     # --- outputs
     Mutant(
         "in place, the scale of a row that where removes is checked",
         suite("tests/test_out.py", "-k", "where"),
-        ((f"{SRC}rows.inc.h", "bad |= w->scale[r].bad && w->counted;", "bad |= w->scale[r].bad;"),),
+        ((f"{SRC}walk/rows.h", "bad |= w->scale[r].bad && w->counted;", "bad |= w->scale[r].bad;"),),
     ),
     Mutant(
         "in place, the scale of a row reaches what where removes",
         suite("tests/test_out.py", "-k", "where"),
         (
             (
-                f"{SRC}work.inc.h",
+                f"{SRC}walk/give.h",
                 "if (p->constant && p->argument[WHERE].data) { /* a row's",
                 "if (p->constant && p->argument[WHERE].data && !p->aliased) { /* a row's",
             ),

@@ -1,4 +1,4 @@
-"""Gradients too large for the caches go past them (streams.inc.h): to the same bits, and nowhere else.
+"""Gradients too large for the caches go past them (loops/streams.h): to the same bits, and nowhere else.
 
 The kernels' test_golden.py has all losses and scales; here are the outputs of a call, wherever they lie.
 """

@@ -142,7 +142,7 @@ cdef class Door:
                     self.halves[k].none[i] = none
             missing = [form for form, name in enumerate(spec["forms"][0] or ()) if name and not LOSSES[self.halves[k].loss].forms >> form & 1]
             if missing:
-                raise LookupError(f"src/losses.h has no form {SCALES[missing[0]]} of the loss {spec['kernel']!r}")
+                raise LookupError(f"src/losses/losses.h has no form {SCALES[missing[0]]} of the loss {spec['kernel']!r}")
             at = {option: index[called] for option, called in spec["options"].items()}
             self.halves[k].axis, self.halves[k].weight, self.halves[k].where = at["axis"], at["weight"], at["where"]
             self.halves[k].full, self.halves[k].min_var = at.get("full", -1), at.get("min_var", -1)

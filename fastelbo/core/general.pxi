@@ -9,7 +9,7 @@ cdef dict losses = {(<bytes>loss_names[i]).decode(): i for i in range(N_LOSSES)}
 
 cdef int loss_of(str name) except -1:
     if name not in losses:
-        raise LookupError(f"src/losses.h has no loss {name!r}, only {', '.join(losses)}")
+        raise LookupError(f"src/losses/losses.h has no loss {name!r}, only {', '.join(losses)}")
     return losses[name]
 
 

@@ -2,45 +2,14 @@
 #include "kernels.h"
 
 #define REAL 64
-#include "real.h"
-#include "fmath.h"
-#include "twofold.h"
-#include "wide.h"
-#include "wide_scale.h"
-#include "losses.h"
-#include "streams.inc.h"
-#include "loops.inc.h"
-#include "arrays.inc.h"
-#include "sums.inc.h"
-#include "constant.inc.h"
-#include "careful.h"
-#include "squares.inc.h"
-#include "stored.inc.h"
-#include "collect.inc.h"
-#include "work.inc.h"
-#include "mend.inc.h"
-#include "plain.inc.h"
-#include "look.inc.h"
-#include "rows.inc.h"
-#undef REAL
+#include "walk/rows.h"
+#include "walk/tables.h"
+#include "math/next_type.h"
 
 #define REAL 32
-#include "real.h"
-#include "fmath.h"
-#include "losses.h"
-#include "streams.inc.h"
-#include "loops.inc.h"
-#include "arrays.inc.h"
-#include "sums.inc.h"
-#include "squares.inc.h"
-#include "stored.inc.h"
-#include "collect.inc.h"
-#include "work.inc.h"
-#include "mend.inc.h"
-#include "plain.inc.h"
-#include "look.inc.h"
-#include "rows.inc.h"
-#undef REAL
+#include "walk/rows.h"
+#include "walk/tables.h"
+#include "math/next_type.h"
 
 #define EACH(name)                                               \
     for (ptrdiff_t i = 0; i < n; i++) y[i] = name(x[i]);         \
@@ -59,10 +28,15 @@
 FUNCTION(float, f32)
 FUNCTION(double, f64)
 
+static const char *hole_in_tables(void) {
+    const char *found = hole_f32();
+    return found ? found : hole_f64();
+}
+
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 #define NAME_(x) fe_kernels_##x
 #define NAME(x) NAME_(x)
 extern const kernel_set NAME(ISA);
 const kernel_set NAME(ISA) = {STRING(ISA), {sizeof(work_f32), sizeof(work_f64)}, {run_f32, run_f64},
-                                {finish_rows_f32, finish_rows_f64}, {finish_f32, finish_f64}, join_reduced, {function_f32, function_f64}};
+                                {finish_rows_f32, finish_rows_f64}, {finish_f32, finish_f64}, join_reduced, {function_f32, function_f64}, hole_in_tables};

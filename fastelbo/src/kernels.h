@@ -23,13 +23,10 @@
 #define SELDOM static __attribute__((noinline, cold))
 
 #define MAX_DIMS 64 /* NumPy's own limit */
-#define N_PARAMETERS 3
 
-enum scale { VAR, STD, LOGVAR, LOGSTD, PRECISION, N_SCALES, NUMBER = N_SCALES, N_KINDS, UNIT = -1 }; /* NUMBER: no scale, in the prior's place */
+#include "losses/losses.h"
+
 enum reduction { NONE, SUM, MEAN };
-enum argument { FIRST, SECOND, SCALE, PRIOR, N_GRADS, WEIGHT = N_GRADS, WHERE, N_ARGUMENTS };
-
-#include "losses.h"
 
 /* Element types an argument may have; a byte-swapped one has SWAPPED added */
 enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, N_TYPES, SWAPPED = 16 };
@@ -59,7 +56,7 @@ typedef struct { ptrdiff_t task; int thread; } region; /* whose accumulators: GL
 
 typedef struct {
     pair sum, weight;
-    const wide_sum *apart; /* complete terms, gradients of the scale and the prior's, of elements that are in neither: mend.inc.h. Or NULL */
+    const wide_sum *apart; /* complete terms, gradients of the scale and the prior's, of elements that are in neither: mend.h. Or NULL */
     int counted;           /* some element was not removed by where */
 } partial;                 /* of one row and one chunk of columns */
 
@@ -138,7 +135,7 @@ typedef struct plan {
     wide reduced;                 /* the reduced value */
     int bad;                      /* some scale was <= 0 */
     int doubted;                  /* some sum of gradients is 0, infinite, NaN: fe_plan_look */
-    int look;                     /* all tasks once more, and `finish`, to say whether it is right (look.inc.h) */
+    int look;                     /* all tasks once more, and `finish`, to say whether it is right (look.h) */
     int threads;                  /* that share the work */
 } plan;
 
@@ -183,6 +180,7 @@ typedef struct {
     double (*finish[2])(plan *);            /* after all waves: what is left to sum, in order; the reduced value */
     double (*join)(const plan *nll, const plan *kl, double samples, double beta, double *average); /* of two reduced values */
     void (*function[2])(int which, const void *x, void *y, ptrdiff_t n); /* exp, log, expm1, log1p: for the tests */
+    const char *(*hole)(void); /* the name of a cell that is empty in some table of functions though a call may reach it; NULL: there is none */
 } kernel_set;
 
 /* NULL: this machine (or the name) has none. name NULL: the best. */

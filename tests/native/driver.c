@@ -370,6 +370,7 @@ int main(int argc, char **argv) {
 #endif
     const kernel_set *kernels = fe_kernels(level);
     if (!kernels) return fprintf(stderr, "driver: this machine does not have the level %s\n", level), 2;
+    if (kernels->hole()) return fprintf(stderr, "driver: %s\n", kernels->hole()), 1;
     if (!list) printf("%s\n%s\n%s\n", COMPILER, MACHINE, kernels->name);
     char name[80], of_op[60];
     op o;

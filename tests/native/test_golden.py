@@ -70,6 +70,12 @@ def at_level(program: Path, level: str, *arguments: str) -> driver.Results:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_no_hole_in_the_tables(native: Path, level: str) -> None:
+    """The driver says which cell of a table of functions is empty; a call would not survive it."""
+    assert at_level(native, level, "no case has this name").hashes == {}
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_levels(native: Path, level: str) -> None:
     check(at_level(native, level))
 

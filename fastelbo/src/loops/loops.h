@@ -1,0 +1,308 @@
+/* The one elementwise loop, instantiated for every loss, scale and set of gradients. Included once per type (real.h).
+ * No output lies over an input (work.h). */
+#ifndef LOOPS_H
+#define LOOPS_H
+
+#include "../losses/maths.h"
+#include "streams.h"
+
+typedef struct {
+    const T *a, *b, *scale, *prior;              /* r = a - b */
+    T *term, *first, *scale_gradient, *prior_gradient;
+    T sign, factor; /* of the gradient `first`, factor by a, -factor by b; and of the scales' gradients */
+    ptrdiff_t n;
+    const T *x; /* of a loss that takes it */
+    const RE(parameters) *parameters;
+} RE(operands);
+
+#if REAL == 64 /* once */
+enum { WANT_FIRST = 1, WANT_SCALE = 2 }; /* the scale's and the prior scale's come together */
+enum { ANY, ORDINARY, STREAMED, N_WAYS }; /* for any scales; for ordinary ones (scale.h); the same, streamed. NULL: there is no such loop */
+#endif
+typedef I (*RE(loop))(const RE(operands) *);
+
+/* ...: what is done for element j; it writes to line_first[k] and so on: here the outputs themselves, in streams.h a line of each */
+#define BODY(...) { const ptrdiff_t k = j; (void)k; __VA_ARGS__ }
+#define IN_ORDER(...) _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = 0; j < o->n; j++) BODY(__VA_ARGS__)
+
+/* Elements from x to the next cache line; a line holds LANES */
+static inline ptrdiff_t RE(to_line)(const T *x) { return (ptrdiff_t)(-((uintptr_t)x / sizeof *x) % LANES); }
+
+/* By a product, so that NaN keeps its sign; of a constant -1 gcc makes a negation */
+static __attribute__((noinline)) void RE(negate)(T *restrict y, const T *restrict x, ptrdiff_t n) {
+    const volatile T hidden = -1;
+    const T minus = hidden;
+    ptrdiff_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        for (int l = 0; l < 2 * LANES; l++) y[i + l] = minus * x[i + l];
+    for (; i < n; i++) y[i] = minus * x[i];
+}
+
+/* The same in vectors alone: from where `a` meets a cache line, as the others then mostly do too (a vector across two lines costs two
+ * misses, 40 % of the time out of cache); before that one vector from 0, and after it one that ends at n. These may overlap with the
+ * rest, to the same results: no output is an input. */
+#define IN_VECTORS(...)                                                                                                        \
+    do {                                                                                                                       \
+        const ptrdiff_t n = o->n, lead = RE(to_line)(o->a);                                                                     \
+        const ptrdiff_t whole = n > lead ? (n - lead) & -(ptrdiff_t)LANES : 0, rest = n < LANES ? 0 : n;                       \
+        for (int part = lead ? 0 : 1; part < 3 && n >= LANES; part++) {                                                        \
+            ptrdiff_t from = part == 0 ? 0 : part == 1 ? lead : n - LANES;                                                     \
+            ptrdiff_t count = part == 1 ? whole : part == 0 || lead + whole < rest ? LANES : 0;                                \
+            count &= -(ptrdiff_t)LANES; /* compilers see: no remainder */                                                      \
+            _Pragma("omp simd reduction(|:bad)") for (ptrdiff_t j = from; j < from + count; j++) BODY(__VA_ARGS__)          \
+        }                                                                                                                      \
+        for (ptrdiff_t j = rest; j < n; j++) BODY(__VA_ARGS__)                                                              \
+    } while (0)
+
+/* r so small that a product with it may lose digits, before another brings it back */
+INLINE I RE(is_subnormal)(T r) {
+    return RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1));
+}
+
+/* ... or 0, which takes less to see */
+INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
+
+/* `unfit`, a mask: the loop cannot answer for this element. It returns nonzero if there was one, or if there seemed to be: whoever
+ * called it looks again (rows.h). */
+#define LOOP(order, name, want, term_of_r, unfit)                                                         \
+    static I RE(name)(const RE(operands) * o) {                                                           \
+        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior, *own_x = o->x;                        \
+        const RE(parameters) parameters = *o->parameters;                                                 \
+        T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
+        T *line_first = first, *line_scale = scale, *line_prior = prior;                                  \
+        T sign = o->sign, factor = o->factor;                                                             \
+        I bad = 0;                                                                                        \
+        enum { wanted = want };                                                                           \
+        (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
+        (void)own_x, (void)parameters;                                                                    \
+        order(T r = a[j] - b[j];                                                                          \
+              RE(point) x = term_of_r;                                                                    \
+              x.first *= sign, x.scale *= factor, x.prior *= factor;                                      \
+              bad |= unfit;                                                                               \
+              term[j] = x.term;                                                                           \
+              if (wanted & WANT_FIRST) line_first[k] = x.first;                                           \
+              if (wanted & WANT_SCALE) line_scale[k] = x.scale;                                           \
+              if ((wanted & WANT_SCALE) && PAIRED) line_prior[k] = x.prior;);                             \
+        return bad;                                                                                       \
+    }
+
+/* What a loop for any scales cannot answer for: no scale at all; a gradient that may have lost digits, or left the range of
+ * T. Where it goes element by element, as machines without a conversion from int64_t to double make it do, there is another
+ * loop that looks, in vectors (rows.h). */
+#undef LOOKS
+#if REAL == 32 || !defined(__SSE2__) || defined(__AVX512DQ__)
+#define LOOKS 1
+#else
+#define LOOKS 0
+#endif
+#define IS_NO_SCALE(KIND_, raw) ((KIND_) == LOGVAR || (KIND_) == LOGSTD ? 0 : (raw) <= 0)
+#define MAY_BE_WRONG (wanted & WANT_FIRST ? RE(is_small)(r) : 0) | (wanted ? RE(is_infinite_sum)(wanted, PAIRED, x) : 0)
+#define DOUBTS(no_scale) (LOOKS ? RE(mask)((no_scale) | MAY_BE_WRONG) : 0)
+INLINE I RE(is_infinite_sum)(int wanted, int paired, RE(point) x) {
+    T sum = wanted & WANT_FIRST ? x.first : (T)0;
+    if (wanted & WANT_SCALE) sum = wanted & WANT_FIRST ? sum + x.scale : x.scale;
+    if ((wanted & WANT_SCALE) && paired) sum += x.prior;
+    return sum - sum != 0;
+}
+
+#if STREAMS
+#define STREAMED_LOOP(name, want, term_of_r, unfit) LOOP(IN_LINES, name##_streamed, want, term_of_r, unfit)
+#define IF_STREAMED(name) RE(name##_streamed)
+#else
+#define STREAMED_LOOP(name, want, term_of_r, unfit)
+#define IF_STREAMED(name) NULL
+#endif
+
+#undef EACH_SCALE
+#define EACH_SCALE(X) X(VAR, var) X(STD, std) X(LOGVAR, logvar) X(LOGSTD, logstd) X(PRECISION, precision)
+
+static int RE(is_ordinary)(int kind, T raw) {
+    switch (kind) {
+#define CASE(SCALE_, s) case SCALE_: return RE(ordinary_##s)(raw) != 0;
+        EACH_SCALE(CASE)
+#undef CASE
+    }
+    return 0;
+}
+
+/* ---- one scale -------------------------------------------------------------------------------------------------- */
+
+#define PAIRED 0
+/* Element j */
+#define POINT_OWN(LOSS_, loss, s, ordinary) RE(loss##_##s)(r, q[j], ordinary)
+#define POINT_FAMILY(LOSS_, loss, s, ordinary)                                                                                       \
+    RE(location_##s)(RE(loss), (RE(sample)){r, LOSSES[LOSS_].takes & TAKES_X ? own_x[j] : (T)0, TAKES(LOSS_) ? p[j] : (T)0, parameters}, \
+                     q[j], ordinary, LOSSES[LOSS_].adds_log)
+#define TAKES(LOSS_) (LOSSES[LOSS_].takes & TAKES_NUMBER)
+/* An ordinary scale is enough, but for two products of a subnormal r */
+#define UNFIT(LOSS_, SCALE_, s)                                                                                   \
+    RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
+#define ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)                                                                    \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
+         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0)))                                                                        \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
+#define ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, want) \
+    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)         \
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
+#define OF_FORM(maths, LOSS_, loss, SCALE_, s)                                                          \
+    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, 0) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 1)           \
+    ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 2) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 3)
+#define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
+#define OF_NO_FORM(LOSS_, loss) SHORT_LOOP(loss, 0) SHORT_LOOP(loss, 1) SHORT_LOOP(loss, 2) SHORT_LOOP(loss, 3)
+#define LOSS(NAME, name, maths, forms_, ...) EACH_FORM_##forms_(OF_FORM, maths, NAME, name) WITHOUT_FORM_##forms_(OF_NO_FORM, NAME, name)
+EACH_LOSS(LOSS)
+#undef LOSS
+#undef PAIRED
+
+static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
+#define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
+#define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
+#define ROW(maths, LOSS_, loss, SCALE_, s) \
+    [SCALE_] = {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)},
+#define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
+#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+
+/* ---- two scales --------------------------------------------------------------------------------------------------- */
+
+#define LINEAR_PAIR(q_, p_, slope_q, slope_p)                                                                       \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                                                  \
+        return RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope_q, RE(fraction_##p_)(raw_p, 0), slope_p);        \
+    }
+#define MIXED_PAIR(q_, p_)                                                         \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
+        return RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p));        \
+    }
+#define LOG_PAIR(Q_, q_, slope_q, P_, p_, slope_p)                                 \
+    INLINE RE(point) RE(pair_##q_##_##p_)(T r, T raw_q, T raw_p) {                 \
+        RE(point) x = RE(kl_logs)(r, raw_q, slope_q, raw_p, slope_p);              \
+        RE(point) y = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p)); \
+        return RE(either)(!x.bad, x, y);                                           \
+    }
+/* X(q, p) for all pairs; slope = raw d log v/d raw of the linear forms */
+#define LINEAR_WITH(X, q_, slope_q) X(q_, var, slope_q, 1) X(q_, std, slope_q, 2) X(q_, precision, slope_q, -1)
+#define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var) MIXED_PAIR(q_, std) MIXED_PAIR(q_, precision)
+#define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_) MIXED_PAIR(std, p_) MIXED_PAIR(precision, p_)
+/* X(Q, q, d logvar/d raw of q, P, p, the same of p) */
+#define EACH_LOG_PAIR(X)                                                            \
+    X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2) \
+    X(LOGSTD, logstd, 2, LOGVAR, logvar, 1) X(LOGSTD, logstd, 2, LOGSTD, logstd, 2)
+LINEAR_WITH(LINEAR_PAIR, var, 1) LINEAR_WITH(LINEAR_PAIR, std, 2) LINEAR_WITH(LINEAR_PAIR, precision, -1)
+LOG_WITH_LINEAR(logvar) LOG_WITH_LINEAR(logstd)
+LINEAR_WITH_LOG(logvar) LINEAR_WITH_LOG(logstd)
+EACH_LOG_PAIR(LOG_PAIR)
+
+#define PAIRED 1
+#define TWO_SCALES(Q_, q_, P_, p_)                                                             \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_0, 0, RE(pair_##q_##_##p_)(r, q[j], p[j]),          \
+         DOUBTS(IS_NO_SCALE(Q_, q[j]) | IS_NO_SCALE(P_, p[j])))                                \
+    LOOP(IN_ORDER, loop_pair_##q_##_##p_##_3, 3, RE(pair_##q_##_##p_)(r, q[j], p[j]),          \
+         DOUBTS(IS_NO_SCALE(Q_, q[j]) | IS_NO_SCALE(P_, p[j])))
+#define WITH_EACH_PRIOR(Q_, q_)                                                                            \
+    TWO_SCALES(Q_, q_, VAR, var) TWO_SCALES(Q_, q_, STD, std) TWO_SCALES(Q_, q_, PRECISION, precision)     \
+    TWO_SCALES(Q_, q_, LOGVAR, logvar) TWO_SCALES(Q_, q_, LOGSTD, logstd)
+EACH_SCALE(WITH_EACH_PRIOR)
+#define ORDINARY_LOGS(slope_q, slope_p) RE(kl_logs)(r, q[j], slope_q, p[j], slope_p)
+#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                      \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
+    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad))
+EACH_LOG_PAIR(TWO_LOGS)
+#undef PAIRED
+
+static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
+#define CELL(q_, P_, p_) [P_] = {{RE(loop_pair_##q_##_##p_##_0)}, {RE(loop_pair_##q_##_##p_##_3)}},
+#define PRIOR_ROW(Q_, q_) [Q_] = {CELL(q_, VAR, var) CELL(q_, STD, std) CELL(q_, LOGVAR, logvar) CELL(q_, LOGSTD, logstd) CELL(q_, PRECISION, precision)},
+    EACH_SCALE(PRIOR_ROW)
+#define ORDINARY_CELL(Q_, q_, slope_q, P_, p_, slope_p)             \
+    [Q_][P_][0][ORDINARY] = RE(loop_pair_##q_##_##p_##_0_ordinary), \
+    [Q_][P_][1][ORDINARY] = RE(loop_pair_##q_##_##p_##_3_ordinary), \
+    [Q_][P_][1][STREAMED] = IF_STREAMED(loop_pair_##q_##_##p_##_3),
+    EACH_LOG_PAIR(ORDINARY_CELL)
+};
+
+#undef LOOP
+#undef STREAMED_LOOP
+#undef IF_STREAMED
+#undef OF_FORM
+#undef ONE_LOSS
+#undef ONE_GRADIENT
+#undef POINT_OWN
+#undef POINT_FAMILY
+#undef TAKES
+#undef UNFIT
+#undef IS_NO_SCALE
+#undef MAY_BE_WRONG
+#undef DOUBTS
+#undef ORDINARY_LOGS
+#undef SHORT_LOOP
+#undef OF_NO_FORM
+#undef WAYS
+#undef GRADIENT_WAYS
+#undef ROW
+#undef SHORT_ROW
+#undef LINEAR_PAIR
+#undef LOG_PAIR
+#undef MIXED_PAIR
+#undef TWO_LOGS
+#undef ORDINARY_CELL
+#undef TWO_SCALES
+#undef WITH_EACH_PRIOR
+#undef CELL
+#undef PRIOR_ROW
+
+/* ---- a scale that is constant along the event ------------------------------------------------------------------------- */
+
+/* term = (r 2^k)^2/2, k from the scale, as two factors; d/dx = r 2^k slope 2^k. The factors are one for all n elements, or arrays. */
+typedef struct { const T *a, *b, *slope; } RE(factors);
+
+#if REAL == 64 /* once */
+enum { ONLY_TERM, TERM_AND_FIRST, ONLY_FIRST };
+#endif
+#define SQUARES(name, at, what)                                                     \
+    static void RE(name)(const RE(operands) * o, RE(factors) f) {                   \
+        const T *x = o->a, *y = o->b, *fa = f.a, *fb = f.b, *fs = f.slope;          \
+        T *term = o->term, *first = o->first, a = fa[0], b = fb[0], s = fs[0];      \
+        I bad = 0;                                                                  \
+        (void)term, (void)first, (void)s, (void)bad;                                \
+        IN_VECTORS(T a_ = at ? fa[j] : a, b_ = at ? fb[j] : b, s_ = at ? fs[j] : s; \
+                   T z = ((x[j] - y[j]) * a_) * b_;                                 \
+                   if ((what) != ONLY_FIRST) term[j] = ((T)0.5 * z) * z;            \
+                   if ((what) != ONLY_TERM) first[j] = ((z * s_) * a_) * b_;);      \
+    }
+#define EACH_SQUARES(X) X(squares_0, 0, ONLY_TERM) X(squares_1, 0, TERM_AND_FIRST) X(squares_2, 0, ONLY_FIRST) \
+    X(squares_rows_0, 1, ONLY_TERM) X(squares_rows_1, 1, TERM_AND_FIRST) X(squares_rows_2, 1, ONLY_FIRST)
+EACH_SQUARES(SQUARES)
+
+static void (*const RE(squares)[2][3])(const RE(operands) *, RE(factors)) = {
+#define ENTRY(name, at, what) [at][what] = RE(name),
+    EACH_SQUARES(ENTRY)
+#undef ENTRY
+};
+#undef SQUARES
+#undef EACH_SQUARES
+
+/* first = (a - b) c */
+#define PAIRED 0
+#define DIFFERENCES(order, name)                                                \
+    static void RE(name)(const RE(operands) * o, T c) {                         \
+        const T *x = o->a, *y = o->b;                                           \
+        T *first = o->first, *line_first = first, *scale = NULL, *prior = NULL; \
+        I bad = 0;                                                              \
+        enum { wanted = WANT_FIRST };                                           \
+        (void)bad, (void)line_first, (void)scale, (void)prior;                  \
+        order(line_first[k] = (x[j] - y[j]) * c;);                              \
+    }
+DIFFERENCES(IN_VECTORS, differences_times)
+#if STREAMS
+DIFFERENCES(IN_LINES, differences_streamed)
+#else
+#define differences_streamed_f32 differences_times_f32
+#define differences_streamed_f64 differences_times_f64
+#endif
+#undef DIFFERENCES
+#undef PAIRED
+
+#endif

@@ -1,0 +1,49 @@
+/* THE LOSSES, one entry each: from it follow the enum, the loops for every form of the scale, set of gradients, type and instruction set,
+ * the tables of these, and what all others know of a loss. No other file compares a loss with another.
+ *
+ *     LOSS(NAME, name, maths, forms, traits)
+ *
+ * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file, which maths.h includes:
+ *     FAMILY    RE(name)(standard), and wide_name(wide_standard): location.h
+ *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x) for none; and careful_name(p, wide_element)
+ * Traits that are not named are 0. */
+#ifndef FASTELBO_LOSSES_H
+#define FASTELBO_LOSSES_H
+
+#include "traits.h"
+
+#define EACH_LOSS(LOSS)                                                                                                                \
+    LOSS(NLL, nll, OWN, FIVE, .constant = 0x1.d67f1c864beb5p-1 /* log(2 pi)/2 */, .group = 8, .squares = OVER_VARIANCE, .two_products = 1 << STD, \
+         .of_scale = BY_CANCELLING)                                                                                                    \
+    LOSS(KL, kl, OWN, FIVE, .group = 4 /* its bound leaves less */, .squares = ALONE, .of_scale = AT_PRIOR)                                 \
+    LOSS(BERNOULLI, bernoulli, OWN, NO, .group = 8, .x = SCALE, .of_scale = WITH_R)                                                    \
+    LOSS(LAPLACE, laplace, FAMILY, TWO, .constant = 0x1.62e42fefa39efp-1 /* log 2 */, .group = 8, .adds_log = 1, .of_scale = BY_CANCELLING)
+
+/* X(maths, NAME, name, FORM, form) for each form of the scale */
+#define EACH_FORM_FIVE(X, maths, NAME, name)                                                              \
+    X(maths, NAME, name, VAR, var) X(maths, NAME, name, STD, std) X(maths, NAME, name, LOGVAR, logvar) \
+    X(maths, NAME, name, LOGSTD, logstd) X(maths, NAME, name, PRECISION, precision)
+#define EACH_FORM_TWO(X, maths, NAME, name) X(maths, NAME, name, STD, std) X(maths, NAME, name, LOGSTD, logstd)
+#define EACH_FORM_NO(X, maths, NAME, name)
+#define NO_FORM LOGVAR /* which takes any number, as its place in the plan */
+/* X(NAME, name) for a loss without any */
+#define WITHOUT_FORM_FIVE(X, NAME, name)
+#define WITHOUT_FORM_TWO(X, NAME, name)
+#define WITHOUT_FORM_NO(X, NAME, name) X(NAME, name)
+
+enum loss {
+#define LOSS(NAME, ...) NAME,
+    EACH_LOSS(LOSS)
+#undef LOSS
+    N_LOSSES
+};
+
+static const traits LOSSES[N_LOSSES] = {
+#define BIT(maths, NAME, name, FORM, form) | 1 << FORM
+#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {.forms = 0 EACH_FORM_##forms_(BIT, maths, NAME, name), __VA_ARGS__},
+    EACH_LOSS(LOSS)
+#undef LOSS
+#undef BIT
+};
+
+#endif

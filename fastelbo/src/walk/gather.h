@@ -1,0 +1,184 @@
+/* A tile of the arguments, and its scales, as the loops want them. Once per type (real.h). */
+#ifndef GATHER_H
+#define GATHER_H
+
+#include "work.h"
+
+/* The tile of argument a as contiguous T: in place where it can be, else a copy */
+static const T *RE(gather)(RE(work) *w, int a, int copy) {
+    const plan *p = w->p;
+    const view *v = &p->argument[a];
+    T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
+    if (there) return there;
+    const int pack = a == WEIGHT && RE(packs)[WEIGHING][v->type] ? WEIGHING : CONVERTED;
+    if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
+        if (!(w->spread & 1 << a)) RE(packs)[pack][v->type](w->buffer[a], v->data, 0, TILE, 1, NULL);
+        w->spread |= 1 << a;
+    } else {
+        RE(copy_by)(pack, p, v, &w->tile, w->buffer[a], 1, NULL);
+    }
+    return w->buffer[a];
+}
+
+/* Elements removed by where become r = 0 with a unit scale and no weight: whatever they held, they touch nothing */
+static void RE(select)(RE(work) *w, ptrdiff_t n) {
+    const plan *p = w->p;
+    T *mask = w->buffer[G_SCALE]; /* free until the loop runs, and after it where scales are constant */
+    RE(copy_in)(p, &p->argument[WHERE], &w->tile, mask);
+    static const T neutral[N_KINDS] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1, [NUMBER] = 1};
+    T counted = 0;
+    for (ptrdiff_t i = 0; i < n; i++) counted = mask[i] != 0 ? (T)1 : counted;
+    w->counted |= counted != 0;
+    for (int a = FIRST; a <= WEIGHT; a++) {
+        if (a != WEIGHT && !p->argument[a].data) continue;
+        if (p->constant && (a == SCALE || a == PRIOR)) continue;
+        T unused = a == SCALE ? neutral[p->kind[0]] : a == PRIOR ? neutral[p->kind[1]] : 0, *x = w->buffer[a];
+        int ones = a == WEIGHT && !p->argument[WEIGHT].data;
+        for (ptrdiff_t i = 0; i < n; i++) x[i] = mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused;
+    }
+    for (ptrdiff_t i = 0; i < n && p->traits->takes & TAKES_X; i++) w->buffer[B_X][i] = mask[i] != 0 ? w->buffer[B_X][i] : (T)0;
+    w->weight = w->buffer[B_WEIGHT];
+}
+
+/* What T rounds of x x_scale - mean counts where that is subnormal or 0, and x x_scale has digits below the smallest number */
+static T RE(rounds_below)(const plan *p) {
+    if (p->x_scale == 1) return 0;
+    const double limit = (REAL == 32 ? 0x1p-78 : 0x1p-916) / magnitude_f64(p->x_scale);
+    const int type = p->argument[x_of(p)].type % SWAPPED, may_be_small = type == F64 || type == F32 || type == BF16;
+    const double smallest = may_be_small ? 0 : type == F16 ? 0x1p-24 : 1;
+    return smallest < limit ? (T)limit : (T)0;
+}
+
+/* Elements whose digits are lost so: they are taken apart, and their gradients formed again; not those that are exact */
+static void RE(find_rounded)(RE(work) *w, int x, const T *product, const T *less) {
+    const plan *p = w->p;
+    const view *v = &p->argument[x];
+    const T *raw = RE(in_place)(p, v, &w->tile), below = w->rounds_below;
+    I any = 0;
+    if (!raw) RE(copy_in)(p, v, &w->tile, w->buffer[B_TERM]), raw = w->buffer[B_TERM]; /* free until the loop runs */
+#define ROUNDED(i) ((RE(magnitude)(product[i]) < SMALLEST_NORMAL) & (raw[i] != 0) & (RE(magnitude)(raw[i]) < below))
+    for (ptrdiff_t i = 0; i < w->o.n; i++) any |= ROUNDED(i);
+    w->rounded = 0;
+    const double up = REAL == 32 ? 1 : 0x1p600; /* so that a double has the digits */
+    for (ptrdiff_t i = 0; i < w->o.n && any; i++) {
+        w->is_rounded[i] = ROUNDED(i) && product_minus_f64(raw[i] * up, (T)p->x_scale, less[i] * up) != product[i] * up;
+        w->rounded |= w->is_rounded[i] ? ODD_ROUNDED : 0;
+    }
+#undef ROUNDED
+}
+
+/* x x_scale - less, in place of x */
+static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
+    const plan *p = w->p;
+    RE(copy_by)(TIMES_FACTOR, p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);
+    return w->buffer[x];
+}
+
+/* x itself, where a loss takes it: x x_scale is rounded to T */
+static const T *RE(gather_x)(RE(work) *w, const T *zeros) {
+    const plan *p = w->p;
+    RE(copy_by)(p->x_scale != 1 ? TIMES_FACTOR : CONVERTED, p, &p->argument[FIRST], &w->tile, w->buffer[B_X], (T)p->x_scale, zeros);
+    return w->buffer[B_X];
+}
+
+/* x - mean of integers beyond 2^53, of which a double is only a part: the parts are subtracted, then what they leave. Where they leave
+ * nothing the bits are those of the one difference. */
+SELDOM void RE(subtract_exactly)(RE(work) *w, int select, ptrdiff_t n) {
+#if REAL == 64
+    const plan *p = w->p;
+    static const T zeros[TILE];
+    const T *part[] = {w->o.a, w->o.b}, *rest[] = {zeros, zeros};
+    int beyond = 0;
+    for (int a = FIRST; a <= SECOND; a++) {
+        const int type = p->argument[a].type % SWAPPED;
+        if (type != U64 && type != I64) continue;
+        for (ptrdiff_t i = 0; i < n; i++) beyond |= RE(magnitude)(part[a][i]) >= 0x1p53;
+        if (!beyond) continue;
+        RE(copy_by)(REST, p, &p->argument[a], &w->tile, w->buffer[G_FIRST + a], 1, NULL); /* free until the loop runs */
+        rest[a] = w->buffer[G_FIRST + a];
+    }
+    if (!beyond) return;
+    T *r = w->buffer[FIRST];
+    for (ptrdiff_t i = 0; i < n; i++) {
+        pair whole = two_sum(part[0][i], -part[1][i]);
+        T left = rest[0][i] - rest[1][i];
+        r[i] = left != 0 && whole.hi - whole.hi == 0 ? whole.hi + (whole.lo + left) : whole.hi;
+    }
+    w->spread &= ~(1 << FIRST);
+    w->o.a = r, w->o.b = zeros;
+    if (select) w->o.b = memset(w->buffer[SECOND], 0, (size_t)n * sizeof *r);
+#else
+    (void)w, (void)select, (void)n; /* they are computed in double */
+#endif
+}
+
+/* Whether min_var lifts a scale */
+INLINE I RE(is_lifted)(const RE(work) *w, T raw) { return (raw < w->lowest) | (raw > w->above); }
+
+/* What min_var makes of it; a negative one stays what it is, no scale */
+static inline T RE(floored)(T raw, T domain, T lowest, T highest) {
+    return raw < domain ? raw : RE(at_most)(RE(at_least)(raw, lowest), highest);
+}
+
+static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
+    const plan *p = w->p;
+    static const T zeros[TILE];
+    int select = p->argument[WHERE].data != NULL, floor = p->min_var > 0, scaled = p->x_scale != 1 ? x_of(p) : -1;
+    w->o.n = n;
+    w->weight = NULL;
+    if (w->stored) return;
+    if (p->traits->takes & TAKES_X) w->o.x = RE(gather_x)(w, zeros);
+    w->o.b = RE(gather)(w, SECOND, select);
+    w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
+    if (scaled == FIRST)
+        w->o.b = zeros; /* r is rounded once, so it is formed here */
+    else if (w->long_integers)
+        RE(subtract_exactly)(w, select, n);
+    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
+    if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
+    if (p->argument[WEIGHT].data) w->weight = RE(gather)(w, WEIGHT, select || p->aliased); /* used after outputs are written */
+    if (select) RE(select)(w, n);
+    if (floor && !p->constant) {
+        T *raw = w->buffer[B_RAW], *x = w->buffer[B_SCALE], domain = w->domain, lowest = w->lowest, highest = w->highest;
+        memcpy(raw, x, (size_t)n * sizeof *x);
+        for (ptrdiff_t i = 0; i < n; i++) x[i] = RE(floored)(x[i], domain, lowest, highest);
+        w->raw_scale = raw;
+    }
+}
+
+/* The scales of the tile's rows */
+static void RE(find_scales)(RE(work) *w) {
+    const plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    if (t->col > w->chunk * p->chunk || (p->uniform && w->scale[0].a != 0)) return; /* known */
+    w->special = 0;
+    for (ptrdiff_t r = 0; r < (p->uniform ? 1 : t->rows); r++) {
+        row_scale *s = &w->scale[r];
+        double raw[2] = {0, 0};
+        for (int k = 0; k < 2; k++) {
+            const view *v = &p->argument[SCALE + k];
+            if (v->data) pack_f64(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
+        }
+        const T kept = RE(floored)((T)raw[0], w->domain, w->lowest, w->highest);
+        const int lifted = !((T)raw[0] < w->domain) && RE(is_lifted)(w, (T)raw[0]), by_var = lifted && w->lifts;
+        *s = scale_of_row(p, by_var ? VAR : p->kind[0], by_var ? p->min_var : lifted ? (double)kept : raw[0], raw[1], 2 * (EXP_MAX - 1));
+        if (lifted) s->gradient[0] = 0, s->slope = p->paired ? s->slope : 0;
+        w->special |= s->special;
+    }
+}
+
+/* Their factors as the loop over terms wants them: of each element, where they differ */
+static RE(factors) RE(spread_scales)(RE(work) *w) {
+    const plan *p = w->p;
+    const RE(tile) *t = &w->tile;
+    T *a = w->buffer[B_SCALE], *b = w->buffer[B_PRIOR], *slope = w->buffer[B_SLOPE];
+    RE(factors) f = {a, b, slope};
+    RE(find_scales)(w);
+    ptrdiff_t rows = p->uniform ? 1 : t->rows, n = rows > 1 ? t->cols : 1;
+    for (const row_scale *s = w->scale; s < w->scale + rows; s++)
+        for (ptrdiff_t i = 0; i < n; i++) *a++ = (T)s->a, *b++ = (T)s->b, *slope++ = w->o.sign * (T)s->first_slope;
+    return f;
+}
+
+#endif
