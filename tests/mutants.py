@@ -18,7 +18,7 @@ from typing import NamedTuple
 import instrumented
 from instrumented import Done
 
-CORE, RULES, SRC = "fastelbo/_core.pyx", "fastelbo/_rules/", "fastelbo/src/"
+CORE, RULES, SRC = "fastelbo/core/", "fastelbo/_rules/", "fastelbo/src/"
 
 
 Edits = tuple[tuple[str, str, str], ...]
@@ -119,7 +119,7 @@ MUTANTS = [
         suite("tests/test_errors.py", "tests/test_shapes.py", sanitized=True),
         (
             (
-                CORE,
+                f"{CORE}door.pxi",
                 "!= d.shape[i]:\n            return False\n    return True\n\n\ncdef inline void place",
                 "!= d.shape[i]:\n            pass\n    return True\n\n\ncdef inline void place",
             ),
@@ -130,7 +130,7 @@ MUTANTS = [
         suite("tests/test_malformed.py"),
         (
             (
-                CORE,
+                f"{CORE}door.pxi",
                 "cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == typenum",
                 "cnp.PyArray_CheckExact(x)",
             ),
@@ -157,12 +157,12 @@ MUTANTS = [
         suite("tests/test_memory.py", "-k", "small_calls"),
         (
             (
-                CORE,
+                f"{CORE}kernels.pxi",
                 "    int PyFloat_CheckExact(object)\n",
                 "    int PyFloat_CheckExact(object)\n    void Py_INCREF(object)\n",
             ),
             (
-                CORE,
+                f"{CORE}door.pxi",
                 "        array = <cnp.ndarray>given\n",
                 "        array = <cnp.ndarray>given\n        Py_INCREF(given)\n",
             ),
@@ -171,7 +171,7 @@ MUTANTS = [
     Mutant(
         "scratch memory never freed",
         suite("tests/test_memory.py", "-k", "small_calls"),
-        ((CORE, "        PyMem_Free(j.zeros)\n", "        pass\n"),),
+        ((f"{CORE}run.pxi", "        PyMem_Free(j.zeros)\n", "        pass\n"),),
     ),
     # --- threads
     Mutant(
@@ -287,7 +287,13 @@ MUTANTS = [
     Mutant(
         "1/S is missing where samples are summed",
         suite("tests/test_elbo_door.py"),
-        ((CORE, "<double>nll.samples if nll.samples and nll.call.reduction == SUM else 1.0", "1.0"),),
+        (
+            (
+                f"{CORE}elbo.pxi",
+                "<double>nll.samples if nll.samples and nll.call.reduction == SUM else 1.0",
+                "1.0",
+            ),
+        ),
     ),
     Mutant(
         "NaN goes through where",
@@ -437,21 +443,21 @@ MUTANTS = [
     Mutant(
         "the domain is not checked before inputs are overwritten",
         suite("tests/test_out.py"),
-        ((CORE, "    if j.p.aliased:\n", "    if False:\n"),),
+        ((f"{CORE}run.pxi", "    if j.p.aliased:\n", "    if False:\n"),),
     ),
     Mutant(
         "no check for outputs that overlap, at the fast door",
         suite("tests/test_errors.py", "tests/test_out.py"),
-        ((CORE, "        for j in range(i if out is not None else 0):\n", "        for j in range(0):\n"),),
+        ((f"{CORE}entry.pxi", "            for k in range(i):\n", "            for k in range(0):\n"),),
     ),
     Mutant(
         "a partial overlap with an input goes unnoticed, at the fast door",
         suite("tests/test_malformed.py"),
         (
             (
-                CORE,
-                "            return False\n        d.call.aliased = 1\n",
-                "            pass\n        d.call.aliased = 1\n",
+                f"{CORE}entry.pxi",
+                "                        return False\n                    d.call.aliased = 1\n",
+                "                        pass\n                    d.call.aliased = 1\n",
             ),
         ),
     ),
@@ -471,7 +477,7 @@ MUTANTS = [
         suite("tests/test_errors.py"),
         (
             (
-                CORE,
+                f"{CORE}door.pxi",
                 "if not regular(given, d.typenum) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>given):",
                 "if not regular(given, d.typenum):",
             ),
