@@ -57,6 +57,7 @@ TASKS = {
     "mutants": Task("seeded faults, all of which must be caught", REBUILD, "python tests/mutants.py"),
     "fuzz": Task("random calls, right and wrong", TEST, "python tests/fuzz.py", "--calls 1000000"),
     "extremes": Task("calls with extremes, at 60 digits", TEST, "python tests/extremes.py", "--calls 100000"),
+    "page": Task("a likelihood added by docs/adding-a-likelihood.md", REBUILD, "python tests/by_the_page.py"),
     "exhaustive": Task("exp, log, …, h, at every float32: hours", TEST, "python tests/exhaustive.py"),
     "soak": Task("small calls: memory and references stay", TEST, "python tests/soak.py", "--calls 10000000"),
     "golden": Task("the kernels' bits, against the record", TEST, "pytest", "tests/native/test_golden.py"),

@@ -7,6 +7,11 @@ cdef dict type_codes = {
 cdef dict losses = {(<bytes>loss_names[i]).decode(): i for i in range(N_LOSSES)}
 
 
+def kernels_of_losses():
+    """The names of the losses that the kernels have."""
+    return tuple(losses)
+
+
 cdef int loss_of(str name) except -1:
     if name not in losses:
         raise LookupError(f"src/losses/losses.h has no loss {name!r}, only {', '.join(losses)}")

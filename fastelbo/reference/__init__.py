@@ -19,13 +19,13 @@ A scale is one row of `SCALES`: it says how to get s from the argument, and ds/d
 broadcast argument is the sum over what it was broadcast over.
 """
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from fastelbo.reference import _elbo, _losses
 from fastelbo.reference._optimal import optimal_nll, optimal_nll_grad, optimal_var
 from fastelbo.reference._samples import reparameterize, reparameterize_grad
 
-if TYPE_CHECKING:  # their signatures are those of their namesakes
+if _typing.TYPE_CHECKING:  # their signatures are those of their namesakes
     from fastelbo._losses import *  # noqa: F403
 
 _declared = _losses.functions | _elbo.functions
