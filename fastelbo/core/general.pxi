@@ -63,7 +63,7 @@ cdef class Prepared:
 def prepare(
     str loss, bint is_double, int n_event, tuple arguments, tuple broadcast, int scale_kind, int prior_kind,
     double min_var, bint full, str reduction, value, tuple gradients, bint aliased, num_threads, double factor=1.0,
-    double x_scale=1.0, double value_unit=0.0, tuple join=None, /,
+    double x_scale=1.0, double value_unit=0.0, tuple join=None, tuple parameters=(), /,
 ):  # fmt: skip
     """One call on checked views of one common shape, row axes first, the last `n_event` axes the event.
 
@@ -73,7 +73,7 @@ def prepare(
     first four, None where not asked for, with stride 0 along summed axes; aliased: some output is an input; num_threads(): how many there
     may be; factor: of every gradient; x_scale: x times it, a number of the computing dtype, takes the place of x; value_unit: not 0 for
     the rows of samples, float64 in this unit; join: of the KL in a negative ELBO (samples or None, their unit, nll, value, beta), whose
-    rows it fills.
+    rows it fills; parameters: of the loss, numbers of the computing dtype.
     """
     cdef Prepared call = Prepared()
     cdef plan *p = &call.p
@@ -106,6 +106,8 @@ def prepare(
         for i in range(p.row_dims, p.dims):
             p.value.stride[i] = 0
     p.value_unit = value_unit
+    for i in range(len(parameters)):
+        p.parameter[i] = parameters[i]
     if join is not None:
         call.views = (*call.views, join)
         join_rows(p, join[0], join[1], join[2], join[3], join[4])

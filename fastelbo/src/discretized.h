@@ -1,5 +1,5 @@
 /* THE MATHS of the discretized Gaussian: minus the log of its probability of a bin, and its derivatives. Included once per type (real.h),
- * after terms.h.
+ * after scale.h.
  *
  * Seen from the mean and in units of sigma, the bin is [a, b] = [z - h, z + h], h = bin/(2 sigma), turned so that z >= 0; an open
  * bin is [a, inf), turned so that it is open above, and a may have any sign. phi and Phi are the density and the distribution function of
@@ -31,11 +31,9 @@
 #if REAL == 32
 #define MILLS_K 3
 #define CONSTANT 0x1.d67f1cp-1f /* log(2 pi)/2 */
-INLINE T RE(root)(T x) { return __builtin_sqrtf(x); }
 #else
 #define MILLS_K 5
 #define CONSTANT 0x1.d67f1c864beb5p-1
-INLINE T RE(root)(T x) { return __builtin_sqrt(x); }
 #endif
 
 /* (1 - Phi(t))/phi(t) for t >= 0, also inf */
@@ -181,12 +179,12 @@ INLINE RE(inverse_std) RE(inverse_of_std)(T raw) {
 INLINE RE(inverse_std) RE(inverse_of_var)(T raw) {
     RE(split) v = RE(split_exponent)(raw, 0);
     I odd = v.e & 1;
-    return RE(inverse_of_linear)(RE(root)((odd ? (T)0.5 : (T)1) / v.m), (odd - v.e) >> 1, v.infinite);
+    return RE(inverse_of_linear)(ROOT((odd ? (T)0.5 : (T)1) / v.m), (odd - v.e) >> 1, v.infinite);
 }
 INLINE RE(inverse_std) RE(inverse_of_precision)(T raw) {
     RE(split) v = RE(split_exponent)(raw, 0);
     I odd = v.e & 1;
-    return RE(inverse_of_linear)(RE(root)(odd ? 2 * v.m : v.m), (v.e - odd) >> 1, -v.infinite);
+    return RE(inverse_of_linear)(ROOT(odd ? 2 * v.m : v.m), (v.e - odd) >> 1, -v.infinite);
 }
 
 /* d/draw = c (1 - E[t^2])/raw; where that overflows and d/draw need not, E[t] (c zeta/raw), or r^2/2 of a precision (c = -1/2). log forms: raw = 1 */

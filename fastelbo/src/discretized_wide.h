@@ -1,24 +1,17 @@
 /* The discretized Gaussian of one element as wide numbers, for careful.h: where z^2/2 leaves the range of double, a weight may bring it back.
  * The function of double does the work, as its arguments leave the range of double only where the limit is known. Included once, for
- * float64 (real.h), after the scales of careful.h. */
-
-static wide inverse_std(int kind, double raw) {
-    const inverse_std_f64 root = kind == VAR ? inverse_of_var_f64(raw) : inverse_of_precision_f64(raw);
-    switch (kind) {
-        case STD: return wide_over(wide_of(1), wide_of(raw));
-        case LOGVAR: return wide_exp(-0.5 * within_log(raw));
-        case LOGSTD: return wide_exp(-within_log(raw));
-        default: return wide_scaled(root.i, root.k);
-    }
-}
+ * float64 (real.h), after wide_scale.h. */
 
 /* is_usual(kind, raw), r finite */
-static wide_point careful_discretized(wide r, int kind, double raw, double bin, int open_below, int open_above) {
+static wide_point careful_discretized(const plan *p, const wide_element *e) {
+    const wide r = e->r;
+    const double raw = e->raw, bin = p->parameter[0];
+    const int kind = e->kind, open_below = e->x < p->parameter[1], open_above = e->x > p->parameter[2];
     const int open = open_below || open_above, turn = !open_above && (open_below || r.m < 0);
     const wide inverse = inverse_std(kind, raw), half = wide_half(wide_of(bin)), turned = turn ? wide_minus(r) : r;
     const wide slope = wide_half(slope_of_log(kind, raw)); /* d log sigma/d raw */
     const wide z = wide_times(r.m < 0 ? wide_minus(r) : r, inverse), h = wide_times(half, inverse);
-    const wide a = wide_times(wide_plus(turned, wide_minus(half)), inverse);
+    const wide a = wide_times(wide_plus(wide_plus(turned, wide_minus(half)), wide_of(turn ? -e->lost : e->lost)), inverse);
     wide term, mean = a, scale = wide_minus(wide_times(a, a));
     if (a.m > 0 && a.e > 500) {
         term = wide_half(wide_times(a, a)); /* beside which the rest of it is nothing, and E[t] = a */

@@ -6,6 +6,10 @@
  * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file (at the end):
  *     FAMILY    RE(name)(standard), and wide_name(wide_standard): location.h
  *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x) for none; and careful_name(p, wide_element)
+ *     NUMBERED  the same of a number beside each scale: RE(name_std)(r, raw, number, ordinary), RE(ordinary_name_std)(r, raw, number), which
+ *               is false of a number <= 0 or NaN, RE(name_constant)(number), which `full` adds; and careful_name
+ *     BINNED    of a bin, {width, lowest, highest} in the plan's parameters, open below if x < lowest, above if x > highest:
+ *               RE(name_var)(r, what its rounding lost, raw, bin, open_below, open_above); and careful_name
  * Traits that are not named are 0. */
 #ifndef FASTELBO_LOSSES_H
 #define FASTELBO_LOSSES_H
@@ -15,7 +19,9 @@
          .of_scale = BY_CANCELLING)                                                                                                    \
     LOSS(KL, kl, OWN, FIVE, .group = 4 /* its bound leaves less */, .squares = ALONE, .of_scale = AT_PRIOR)                                 \
     LOSS(BERNOULLI, bernoulli, OWN, NO, .group = 8, .x = SCALE, .of_scale = WITH_R)                                                    \
-    LOSS(LAPLACE, laplace, FAMILY, TWO, .constant = 0x1.62e42fefa39efp-1 /* log 2 */, .group = 8, .adds_log = 1, .of_scale = BY_CANCELLING)
+    LOSS(LAPLACE, laplace, FAMILY, TWO, .constant = 0x1.62e42fefa39efp-1 /* log 2 */, .group = 8, .adds_log = 1, .of_scale = BY_CANCELLING) \
+    LOSS(STUDENT_T, student_t, NUMBERED, TWO, .takes = TAKES_NUMBER, .group = 4, .adds_log = 1, .of_scale = BY_CANCELLING)             \
+    LOSS(DISCRETIZED, discretized, BINNED, FIVE, .takes = TAKES_X | TAKES_LOST, .group = 4, .two_products = ALL_FORMS, .of_scale = FADING)
 
 /* X(maths, NAME, name, FORM, form) for each form of the scale */
 #define EACH_FORM_FIVE(X, maths, NAME, name)                                                              \
@@ -36,13 +42,14 @@ enum loss {
     N_LOSSES
 };
 
-enum { TAKES_X = 1, TAKES_NUMBER = 2 };
+enum { TAKES_X = 1, TAKES_NUMBER = 2, TAKES_LOST = 4 };
+enum { ALL_FORMS = 1 << VAR | 1 << STD | 1 << LOGVAR | 1 << LOGSTD | 1 << PRECISION };
 
 /* What is to be known of a loss beside its maths */
 typedef struct {
     int forms;       /* bit s: it has a scale, in form s; none: no scale at all */
-    int takes;       /* of a family: TAKES_X, x itself; TAKES_NUMBER, one for each element, > 0, in the prior's place */
-    int adds_log;    /* of a family: log sigma to its value */
+    int takes;       /* TAKES_X, x itself; TAKES_NUMBER, one for each element, > 0, in the prior's place; TAKES_LOST, what r is rounded by */
+    int adds_log;    /* of careful_location: log sigma to its value */
     double constant; /* of an element, where `full` adds it */
     int group;       /* additions that a lane may do in T: what the loss's bound leaves for them (sums.inc.h) */
     enum argument x; /* which argument is x, that x_scale multiplies */
@@ -52,7 +59,7 @@ typedef struct {
     int two_products; /* bit s: of r to form d/dx, under ordinary scales of form s, so that digits of a subnormal r may be lost between them;
                          none: the loss has no r/v, whatever its scale */
     /* When d/d(scale) is 0, or nearly, by right: as r is 0; under an ordinary scale, as its parts cancel; as scale and prior scale are equal,
-     * which makes such terms too; or not even then, as terms and gradients fade away */
+     * which makes such terms too; or not even then, as terms and gradients fade away, d/dx too, whatever r is */
     enum { WITH_R, BY_CANCELLING, AT_PRIOR, FADING } of_scale;
 } traits;
 
@@ -74,8 +81,14 @@ static const traits LOSSES[N_LOSSES] = {
 #include "pair.h"
 #include "bernoulli.h"
 #include "laplace.h"
+#include "student_t.h"
+#include "discretized.h"
 #if REAL == 64 /* once: as wide numbers */
+#include "student_t_wide.h"
+#include "discretized_wide.h"
 #define CAREFUL_OWN(name)
+#define CAREFUL_NUMBERED(name)
+#define CAREFUL_BINNED(name)
 #define CAREFUL_FAMILY(name) \
     static wide_point careful_##name(const plan *p, const wide_element *e) { return careful_location(p, e, wide_##name); }
 #define LOSS(NAME, name, maths, ...) CAREFUL_##maths(name)

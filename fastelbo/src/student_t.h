@@ -1,4 +1,4 @@
-/* THE MATHS of Student's t, for a single element. Included once per type (real.h), after terms.h.
+/* THE MATHS of Student's t, for a single element. Included once per type (real.h), after scale.h.
  *
  * r = x - mean, s the scale (not the standard deviation), nu = df > 0, z = r/s, t = z^2/nu. u is the unit roundoff, 2^-24 or 2^-53.
  *
@@ -9,7 +9,7 @@
  * Limits: nu = inf is the Gaussian (z^2/2, z, 1 - z^2, c = log(2 pi)/2); r = +-inf: value inf, slope 0, log_scale -nu; s = 0: d/dx =
  * (nu+1)/r, log_scale -nu. NaN propagates.
  *
- * Two ways, as in terms.h: of ordinary z and nu by the plain forms. Of any others r, 1/s and nu are taken apart into mantissa and exponent,
+ * Two ways, as in scale.h: of ordinary z and nu by the plain forms. Of any others r, 1/s and nu are taken apart into mantissa and exponent,
  * because z, z^2, t and the slope may leave the range of T where the answer does not: z = 1e60 and nu = 3 make a value of 550.
  *
  * Errors, in u, at most 8: of |log s| + value, of d/dx, of the larger term of d/ds and d/dlog s, those of (1 - z^2)/(1 + t) (found: 5.4, 5.2,
@@ -133,19 +133,6 @@ INLINE RE(point) RE(student_t_logstd)(T r, T raw, T df, int ordinary) {
     RE(student) y = RE(student_t_any)(r, (RE(binary)){m, e}, raw - within, raw, df);
     RE(point) any = {.term = y.value == INFINITE ? y.value : raw + y.value, .first = y.first, .scale = y.log_scale};
     return RE(either)(RE(ordinary_student_t_logstd)(r, raw, df), plain, any);
-}
-
-/* As a function of z, with d/dz in the place of d/dx, by the plain forms alone: a third of the time of any. Where z is not ordinary, as 0 that
- * r is not, all three are infinite, so that the element is formed again as wide numbers (student_t_wide.h) */
-INLINE RE(student) RE(student_t_of_z)(T r, T z, T df) {
-    RE(student) x = RE(student_t_ordinary)(z, 1, df);
-    I plain = RE(ordinary_student_t)(r, z, df);
-    T nan = df == df ? z : df, size = RE(magnitude)(r), other = nan != nan ? nan : r - r == 0 ? INFINITE : size; /* inf, or NaN */
-    I limit = (size == INFINITE) & (nan == nan);
-    x.value = plain ? x.value : other;
-    x.first = plain ? x.first : limit ? df < INFINITE ? (T)0 : r : other;
-    x.log_scale = plain ? x.log_scale : limit ? -df : other;
-    return x;
 }
 
 /* ---- the constant ------------------------------------------------------------------------------------------------------ */
