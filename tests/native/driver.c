@@ -44,9 +44,11 @@ static const op OPS[] = {
     {"kl-logvar-logvar", KL, LOGVAR, LOGVAR, ELEMENTS, EVERY, ELEMENTS},
     {"kl-std-precision", KL, STD, PRECISION, ELEMENTS, EVERY, ELEMENTS},
     {"bernoulli", BERNOULLI, LOGVAR, UNIT, ELEMENTS, ABSENT, ABSENT},
-/* location-scale families: by std and by its logarithm */
+/* location-scale families, and those with more beside the scale: by std and by a logarithm */
 #define OWN_OPS(NAME, name)
 #define FAMILY_OPS(NAME, name) {#name "-std", NAME, STD, UNIT, ELEMENTS, EVERY, ABSENT}, {#name "-logstd", NAME, LOGSTD, UNIT, ELEMENTS, EVERY, ABSENT},
+#define NUMBERED_OPS FAMILY_OPS
+#define BINNED_OPS(NAME, name) {#name "-std", NAME, STD, UNIT, ELEMENTS, EVERY, ABSENT}, {#name "-logvar", NAME, LOGVAR, UNIT, ELEMENTS, EVERY, ABSENT},
 #define LOSS(NAME, name, maths, ...) maths##_OPS(NAME, name)
     EACH_LOSS(LOSS)
 #undef LOSS
@@ -90,6 +92,8 @@ static const op WIDE_OPS[] = { /* each with every kind of scale */
 static const op FAMILY_OPS[] = { /* each with its kinds of scale; after all others, whose numbers choose their shapes */
 #define OWN_WIDE_OPS(NAME, name)
 #define FAMILY_WIDE_OPS(NAME, name) {#name "-%s", NAME, 0, UNIT, ELEMENTS, EVERY, ABSENT}, {#name "-%s-one", NAME, 0, UNIT, ONE, EVERY, ABSENT},
+#define NUMBERED_WIDE_OPS FAMILY_WIDE_OPS
+#define BINNED_WIDE_OPS FAMILY_WIDE_OPS
 #define LOSS(NAME, name, maths, ...) maths##_WIDE_OPS(NAME, name)
     EACH_LOSS(LOSS)
 #undef LOSS

@@ -3,7 +3,7 @@
 #ifndef LOOPS_H
 #define LOOPS_H
 
-#include "../losses/maths.h"
+#include "../losses/losses.h"
 #include "streams.h"
 
 typedef struct {
@@ -11,7 +11,7 @@ typedef struct {
     T *term, *first, *scale_gradient, *prior_gradient;
     T sign, factor; /* of the gradient `first`, factor by a, -factor by b; and of the scales' gradients */
     ptrdiff_t n;
-    const T *x; /* of a loss that takes it */
+    const T *x, *lost; /* of a loss that takes them: x; what r is rounded by */
     const RE(parameters) *parameters;
 } RE(operands);
 
@@ -66,7 +66,7 @@ INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
  * called it looks again (rows.h). */
 #define LOOP(order, name, want, term_of_r, unfit)                                                         \
     static I RE(name)(const RE(operands) * o) {                                                           \
-        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior, *own_x = o->x;                        \
+        const T *a = o->a, *b = o->b, *q = o->scale, *p = o->prior, *own_x = o->x, *lost = o->lost;       \
         const RE(parameters) parameters = *o->parameters;                                                 \
         T *term = o->term, *first = o->first, *scale = o->scale_gradient, *prior = o->prior_gradient;     \
         T *line_first = first, *line_scale = scale, *line_prior = prior;                                  \
@@ -74,7 +74,7 @@ INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
         I bad = 0;                                                                                        \
         enum { wanted = want };                                                                           \
         (void)sign, (void)factor, (void)q, (void)p, (void)line_first, (void)line_scale, (void)line_prior; \
-        (void)own_x, (void)parameters;                                                                    \
+        (void)own_x, (void)lost, (void)parameters;                                                        \
         order(T r = a[j] - b[j];                                                                          \
               RE(point) x = term_of_r;                                                                    \
               x.first *= sign, x.scale *= factor, x.prior *= factor;                                      \
@@ -133,18 +133,31 @@ static int RE(is_ordinary)(int kind, T raw) {
 #define POINT_FAMILY(LOSS_, loss, s, ordinary)                                                                                       \
     RE(location_##s)(RE(loss), (RE(sample)){r, LOSSES[LOSS_].takes & TAKES_X ? own_x[j] : (T)0, TAKES(LOSS_) ? p[j] : (T)0, parameters}, \
                      q[j], ordinary, LOSSES[LOSS_].adds_log)
+#define POINT_NUMBERED(LOSS_, loss, s, ordinary) RE(loss##_##s)(r, q[j], p[j], ordinary)
+#define POINT_BINNED(LOSS_, loss, s, ordinary) \
+    RE(loss##_##s)(r, lost[j], q[j], RE(bin_of)(parameters.of[0]), own_x[j] < parameters.of[1], own_x[j] > parameters.of[2])
 #define TAKES(LOSS_) (LOSSES[LOSS_].takes & TAKES_NUMBER)
 /* An ordinary scale is enough, but for two products of a subnormal r */
-#define UNFIT(LOSS_, SCALE_, s)                                                                                   \
+#define UNFIT_NUMBERED(LOSS_, loss, SCALE_, s) RE(mask)(!RE(ordinary_##loss##_##s)(r, q[j], p[j]))
+#define UNFIT_FAMILY UNFIT_OWN
+#define UNFIT_OWN(LOSS_, loss, SCALE_, s)                                                                                   \
     RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
 #define ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)                                                                    \
     LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
          DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0)))                                                                        \
-    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
 #define ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, want) \
     ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)         \
-    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT(LOSS_, SCALE_, s))
-#define OF_FORM(maths, LOSS_, loss, SCALE_, s)                                                          \
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
+/* A long loop: of any scale, and with all gradients or none */
+#define ANY_LOOP(maths, LOSS_, loss, SCALE_, s, want) \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0), DOUBTS(IS_NO_SCALE(SCALE_, q[j])))
+#define OF_FORM_BINNED(LOSS_, loss, SCALE_, s) ANY_LOOP(BINNED, LOSS_, loss, SCALE_, s, 0) ANY_LOOP(BINNED, LOSS_, loss, SCALE_, s, 3)
+#define OF_FORM_OWN(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(OWN, LOSS_, loss, SCALE_, s)
+#define OF_FORM_FAMILY(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(FAMILY, LOSS_, loss, SCALE_, s)
+#define OF_FORM_NUMBERED(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(NUMBERED, LOSS_, loss, SCALE_, s)
+#define OF_FORM(maths, LOSS_, loss, SCALE_, s) OF_FORM_##maths(LOSS_, loss, SCALE_, s)
+#define IN_ALL_WAYS(maths, LOSS_, loss, SCALE_, s)                                                      \
     ONE_LOSS(maths, LOSS_, loss, SCALE_, s, 0) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 1)           \
     ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 2) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 3)
 #define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
@@ -157,10 +170,42 @@ EACH_LOSS(LOSS)
 static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
 #define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
 #define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
-#define ROW(maths, LOSS_, loss, SCALE_, s) \
+#define ROW(maths, LOSS_, loss, SCALE_, s) ROW_##maths(LOSS_, loss, SCALE_, s)
+#define ROW_FAMILY ROW_OWN
+#define ROW_NUMBERED ROW_OWN
+#define ROW_BINNED(LOSS_, loss, SCALE_, s) \
+    [SCALE_] = {{RE(loop_##loss##_##s##_0_any)}, {RE(loop_##loss##_##s##_3_any)}, {RE(loop_##loss##_##s##_3_any)}, {RE(loop_##loss##_##s##_3_any)}},
+#define ROW_OWN(LOSS_, loss, SCALE_, s) \
     [SCALE_] = {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)},
 #define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
 #define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+
+/* What `full` adds to terms of a loss with a number for each element. Of one number for all it is found once */
+#define CONSTANTS_OWN(loss)
+#define CONSTANTS_FAMILY(loss)
+#define CONSTANTS_BINNED(loss)
+#define CONSTANTS_NUMBERED(loss)                                                                          \
+    static void RE(add_##loss##_constants)(T *restrict term, const T *restrict number, int same, ptrdiff_t n) { \
+        if (same) {                                                                                       \
+            const T constant = RE(loss##_constant)(*number);                                              \
+            for (ptrdiff_t i = 0; i < n; i++) term[i] += constant;                                        \
+        } else {                                                                                          \
+            for (ptrdiff_t i = 0; i < n; i++) term[i] += RE(loss##_constant)(number[i]);                  \
+        }                                                                                                 \
+    }
+#define LOSS(NAME, name, maths, ...) CONSTANTS_##maths(name)
+EACH_LOSS(LOSS)
+#undef LOSS
+
+static void (*const RE(add_constants)[N_LOSSES])(T *, const T *, int, ptrdiff_t) = {
+#define ENTRY_OWN(NAME, name)
+#define ENTRY_FAMILY(NAME, name)
+#define ENTRY_BINNED(NAME, name)
+#define ENTRY_NUMBERED(NAME, name) [NAME] = RE(add_##name##_constants),
+#define LOSS(NAME, name, maths, ...) ENTRY_##maths(NAME, name)
     EACH_LOSS(LOSS)
 #undef LOSS
 };
@@ -227,12 +272,30 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef STREAMED_LOOP
 #undef IF_STREAMED
 #undef OF_FORM
+#undef OF_FORM_OWN
+#undef OF_FORM_FAMILY
+#undef OF_FORM_NUMBERED
+#undef OF_FORM_BINNED
+#undef IN_ALL_WAYS
+#undef ANY_LOOP
+#undef CONSTANTS_OWN
+#undef CONSTANTS_FAMILY
+#undef CONSTANTS_NUMBERED
+#undef CONSTANTS_BINNED
+#undef ENTRY_OWN
+#undef ENTRY_FAMILY
+#undef ENTRY_NUMBERED
+#undef ENTRY_BINNED
 #undef ONE_LOSS
 #undef ONE_GRADIENT
 #undef POINT_OWN
 #undef POINT_FAMILY
+#undef POINT_NUMBERED
+#undef POINT_BINNED
 #undef TAKES
-#undef UNFIT
+#undef UNFIT_OWN
+#undef UNFIT_FAMILY
+#undef UNFIT_NUMBERED
 #undef IS_NO_SCALE
 #undef MAY_BE_WRONG
 #undef DOUBTS
@@ -242,6 +305,10 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef WAYS
 #undef GRADIENT_WAYS
 #undef ROW
+#undef ROW_OWN
+#undef ROW_FAMILY
+#undef ROW_NUMBERED
+#undef ROW_BINNED
 #undef SHORT_ROW
 #undef LINEAR_PAIR
 #undef LOG_PAIR

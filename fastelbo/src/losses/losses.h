@@ -3,14 +3,14 @@
  *
  *     LOSS(NAME, name, maths, forms, traits)
  *
- * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file, which maths.h includes:
+ * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file, included at the end:
  *     FAMILY    RE(name)(standard), and wide_name(wide_standard): location.h
  *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x) for none; and careful_name(p, wide_element)
  * Traits that are not named are 0. */
 #ifndef FASTELBO_LOSSES_H
 #define FASTELBO_LOSSES_H
 
-#include "traits.h"
+#include "traits.h" /* what these say */
 
 #define EACH_LOSS(LOSS)                                                                                                                \
     LOSS(NLL, nll, OWN, FIVE, .constant = 0x1.d67f1c864beb5p-1 /* log(2 pi)/2 */, .group = 8, .squares = OVER_VARIANCE, .two_products = 1 << STD, \
@@ -46,4 +46,30 @@ static const traits LOSSES[N_LOSSES] = {
 #undef BIT
 };
 
+#endif
+
+#if defined(REAL) && !defined(MATHS_OF_LOSSES) /* once per type (next_type.h) */
+#define MATHS_OF_LOSSES
+#include "scale.h"
+#include "location.h"
+#include "gaussian.h"
+#include "kl.h"
+#include "pair.h"
+#include "bernoulli.h"
+#include "laplace.h"
+#if REAL == 64 /* once: as wide numbers */
+#define CAREFUL_OWN(name)
+#define CAREFUL_NUMBERED(name)
+#define CAREFUL_BINNED(name)
+#define CAREFUL_FAMILY(name) \
+    static wide_point careful_##name(const plan *p, const wide_element *e) { return careful_location(p, e, wide_##name); }
+#define LOSS(NAME, name, maths, ...) CAREFUL_##maths(name)
+EACH_LOSS(LOSS)
+#undef LOSS
+static wide_point (*const careful_of[N_LOSSES])(const plan *, const wide_element *) = {
+#define LOSS(NAME, name, ...) [NAME] = careful_##name,
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+#endif
 #endif

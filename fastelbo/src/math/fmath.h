@@ -47,6 +47,16 @@ INLINE T RE(product_error)(T a, T b, T product) {
 #endif
 }
 
+/* x x_scale - mean, rounded once, and what that lost */
+typedef struct { T r, lost; } RE(difference);
+
+INLINE RE(difference) RE(difference_of)(T x, T x_scale, T mean) {
+    T product = x * x_scale, most = product - mean, back = product - most;
+    T rest = ((product - (most + back)) + (back - mean)) + RE(product_error)(x, x_scale, product);
+    T r = most + rest, lost = (most - r) + rest;
+    return lost - lost == 0 ? (RE(difference)){r, lost} : (RE(difference)){most, 0}; /* infinite */
+}
+
 /* a*b - c with one rounding; without FMA two where c is not near a*b */
 INLINE T RE(product_minus)(T a, T b, T c) {
 #if HAS_FMA

@@ -12,7 +12,7 @@
 #undef LOCATION_H
 #undef LOOK_H
 #undef LOOPS_H
-#undef MATHS_H
+#undef MATHS_OF_LOSSES
 #undef MEND_H
 #undef PAIR_H
 #undef PLAIN_H

@@ -17,7 +17,7 @@ static wide_point by_loop(const plan *p, const wide_element *e) {
     double r = double_of(e->r), zero = 0, term = 0, first = 0, scale = 0, of_prior = 0;
     parameters_f64 parameters;
     memcpy(parameters.of, p->parameter, sizeof parameters.of);
-    operands_f64 o = {&r, &zero, &e->raw, &e->prior, &term, &first, &scale, &of_prior, 1, 1, 1, &e->x, &parameters};
+    operands_f64 o = {&r, &zero, &e->raw, &e->prior, &term, &first, &scale, &of_prior, 1, 1, 1, &e->x, &e->lost, &parameters};
     (p->paired ? two_scales_f64[e->kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][e->kind][3][ANY])(&o);
     return (wide_point){wide_of(term), wide_of(first), wide_of(scale), wide_of(of_prior)};
 }
@@ -52,6 +52,14 @@ static wide careful_difference(const plan *p, double x, double y, double rest) {
     }
     if (r - r == 0) return wide_of(r);
     return wide_plus(scaled ? wide_times(wide_of(x), wide_of(p->x_scale)) : wide_of(x), wide_of(-y));
+}
+
+/* What r is rounded by, of a loss that takes it */
+static double lost_of(const plan *p, double x, double y, double r) {
+    if (!(p->traits->takes & TAKES_LOST)) return 0;
+    const difference_f64 d = difference_of_f64(x, p->x_scale, y);
+    const double lost = (d.r - r) + d.lost;
+    return lost - lost == 0 ? lost : 0;
 }
 
 /* Whether min_var lifts this scale */
@@ -89,15 +97,25 @@ SELDOM careful careful_at(const plan *p, ptrdiff_t row, ptrdiff_t col) {
     if (!c.counted) return c;
     const wide weight = wide_of(element_of(p, WEIGHT, row, col, 1));
     const double first = element_of(p, FIRST, row, col, 0), rest = rest_of(p, FIRST, row, col) - rest_of(p, SECOND, row, col);
-    const double scaled = x_of(p) == FIRST ? first * p->x_scale : first;
-    const wide_point x = careful_point(p, (wide_element){careful_difference(p, first, element_of(p, SECOND, row, col, 0), rest),
+    const double second = element_of(p, SECOND, row, col, 0), scaled = x_of(p) == FIRST ? first * p->x_scale : first;
+    const wide r = careful_difference(p, first, second, rest);
+    const wide_point x = careful_point(p, (wide_element){r,
                                                          p->is_double ? scaled : (float)scaled, element_of(p, SCALE, row, col, 0),
-                                                         element_of(p, PRIOR, row, col, 0), p->kind[0]});
+                                                         element_of(p, PRIOR, row, col, 0), p->kind[0],
+                                                         rest == 0 ? lost_of(p, first, second, double_of(r)) : 0});
     const wide gradient[N_GRADS] = {x.first, wide_minus(x.first), x.scale, x.prior};
     c.term = wide_times(weight, x.term);
     c.weight = weight;
     for (int a = 0; a < N_GRADS; a++) c.gradient[a] = wide_times(weight, gradient[a]);
     return c;
+}
+
+/* What `full` adds to an element of a loss with a number for each */
+static wide constant_of_number(const plan *p, ptrdiff_t row, ptrdiff_t col) {
+    const double number = element_of(p, PRIOR, row, col, 0);
+    double constant = 0;
+    add_constants_f64[p->loss](&constant, &number, 1, 1);
+    return wide_of(constant);
 }
 
 /* The factor of gradient a: p->factor might have left the range of double by itself */

@@ -38,7 +38,7 @@ static row_scale scale_of_row(const plan *p, int kind, double raw, double raw_pr
     static const parameters_f64 none;
     double zero = 0, first;
     row_scale s = {.factor = 1, .slope = 0, .plain = 0, .a = 1, .b = 1, .first_slope = 1};
-    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1, NULL, &none};
+    operands_f64 o = {&zero, &zero, &raw, &raw_prior, &s.base, &first, &s.gradient[0], &s.gradient[1], 1, 1, 1, NULL, NULL, &none};
     (paired ? two_scales_f64[kind][p->kind[1]][1][ANY] : one_scale_f64[p->loss][kind][3][ANY])(&o);
     const double sum = raw * 0 + (paired ? raw_prior * 0 : 0);
     s.limit = sum == 0 ? 0 : raw != raw || (paired && raw_prior != raw_prior) ? 2 : 1;

@@ -37,6 +37,7 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
         for (ptrdiff_t i = 0; i < n; i++) x[i] = mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused;
     }
     for (ptrdiff_t i = 0; i < n && p->traits->takes & TAKES_X; i++) w->buffer[B_X][i] = mask[i] != 0 ? w->buffer[B_X][i] : (T)0;
+    for (ptrdiff_t i = 0; i < n && p->traits->takes & TAKES_LOST; i++) w->buffer[B_LOST][i] = mask[i] != 0 ? w->buffer[B_LOST][i] : (T)0;
     w->weight = w->buffer[B_WEIGHT];
 }
 
@@ -80,6 +81,18 @@ static const T *RE(gather_x)(RE(work) *w, const T *zeros) {
     const plan *p = w->p;
     RE(copy_by)(p->x_scale != 1 ? TIMES_FACTOR : CONVERTED, p, &p->argument[FIRST], &w->tile, w->buffer[B_X], (T)p->x_scale, zeros);
     return w->buffer[B_X];
+}
+
+/* r and what it is rounded by, of a loss that takes it, from x, a copy, and mean */
+static void RE(form_difference)(RE(work) *w, const T *zeros) {
+    const T *y = w->o.b, x_scale = (T)w->p->x_scale;
+    T *r = w->buffer[FIRST], *lost = w->buffer[B_LOST];
+    for (ptrdiff_t i = 0; i < w->o.n; i++) {
+        const RE(difference) d = RE(difference_of)(r[i], x_scale, y[i]);
+        r[i] = d.r, lost[i] = d.lost;
+    }
+    if (w->rounds_below != 0) RE(find_rounded)(w, FIRST, r, y);
+    w->o.b = zeros, w->o.lost = lost;
 }
 
 /* x - mean of integers beyond 2^53, of which a double is only a part: the parts are subtracted, then what they leave. Where they leave
@@ -130,11 +143,13 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     if (w->stored) return;
     if (p->traits->takes & TAKES_X) w->o.x = RE(gather_x)(w, zeros);
     w->o.b = RE(gather)(w, SECOND, select);
-    w->o.a = scaled == FIRST ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select);
-    if (scaled == FIRST)
+    const int lost = p->traits->takes & TAKES_LOST;
+    w->o.a = scaled == FIRST && !lost ? RE(gather_scaled)(w, FIRST, w->o.b) : RE(gather)(w, FIRST, select || lost);
+    if (scaled == FIRST && !lost)
         w->o.b = zeros; /* r is rounded once, so it is formed here */
-    else if (w->long_integers)
+    else if (w->long_integers && scaled != FIRST)
         RE(subtract_exactly)(w, select, n);
+    if (lost) RE(form_difference)(w, zeros);
     if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
     if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
     if (p->argument[WEIGHT].data) w->weight = RE(gather)(w, WEIGHT, select || p->aliased); /* used after outputs are written */

@@ -16,11 +16,11 @@
 static ptrdiff_t RE(row_at)(const RE(work) *w, ptrdiff_t i) { return RE(row_of)(w->p, &w->tile, i / w->tile.cols); }
 static ptrdiff_t RE(col_at)(const RE(work) *w, ptrdiff_t i) { return w->tile.col + i % w->tile.cols; }
 
-/* Whether x and mean of element i may be numbers; x x_scale may be infinite where x is one */
+/* Whether x and mean of element i may be numbers; x x_scale, or a difference formed here, may be infinite where they are */
 static int RE(may_be_numbers)(const RE(work) *w, ptrdiff_t i) {
     if (w->stored) return 1;
     const T a = w->o.a[i], b = w->o.b[i];
-    return w->p->x_scale != 1 ? (a == a) & (b == b) : a * 0 + b * 0 == 0;
+    return w->p->x_scale != 1 || w->p->traits->takes & TAKES_LOST ? (a == a) & (b == b) : a * 0 + b * 0 == 0;
 }
 
 /* Whether it may come out finite: arguments that are infinite or NaN have had their limits in the loop */
@@ -56,10 +56,10 @@ static int RE(has_lost_digits)(const RE(work) *w, ptrdiff_t i) {
 static int RE(is_small_by_right)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     const plan *p = w->p;
     const int vanishes = p->traits->of_scale, equal = p->paired && p->kind[0] == p->kind[1];
-    if (w->rounded && w->is_rounded[i]) return 0;
+    if (vanishes == FADING || (w->rounded && w->is_rounded[i])) return 0;
     if (a <= SECOND || vanishes == WITH_R) return g == 0 && !w->stored && w->o.a[i] == w->o.b[i];
-    if (vanishes == FADING) return 0;
     const T raw = w->raw_scale ? w->raw_scale[i] : w->o.scale[i];
+    if (p->traits->takes & TAKES_NUMBER && !(w->o.prior[i] >= RE(pow2)(-EXP_MAX / 2))) return 0; /* it is a factor */
     if (vanishes == BY_CANCELLING) return is_log(p->kind[0]) || RE(is_ordinary)(p->kind[0], raw) || RE(is_lifted)(w, raw);
     const int same = p->paired ? equal && raw == w->o.prior[i] : raw == (is_log(p->kind[0]) ? (T)0 : (T)1);
     return g == 0 && same && (a == SCALE || w->o.a[i] == w->o.b[i]);
@@ -82,6 +82,7 @@ static void RE(take_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t i) {
     w->odd |= ODD_TERM;
     add_term(&apart[0], c.term, p->constant);
     if (p->constant_of_element != 0) add_wide(&apart[0], wide_times(wide_of(p->constant_of_element), c.weight));
+    if (p->full && RE(add_constants)[p->loss]) add_wide(&apart[0], wide_times(constant_of_number(p, RE(row_at)(w, i), RE(col_at)(w, i)), c.weight));
     if (p->constant) add_wide(&apart[1], c.gradient[SCALE]), add_wide(&apart[2], c.gradient[PRIOR]);
 }
 
@@ -227,7 +228,8 @@ static void RE(lift_by_loop)(RE(work) *w) {
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
         if (!RE(is_lifted)(w, w->raw_scale[i])) continue;
         const int takes = p->traits->takes;
-        wide_element e = {.r = wide_of((double)(w->o.a[i] - w->o.b[i])), .x = takes & TAKES_X ? w->o.x[i] : (T)0, .prior = takes & TAKES_NUMBER ? w->o.prior[i] : (T)0};
+        wide_element e = {.r = wide_of((double)(w->o.a[i] - w->o.b[i])), .x = takes & TAKES_X ? w->o.x[i] : (T)0, .prior = takes & TAKES_NUMBER ? w->o.prior[i] : (T)0,
+                          .lost = takes & TAKES_LOST ? w->o.lost[i] : (T)0};
         floor_of(p, &e);
         const wide_point y = by_loop(p, &e);
         w->o.term[i] = (T)double_of(y.term); /* infinite: to be taken apart */
@@ -303,7 +305,7 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
     RE(judged) x = {.g = g, .weight = w->weight ? w->weight + at : NULL,
                     .gain = (factor > 1 ? factor : (T)1) * (x_scale > 1 ? x_scale : (T)1),
                     .lowest = SMALLEST_NORMAL * (in_loop > 1 ? in_loop : (T)1) / shrinks};
-    if (has_r) x.a = w->o.a + at, x.b = w->o.b + at;
+    if (has_r && p->traits->of_scale != FADING) x.a = w->o.a + at, x.b = w->o.b + at;
     const int lifts = x.weight || (x.gain > 1 && !w->stored);
     if (!lifts) x = (RE(judged)){.g = g, .gain = 1};
     const I any = all | w->special | (w->odd & (ODD_DIFFERENCE | ODD_MARKS | ODD_ROUNDED)) | RE(any_suspect)(x, n);

@@ -145,6 +145,7 @@ SELDOM int RE(was_ordinary)(const RE(work) *w) {
     if (!(p->traits->two_products >> p->kind[0] & 1) || !(w->want & WANT_FIRST) || RE(subnormal_difference)(w)) return 0;
     I all = 1;
     for (ptrdiff_t i = 0; i < w->o.n; i++) all &= RE(is_ordinary)(p->kind[0], w->o.scale[i]);
+    for (ptrdiff_t i = 0; i < w->o.n && p->traits->takes & TAKES_NUMBER; i++) all &= w->o.prior[i] > 0;
     return all != 0;
 }
 
@@ -172,6 +173,13 @@ SELDOM int RE(what_is_odd)(const RE(work) *w) {
     return (w->want & WANT_FIRST ? RE(subnormal_difference)(w) : 0) | (p->factor != 1 ? ODD_SCALE : 0);
 }
 
+/* One number for the whole call has one constant; where has put others in its place */
+static void RE(add_constants_of_numbers)(RE(work) *w) {
+    const plan *p = w->p;
+    const int same = p->single >> PRIOR & 1 && !p->argument[WHERE].data;
+    RE(add_constants)[p->loss](w->o.term, w->o.prior, same, w->o.n);
+}
+
 /* The tile's terms and gradients, and its rows' sums */
 static void RE(evaluate)(RE(work) *w) {
     plan *p = w->p;
@@ -189,6 +197,7 @@ static void RE(evaluate)(RE(work) *w) {
     if (!LOOKS && way == ANY && p->traits->forms) found = RE(found_in_any)(w);
     w->odd = (found ? RE(what_is_odd)(w) : 0) | w->rounded;
     if (w->lifts && w->raw_scale) RE(lift)(w), w->odd |= p->factor != 1 ? ODD_SCALE : 0;
+    if (p->full && RE(add_constants)[p->loss]) RE(add_constants_of_numbers)(w);
     RE(hide_rounded)(w);
     RE(sum_rows)(w);
     w->streamed = way == STREAMED;

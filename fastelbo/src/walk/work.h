@@ -12,11 +12,11 @@
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
 #if REAL == 64 /* once */
-enum { N_BUFFERS = 13, MOST_SCALES = 64, MOST_ROWS = 512 };
+enum { N_BUFFERS = 14, MOST_SCALES = 64, MOST_ROWS = 512 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
 #define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
-enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE, B_X };
+enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE, B_X, B_LOST };
 #endif
 
 _Static_assert(TILE / 2 <= MOST_ROWS && STRIP % TILE == 0 && LONGEST_CHUNK % TILE == 0 && FLAT_TILE % LONGEST_CHUNK == 0,
