@@ -46,7 +46,8 @@ def prepare(
     min_var: float, full: bool, reduction: str,
     value: _Array | None, gradients: tuple[_Array | None, ...], aliased: bool,
     num_threads: Callable[[], int], factor: float = 1.0, x_scale: float = 1.0, value_unit: float = 0.0,
-    join: tuple[_Array | None, float, _Array, _Array, float] | None = None, parameters: tuple[float, ...] = (), /,
+    join: tuple[_Array | None, float, _Array, _Array, float] | None = None,
+    parameters: tuple[float, ...] = (), /,
 ) -> Prepared: ...  # fmt: skip
 def joined(nll: Prepared, kl: Prepared, samples: float, beta: float) -> tuple[float, float]: ...
 def unit_of_samples(is_double: bool, count: int) -> float: ...
