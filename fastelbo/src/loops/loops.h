@@ -142,24 +142,26 @@ static int RE(is_ordinary)(int kind, T raw) {
 #define UNFIT_FAMILY UNFIT_OWN
 #define UNFIT_OWN(LOSS_, loss, SCALE_, s)                                                                                   \
     RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
-#define ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)                                                                    \
+#define ANY_LOOP(maths, LOSS_, loss, SCALE_, s, want)                                                                   \
     LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
-         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0)))                                                                        \
+         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0)))
+#define ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want) \
     LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
-#define ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, want) \
-    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, want)         \
+#define GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, want) \
+    ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want)      \
     STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
-/* A long loop: of any scale, and with all gradients or none */
-#define ANY_LOOP(maths, LOSS_, loss, SCALE_, s, want) \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0), DOUBTS(IS_NO_SCALE(SCALE_, q[j])))
-#define OF_FORM_BINNED(LOSS_, loss, SCALE_, s) ANY_LOOP(BINNED, LOSS_, loss, SCALE_, s, 0) ANY_LOOP(BINNED, LOSS_, loss, SCALE_, s, 3)
-#define OF_FORM_OWN(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(OWN, LOSS_, loss, SCALE_, s)
-#define OF_FORM_FAMILY(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(FAMILY, LOSS_, loss, SCALE_, s)
-#define OF_FORM_NUMBERED(LOSS_, loss, SCALE_, s) IN_ALL_WAYS(NUMBERED, LOSS_, loss, SCALE_, s)
-#define OF_FORM(maths, LOSS_, loss, SCALE_, s) OF_FORM_##maths(LOSS_, loss, SCALE_, s)
-#define IN_ALL_WAYS(maths, LOSS_, loss, SCALE_, s)                                                      \
-    ONE_LOSS(maths, LOSS_, loss, SCALE_, s, 0) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 1)           \
-    ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 2) ONE_GRADIENT(maths, LOSS_, loss, SCALE_, s, 3)
+#define ORDINARY_LOOPS(maths, LOSS_, loss, SCALE_, s)                                                       \
+    ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, 0) GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 1)        \
+    GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 2) GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 3)
+/* Long ones: with all gradients or none */
+#define LONG_LOOPS(maths, LOSS_, loss, SCALE_, s) ANY_LOOP(maths, LOSS_, loss, SCALE_, s, 0) ANY_LOOP(maths, LOSS_, loss, SCALE_, s, 3)
+#define OF_FORM_OWN(maths, LOSS_, loss, SCALE_, s) \
+    LONG_LOOPS(maths, LOSS_, loss, SCALE_, s)      \
+    ANY_LOOP(maths, LOSS_, loss, SCALE_, s, 1) ANY_LOOP(maths, LOSS_, loss, SCALE_, s, 2) ORDINARY_LOOPS(maths, LOSS_, loss, SCALE_, s)
+#define OF_FORM_FAMILY OF_FORM_OWN
+#define OF_FORM_NUMBERED(maths, LOSS_, loss, SCALE_, s) LONG_LOOPS(maths, LOSS_, loss, SCALE_, s) ORDINARY_LOOPS(maths, LOSS_, loss, SCALE_, s)
+#define OF_FORM_BINNED LONG_LOOPS
+#define OF_FORM(maths, LOSS_, loss, SCALE_, s) OF_FORM_##maths(maths, LOSS_, loss, SCALE_, s)
 #define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
 #define OF_NO_FORM(LOSS_, loss) SHORT_LOOP(loss, 0) SHORT_LOOP(loss, 1) SHORT_LOOP(loss, 2) SHORT_LOOP(loss, 3)
 #define LOSS(NAME, name, maths, forms_, ...) EACH_FORM_##forms_(OF_FORM, maths, NAME, name) WITHOUT_FORM_##forms_(OF_NO_FORM, NAME, name)
@@ -168,15 +170,13 @@ EACH_LOSS(LOSS)
 #undef PAIRED
 
 static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
-#define WAYS(name, streamed) {RE(name##_any), RE(name##_ordinary), streamed}
-#define GRADIENT_WAYS(name) WAYS(name, IF_STREAMED(name))
-#define ROW(maths, LOSS_, loss, SCALE_, s) ROW_##maths(LOSS_, loss, SCALE_, s)
+#define WAYS(name, any, want, streamed) {RE(name##_##any##_any), RE(name##_##want##_ordinary), streamed}
+#define GRADIENT_WAYS(name, any, want) WAYS(name, any, want, IF_STREAMED(name##_##want))
+#define ROW_OWN(name) {WAYS(name, 0, 0, NULL), GRADIENT_WAYS(name, 1, 1), GRADIENT_WAYS(name, 2, 2), GRADIENT_WAYS(name, 3, 3)}
 #define ROW_FAMILY ROW_OWN
-#define ROW_NUMBERED ROW_OWN
-#define ROW_BINNED(LOSS_, loss, SCALE_, s) \
-    [SCALE_] = {{RE(loop_##loss##_##s##_0_any)}, {RE(loop_##loss##_##s##_3_any)}, {RE(loop_##loss##_##s##_3_any)}, {RE(loop_##loss##_##s##_3_any)}},
-#define ROW_OWN(LOSS_, loss, SCALE_, s) \
-    [SCALE_] = {WAYS(loop_##loss##_##s##_0, NULL), GRADIENT_WAYS(loop_##loss##_##s##_1), GRADIENT_WAYS(loop_##loss##_##s##_2), GRADIENT_WAYS(loop_##loss##_##s##_3)},
+#define ROW_NUMBERED(name) {WAYS(name, 0, 0, NULL), GRADIENT_WAYS(name, 3, 1), GRADIENT_WAYS(name, 3, 2), GRADIENT_WAYS(name, 3, 3)}
+#define ROW_BINNED(name) {{RE(name##_0_any)}, {RE(name##_3_any)}, {RE(name##_3_any)}, {RE(name##_3_any)}}
+#define ROW(maths, LOSS_, loss, SCALE_, s) [SCALE_] = ROW_##maths(loop_##loss##_##s),
 #define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
 #define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
     EACH_LOSS(LOSS)
@@ -276,7 +276,10 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef OF_FORM_FAMILY
 #undef OF_FORM_NUMBERED
 #undef OF_FORM_BINNED
-#undef IN_ALL_WAYS
+#undef LONG_LOOPS
+#undef ORDINARY_LOOPS
+#undef GRADIENT_LOOPS
+#undef ORDINARY_LOOP
 #undef ANY_LOOP
 #undef CONSTANTS_OWN
 #undef CONSTANTS_FAMILY
@@ -286,8 +289,6 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef ENTRY_FAMILY
 #undef ENTRY_NUMBERED
 #undef ENTRY_BINNED
-#undef ONE_LOSS
-#undef ONE_GRADIENT
 #undef POINT_OWN
 #undef POINT_FAMILY
 #undef POINT_NUMBERED

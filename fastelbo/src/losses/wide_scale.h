@@ -7,7 +7,8 @@
 
 typedef struct { wide term, first, scale, prior; } wide_point;
 
-/* r, or the logit; x, rounded as in T; what r is rounded by, of a loss that takes it; scale and prior scale (of a loss without a scale x; of one with a number for each element that) */
+/* r, or the logit; x, rounded as in T; scale and prior scale (of a loss without a scale x; of one with a number for each element that);
+ * what r is rounded by, of a loss that takes it */
 typedef struct { wide r; double x, raw, prior; int kind; double lost; } wide_element;
 
 /* The element by the loops for any scale, which know the limits: careful.h */

@@ -99,10 +99,9 @@ SELDOM careful careful_at(const plan *p, ptrdiff_t row, ptrdiff_t col) {
     const double first = element_of(p, FIRST, row, col, 0), rest = rest_of(p, FIRST, row, col) - rest_of(p, SECOND, row, col);
     const double second = element_of(p, SECOND, row, col, 0), scaled = x_of(p) == FIRST ? first * p->x_scale : first;
     const wide r = careful_difference(p, first, second, rest);
-    const wide_point x = careful_point(p, (wide_element){r,
-                                                         p->is_double ? scaled : (float)scaled, element_of(p, SCALE, row, col, 0),
-                                                         element_of(p, PRIOR, row, col, 0), p->kind[0],
-                                                         rest == 0 ? lost_of(p, first, second, double_of(r)) : 0});
+    const wide_element e = {r, p->is_double ? scaled : (float)scaled, element_of(p, SCALE, row, col, 0), element_of(p, PRIOR, row, col, 0),
+                            p->kind[0], rest == 0 ? lost_of(p, first, second, double_of(r)) : 0};
+    const wide_point x = careful_point(p, e);
     const wide gradient[N_GRADS] = {x.first, wide_minus(x.first), x.scale, x.prior};
     c.term = wide_times(weight, x.term);
     c.weight = weight;

@@ -228,8 +228,8 @@ static void RE(lift_by_loop)(RE(work) *w) {
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
         if (!RE(is_lifted)(w, w->raw_scale[i])) continue;
         const int takes = p->traits->takes;
-        wide_element e = {.r = wide_of((double)(w->o.a[i] - w->o.b[i])), .x = takes & TAKES_X ? w->o.x[i] : (T)0, .prior = takes & TAKES_NUMBER ? w->o.prior[i] : (T)0,
-                          .lost = takes & TAKES_LOST ? w->o.lost[i] : (T)0};
+        wide_element e = {.r = wide_of((double)(w->o.a[i] - w->o.b[i])), .x = takes & TAKES_X ? w->o.x[i] : (T)0,
+                          .prior = takes & TAKES_NUMBER ? w->o.prior[i] : (T)0, .lost = takes & TAKES_LOST ? w->o.lost[i] : (T)0};
         floor_of(p, &e);
         const wide_point y = by_loop(p, &e);
         w->o.term[i] = (T)double_of(y.term); /* infinite: to be taken apart */
