@@ -14,6 +14,13 @@ static const char *const LOSS_NAMES[N_LOSSES] = {
     EACH_LOSS(LOSS)
 #undef LOSS
 };
+/* Whether its loops for ordinary scales are others than those for any: not where one way does for all (loops.h) */
+enum { ORDINARY_OWN = 1, ORDINARY_FAMILY = 1, ORDINARY_NUMBERED = 1, ORDINARY_BINNED = 0 };
+static const int HAS_ORDINARY[N_LOSSES] = {
+#define LOSS(NAME, name, maths, ...) [NAME] = ORDINARY_##maths,
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
 static char hole[120];
 
 static const char *name_hole(const char *table, const char *a, const char *b, int gradients, const char *way) {
@@ -38,7 +45,7 @@ static const char *RE(hole_of_loss)(int loss) {
         const char *form = forms ? FORM_NAMES[kind] : "no scale";
         if (forms ? !(forms >> kind & 1) : kind != NO_FORM) continue;
         for (int want = 0; want < 4 && !found; want++)
-            found = RE(hole_in_ways)(RE(one_scale)[loss][kind][want], forms != 0, table, LOSS_NAMES[loss], form, want);
+            found = RE(hole_in_ways)(RE(one_scale)[loss][kind][want], forms && HAS_ORDINARY[loss], table, LOSS_NAMES[loss], form, want);
     }
     return found || careful_of[loss] ? found : name_hole("careful_of", LOSS_NAMES[loss], "wide numbers", 0, "-");
 }
