@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     @property
     def members(self) -> Names:
-        """The operands' gradients among the results, in the core's order."""
+        """The operands' gradients among the results, in the core's order; a number, the last, has none."""
         return self.loss.operands[: len(self.operands)]
 
 

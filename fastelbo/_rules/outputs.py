@@ -91,7 +91,7 @@ def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, 
     results = {name: array for name, array in given.items() if name in names}
     if reduction == "none" and call.loss.value not in results:
         results[call.loss.value] = np.empty(call.frame.rows, call.dtype)
-    for name, operand in zip(call.members, call.operands, strict=True):
+    for name, operand in zip(call.members, call.operands, strict=False):
         if name in asked and name not in results:  # laid out like its argument, as NumPy's ufuncs do
             results[name] = np.empty_like(operand, dtype=call.dtype)
     return results
