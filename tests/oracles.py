@@ -286,7 +286,7 @@ def _scale(prefix: str, scales: dict) -> tuple[str, object]:
 def _exact(argument) -> np.ndarray:
     """Object array of mpf, each exactly the number given."""
     with np.errstate(invalid="ignore"):  # NaN
-        return np.frompyfunc(mpf, 1, 1)(np.asarray(argument).astype(object))
+        return np.asarray(np.frompyfunc(mpf, 1, 1)(np.asarray(argument).astype(object)), object)
 
 
 def _evaluate(terms: Callable[..., Terms], members: Iterable[str], *arrays) -> dict[str, Exact]:
@@ -683,11 +683,14 @@ CALLS = {
 
 
 def call(name: str, /, **arguments) -> dict[str, Exact]:
-    """All members of a public loss of these very numbers, weighted, summed and reduced; no input is infinite.
+    """All members of a public loss of these very numbers, weighted, summed and reduced.
 
     A value's size is the sum of its terms' sizes, and so is a summed gradient's.
     """
-    return CALLS[name.removesuffix("_grad")](**arguments)
+    loss = name.removesuffix("_grad")
+    if loss not in CALLS:
+        raise LookupError(f"{loss} has no oracle: add one to tests/oracles.py, and its row to CALLS")
+    return CALLS[loss](**arguments)
 
 
 # --- samples, and what is made of the losses ----------------------------------------------------------------
