@@ -474,6 +474,7 @@ class _Sums:
         if weight is not None and factor.ndim != len(shape):
             factor = np.expand_dims(factor, self.event)
         self.factor = np.where(self.mask, factor, mpf(0))
+        self.counted = weight is not None or where is not None
         self.reduced = reduction != "none"
         self.share = 1 / mpf(math.prod(self.rows)) if reduction == "mean" else mpf(1)
 
@@ -483,6 +484,8 @@ class _Sums:
 
     def _weighted(self, part: Exact) -> list[np.ndarray]:
         """Answer and size; of infinite or undefined elements too, a weight of 0 makes 0."""
+        if not self.counted:
+            return [np.broadcast_to(a, self.shape) for a in part]
         return [_each(_product)(f, np.broadcast_to(a, self.shape)) for f, a in
                 zip((self.factor, abs(self.factor)), part, strict=True)]  # fmt: skip
 

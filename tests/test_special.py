@@ -98,23 +98,30 @@ def check_arrays(name: str, dtype, arguments: dict, of_call: dict) -> None:
     kind = np.frompyfunc(lambda y, size: oracles.kind(y, size, dtype), 2, 1)
     exact = declared.exact(name, arguments | of_call, members)
     undefined = np.any([np.isnan(argument) for argument in arguments.values()], axis=0)
+    expected = {member: kind(*exact[member]).astype(str) for member in members}
+    found = {member: classes(getattr(got, member)) for member in members}
+    right = {  # NaN may reach all of its own row, also the gradients whose formula does not use it
+        member: (found[member] == expected[member])
+        | (expected[member] == "any")
+        | (undefined & (found[member] == "nan"))
+        for member in members
+    }
+    doubtful = np.flatnonzero(~np.all([*right.values()], axis=0))
+    if doubtful.size:
+        these = {key: argument[doubtful] for key, argument in arguments.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            infinite_r, infinite_s = with_infinite_r(loss, these), with_infinite_s(these)
+            both = with_infinite_s(infinite_r)
+        for formed in (infinite_r, infinite_s, both):
+            limit = declared.exact(name, formed | of_call)
+            for member in members:
+                alike = found[member][doubtful] == kind(*limit[member]).astype(str)
+                right[member][doubtful] |= alike
     wrong = []
     for member in members:
-        expected, found = kind(*exact[member]).astype(str), classes(getattr(got, member))
-        # NaN may reach all of its own row, also the gradients whose formula does not use it
-        right = (found == expected) | (expected == "any") | (undefined & (found == "nan"))
-        doubtful = np.flatnonzero(~right)
-        if doubtful.size:
-            these = {key: argument[doubtful] for key, argument in arguments.items()}
-            with np.errstate(over="ignore", invalid="ignore"):
-                infinite_r, infinite_s = with_infinite_r(loss, these), with_infinite_s(these)
-                both = with_infinite_s(infinite_r)
-            for formed in (infinite_r, infinite_s, both):
-                limit = declared.exact(name, formed | of_call)[member]
-                right[doubtful] |= found[doubtful] == kind(*limit).astype(str)
-        for i in np.flatnonzero(~right):
+        for i in np.flatnonzero(~right[member]):
             inputs = ", ".join(f"{key}={argument[i]!r}" for key, argument in arguments.items())
-            wrong.append(f"{member} of {inputs} is {getattr(got, member)[i]}, not {expected[i]}")
+            wrong.append(f"{member} of {inputs} is {getattr(got, member)[i]}, not {expected[member][i]}")
     shown = "; ".join(wrong[:: len(wrong) // 5 + 1])
     assert not wrong, f"{name} {of_call or ''}, {len(wrong)} wrong, such as {shown}"
     for key, argument in arguments.items():
