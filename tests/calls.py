@@ -15,8 +15,10 @@ import numpy as np
 
 import arenas
 import contract
+import declared
 import judge
 import oracles
+from fastelbo._declare import EMPTY, FLOORS, Scale
 
 try:
     import ml_dtypes
@@ -113,7 +115,7 @@ OBJECTS: dict[str, Callable[[Array], Any]] = {
 
 def objects_for(key: str) -> dict[str, Callable[[Array], Any]]:
     """Of a log scale e to any of them can be represented: infinite answers are test_special's."""
-    log = contract.form_of(key) in oracles.LOG
+    log = declared.is_log(key)
     return {what: make for what, make in OBJECTS.items() if not (log and what == "large int")}
 
 
@@ -173,9 +175,9 @@ class Calls:
         start = self.random.randrange(POOL.size)
         eighths = POOL.take(np.arange(start, start + count), mode="wrap").reshape(shape)
         if scale is not None:
-            form = contract.form_of(scale)
+            form = declared.form_of(scale)
             if dtype.kind not in "fV":
-                return np.asarray(abs(eighths) // 16 + (form in oracles.LINEAR), dtype)
+                return np.asarray(abs(eighths) // 16 + declared.is_linear(form), dtype)
             return np.asarray(oracles.raw_of(form, eighths / 16), dtype)
         return np.asarray(eighths / 8 if dtype.kind in "fV" else abs(eighths) // 8, dtype)
 
@@ -217,8 +219,15 @@ class Calls:
         else:
             self.arguments[key] = self.put(values)
 
-    def add_scale(self, shape: Sequence[int], prefix: str = "") -> None:
-        self.add(prefix + self.pick(FORMS), self.part(shape), scale=True)
+    def add_scale(self, shape: Sequence[int], scale: Scale) -> None:
+        self.add(self.pick(declared.forms(scale)), self.part(shape), scale=True)
+
+    def add_number(self, key: str, shape: Sequence[int]) -> None:
+        """An operand > 0."""
+        array = self.put(
+            np.resize(np.array([0.5, 3.0, np.inf, 1.0, 40.0], self.pick("fde")), self.part(shape))
+        )
+        self.arguments[key] = array if array.ndim or self.chance() < 0.3 else array.item()
 
     # --- the arguments of each loss, right but for chance
 
@@ -246,11 +255,23 @@ class Calls:
         self.frame, self.events = shape, self.axes(len(shape), shape == short)
         return shape
 
-    def nll(self, name: str) -> None:
-        self.add_scale(self.pair("x", "mean"))
-
-    def bernoulli(self, name: str) -> None:
-        self.pair("x", "logits")
+    def loss(self, name: str) -> None:
+        row = contract.FUNCTIONS[name]
+        assert row.declared is not None
+        one, two = row.data
+        if two in row.declared.defaults and self.chance() < 0.5:
+            self.frame = shape = self.shape()
+            self.add(one, shape)
+            self.events = self.axes(len(shape), True)
+        else:
+            shape = self.pair(one, two)
+        for scale in row.scales:
+            if scale.required or self.chance() < 0.5:
+                self.add_scale(shape, scale)
+        for key in row.operands[2:]:
+            self.add_number(key, shape)
+        of_call = declared.parameters(row.declared)
+        self.arguments |= self.pick(of_call)
 
     def variance(self, name: str) -> None:
         shape = self.pair("x", "mean")
@@ -259,18 +280,8 @@ class Calls:
 
     optimal = variance
 
-    def kl(self, name: str) -> None:
-        if self.chance() < 0.5:
-            self.frame = shape = self.shape()
-            self.add("mean", shape)
-            self.events = self.axes(len(shape), True)
-        else:
-            shape = self.pair("mean", "prior_mean")
-        self.add_scale(shape)
-        if self.chance() < 0.5:
-            self.add_scale(shape, "prior_")
-
     def elbo(self, name: str) -> None:
+        decoder, encoder, prior = contract.FUNCTIONS[name].scales
         shape = self.shape()
         if len(shape) > 4 or math.prod(shape) > LARGE:
             shape = shape[:2]
@@ -278,7 +289,7 @@ class Calls:
         self.frame = (*lead, *shape)
         self.add("x", shape)
         self.add("recon", self.frame)
-        self.add_scale(self.frame)
+        self.add_scale(self.frame, decoder)
         events = self.axes(len(shape), not lead)
         self.events = tuple([i + len(lead) for i in events])
         self.rows = tuple([n for i, n in enumerate(shape) if i not in events])
@@ -292,17 +303,17 @@ class Calls:
             self.arguments["z_axis"] = tuple([i - len(latents) for i in z_axis])
         self.latents = tuple(latents)
         self.add("z_mean", latents)
-        self.add_scale(latents, "z_")
+        self.add_scale(latents, encoder)
         if self.chance() < 0.4:
             self.add("prior_mean", latents[self.random.randrange(len(latents) + 1) :])
         if self.chance() < 0.4:
-            self.add_scale(latents, "prior_")
+            self.add_scale(latents, prior)
 
     def sample(self, name: str) -> None:
         latents = self.shape()
         samples = (self.pick((1, 2, 3)),) if self.chance() < 0.4 else ()
         self.add("mean", latents)
-        self.add_scale(latents)
+        self.add_scale(latents, *contract.FUNCTIONS[name].scales)
         if self.chance() < 0.6:
             self.add("eps", (*samples, *latents))
         else:
@@ -315,7 +326,7 @@ class Calls:
         samples = (self.pick((1, 2, 3)),) if self.chance() < 0.4 else ()
         self.add("grad_z", (*samples, *latents))
         self.add("eps", (*samples, *latents))
-        self.add_scale(latents)
+        self.add_scale(latents, *contract.FUNCTIONS[name].scales)
         if self.chance() < 0.8:
             self.arguments["mean_shape"] = latents
 
@@ -358,8 +369,7 @@ class Calls:
 
     @staticmethod
     def has(given: Mapping[str, Any], field: str) -> bool:
-        prefix = contract.SCALES.get(field)
-        return field in given if prefix is None else any(prefix + form in given for form in FORMS)
+        return any(key in given for key in contract.SCALES.get(field, (field,)))
 
     def mask(self, key: str, frame: Sequence[int]) -> None:
         shape = self.part(frame)
@@ -370,8 +380,8 @@ class Calls:
     def poison(self) -> None:
         """NaN, or what is no scale, in elements that a mask removes."""
         if "z_mean" in self.arguments:
-            latents = [prefix + form for prefix in ("z_", "prior_") for form in FORMS]
-            self.poison_removed("where", self.frame, ("recon", *FORMS))
+            latents = [*contract.SCALES["z_scale"], *contract.SCALES["prior_scale"]]
+            self.poison_removed("where", self.frame, ("recon", *contract.SCALES["scale"]))
             self.poison_removed("z_where", self.latents, ("z_mean", "prior_mean", *latents))
         elif "where" in self.arguments:
             self.poison_removed("where", self.frame, self.arrays())
@@ -488,7 +498,7 @@ class Calls:
         if keys:
             key = self.pick(keys)
             old = self.arguments[key]
-            scale = contract.form_of(key) in FORMS
+            scale = declared.form_of(key) in oracles.FORMS
             values = self.values(self.altered(old.shape), judge.native(old.dtype), key if scale else None)
             values = abs(values) if key == "weight" and self.positive else values
             self.arguments[key] = self.put(values)
@@ -509,14 +519,14 @@ class Calls:
             self.arguments[key] = self.pick(tuple(objects_for(key).values()))(made_of)
 
     def wrong_scale(self, name: str) -> None:
-        prefixes = contract.FUNCTIONS[name].prefixes
-        if prefixes:
-            prefix = self.pick(prefixes)
+        scales = contract.FUNCTIONS[name].scales
+        if scales:
+            keys = declared.forms(self.pick(scales))
             if self.chance() < 0.5:
-                self.arguments[prefix + self.pick(FORMS)] = 1.0
+                self.arguments[self.pick(keys)] = 1.0
             else:
-                for form in FORMS:
-                    self.arguments.pop(prefix + form, None)
+                for key in keys:
+                    self.arguments.pop(key, None)
 
     def wrong_option(self, name: str) -> None:
         keys = [key for key in WRONG if key in contract.PARAMETERS[name]]
@@ -529,7 +539,8 @@ class Calls:
         for key in self.arrays():
             array = self.arguments[key]
             fit = array.size and array.flags.writeable and array.dtype.kind in "fi"
-            if fit and contract.form_of(key) in oracles.LINEAR:
+            numbers = contract.FUNCTIONS[name].operands[2:]
+            if fit and (declared.is_linear(key) or (contract.FUNCTIONS[name].declared and key in numbers)):
                 at = tuple([self.random.randrange(n) for n in array.shape])
                 array[at] = self.pick((0, -1, 0))
 
@@ -538,7 +549,6 @@ class Calls:
 
 
 NAMES = tuple(contract.FUNCTIONS)
-FORMS = tuple(oracles.SCALES)
 SIDES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33)
 DEFAULT_MEANS = {"prior_mean": 0.0}
 NO_NUMBERS = (
@@ -548,6 +558,10 @@ FAULTS = (
     "wrong_shape", "wrong_shape", "wrong_dtype", "wrong_object", "wrong_scale", "wrong_option",
     "wrong_number", "wrong_out",
 )  # fmt: skip
+#: Numbers of the whole call, and the ends of a range
+OF_CALL = {key: none for loss in declared.LOSSES.values() for key, none in loss.parameters_of_call.items()}
+WIDTHS = [key for key, none in OF_CALL.items() if none is EMPTY]
+ENDS = [key for key in OF_CALL if key not in WIDTHS]
 #: How often an option is given, and what it may be
 OPTIONS: dict[str, tuple[float, Sequence[Any]]] = {
     "x_scale": (
@@ -555,7 +569,7 @@ OPTIONS: dict[str, tuple[float, Sequence[Any]]] = {
         (0.5, 2, -1.0, -0.125, float(np.float32(1 / 255)), np.float32(0.25), np.array(0.5)),
     ),
     "full": (0.2, (True, False, np.True_, np.False_)),
-    "min_var": (0.25, (0.0, 0.5, 1.0, 1, np.float32(0.5), np.array(1.0))),
+    **dict.fromkeys(FLOORS, (0.25, (0.0, 0.5, 1.0, 1, np.float32(0.5), np.array(1.0)))),
     "reduction": (0.5, ("none", "sum", "mean")),
     "beta": (0.4, (0.0, 1, 0.5, 2.5, np.float32(0.25))),
 }
@@ -565,7 +579,11 @@ WRONG: dict[str, Sequence[Any]] = {
     "z_axis": (7, 1.0, "x", (-1, -1), None, (), -1, 0),
     "reduction": ("all", None, 0, "Mean", ("sum",)),
     "full": (0, 1, "no", None, np.ones(2, bool)),
-    "min_var": (-1.0, NAN, math.inf, True, "0.1", None, [0.1, 0.2], 1j, object(), -0.0, 10**400),
+    **dict.fromkeys(
+        FLOORS, (-1.0, NAN, math.inf, True, "0.1", None, [0.1, 0.2], 1j, object(), -0.0, 10**400)
+    ),
+    **dict.fromkeys(WIDTHS, (0.0, -1.0, NAN, math.inf, True, "1", None, [1.0], 1j, object(), 10**400)),
+    **dict.fromkeys(ENDS, (NAN, math.inf, -math.inf, True, "1", None, [1.0], 1j, object(), 10**400)),
     "x_scale": (0.0, NAN, math.inf, True, np.True_, "1", None, [1.0, 2.0], 1j, 1e-300, 10**400),
     "beta": (-1.0, NAN, math.inf, True, np.array(False), "1", None, [1.0], 1j, -0.0),
     "min_kl": (-1.0, NAN, math.inf, True, "1", None, [1.0], 1j),

@@ -9,54 +9,80 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 import operator
 import sys
+import types
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+import declared
 import fastelbo as fe
 import oracles
 from fastelbo import reference
+from fastelbo._declare import EMPTY, FLOORS, Joint, Loss, Scale
 from fastelbo.reference._rows import Rows, event_axes, sum_over
 from fastelbo.reference._scales import log_variance
 
 AxisError = np.exceptions.AxisError
 VALUES = ("value", "nll", "kl")
-SCALES = {"scale": "", "z_scale": "z_", "prior_scale": "prior_"}
 REAL = "?bBhHiIlLqQefd"
 Shape = tuple[int, ...]
 
 
 class Function(NamedTuple):
-    """A public function: its loss, its arrays but for scales, the scales' prefixes, the members of `out`."""
+    """A public function: its rules, its arrays but for scales, the members of `out`; and what declares it."""
 
     loss: str
     operands: tuple[str, ...]
-    prefixes: tuple[str, ...] = ()
+    scales: tuple[Scale, ...] = ()
     out: tuple[str, ...] = ()
+    declared: Loss | None = None
+
+    @property
+    def forms(self) -> dict[str, tuple[str, ...]]:
+        """The keywords of its scales, by their prefixes."""
+        return {scale.prefix: declared.forms(scale) for scale in self.scales}
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The two operands of a loss that make its shape."""
+        return self.operands[:2]
 
 
-_ELBO = ("x", "recon", "z_mean", "prior_mean")
+def _of_loss(loss: Loss, grad: bool) -> Function:
+    operands = (*loss.operands[:2], *([loss.number] if loss.number else []))
+    return Function("loss", operands, loss.scales, loss.fields if grad else (loss.value,), loss)
+
+
+def _of_joint(joint: Joint, grad: bool) -> Function:
+    operands = (*joint.nll.operands[:2], *joint.kl.operands[:2])
+    return Function("elbo", operands, joint.all_scales, joint.fields if grad else ())
+
+
+_DECLARED = [(declared.LOSSES, _of_loss), (declared.JOINTS, _of_joint)]
 FUNCTIONS = {
-    "gaussian_nll": Function("nll", ("x", "mean"), ("",), ("value",)),
-    "gaussian_nll_grad": Function("nll", ("x", "mean"), ("",), fe.NLLGrad._fields),
-    "gaussian_kl": Function("kl", ("mean", "prior_mean"), ("", "prior_"), ("value",)),
-    "gaussian_kl_grad": Function("kl", ("mean", "prior_mean"), ("", "prior_"), fe.KLGrad._fields),
-    "bernoulli_nll": Function("bernoulli", ("x", "logits"), (), ("value",)),
-    "bernoulli_nll_grad": Function("bernoulli", ("x", "logits"), (), fe.BernoulliNLLGrad._fields),
-    "neg_elbo": Function("elbo", _ELBO, ("", "z_", "prior_")),
-    "neg_elbo_grad": Function("elbo", _ELBO, ("", "z_", "prior_"), fe.NegELBOGrad._fields),
+    name + "_grad" * grad: row(one, grad)
+    for rows, row in _DECLARED
+    for name, one in rows.items()
+    for grad in (False, True)
+} | {
     "optimal_var": Function("variance", ("x", "mean")),
     "optimal_nll": Function("optimal", ("x", "mean")),
     "optimal_nll_grad": Function("optimal", ("x", "mean"), (), fe.OptimalNLLGrad._fields),
-    "reparameterize": Function("sample", ("mean", "eps"), ("",), fe.Reparameterized._fields),
-    "reparameterize_grad": Function("slope", ("grad_z", "eps"), ("",), fe.ReparameterizeGrad._fields),
+    "reparameterize": Function("sample", ("mean", "eps"), (Scale(),), fe.Reparameterized._fields),
+    "reparameterize_grad": Function("slope", ("grad_z", "eps"), (Scale(),), fe.ReparameterizeGrad._fields),
     "iwae_bound": Function("iwae", ("log_w",)),
     "free_bits": Function("bits", ("kl",)),
+}
+#: The keywords of all scales that a gradient may be with respect to
+SCALES = {
+    member: tuple(dict.fromkeys([key for row in FUNCTIONS.values() for key in row.forms.get(prefix, ())]))
+    for member, prefix in (("scale", ""), ("z_scale", "z_"), ("prior_scale", "prior_"))
 }
 PARAMETERS = {name: inspect.signature(getattr(fe, name)).parameters for name in FUNCTIONS}
 DEFAULTS = {name: {key: p.default for key, p in found.items()} for name, found in PARAMETERS.items()}
@@ -64,23 +90,14 @@ DEFAULTS = {name: {key: p.default for key, p in found.items()} for name, found i
 
 def scales_of(row: Function, given: Mapping[str, Any]) -> dict[str, list[str]]:
     """The scales that are given, by prefix."""
-    return {
-        prefix: [prefix + form for form in oracles.SCALES if given[prefix + form] is not None]
-        for prefix in row.prefixes
-    }
-
-
-def form_of(key: str) -> str:
-    """The scale's form, whosever it is; another argument's name."""
-    return key.removeprefix("z_").removeprefix("prior_")
+    return {prefix: [key for key in keys if given[key] is not None] for prefix, keys in row.forms.items()}
 
 
 def argument_of(member: str, given: Mapping[str, Any]) -> Any:
     """What a gradient is the gradient of; None for a prior that is not there."""
     if member not in SCALES:
         return given[member]
-    forms = [SCALES[member] + form for form in oracles.SCALES]
-    return next((given[form] for form in forms if given[form] is not None), None)
+    return next((given[key] for key in SCALES[member] if given.get(key) is not None), None)
 
 
 # --- which errors -------------------------------------------------------------------------------------------
@@ -212,9 +229,11 @@ class Checks:
             self.rule(self.representable, given[key])
         self.shapes = {key: array.shape for key, array in self.arrays.items()}
         self.scale = {prefix: forms[0] for prefix, forms in scales_of(row, given).items() if forms}
-        for option in ("min_var", "min_kl", "beta"):
+        for option in (*FLOORS, "min_kl", "beta"):
             if option in given:
                 self.rule(number, given[option], not_negative)
+        if row.declared:
+            self.rule(self.of_call, row.declared.parameters_of_call)
         if "x_scale" in given:
             self.rule(number, given["x_scale"], self.usable_factor)
         if "full" in given:
@@ -233,6 +252,18 @@ class Checks:
         if not self.found and self.not_positive(bool(asked)):
             self.domain = True
             self.found.add(ValueError)
+
+    def of_call(self, parameters: Mapping[str, Any]) -> None:
+        """A width is finite and > 0; the ends of a range are in order, and None for none."""
+        ends = []
+        for key, none in parameters.items():
+            value = self.given[key]
+            if none is EMPTY:
+                self.rule(number, value, lambda width: 0 < width < math.inf)
+            elif value is None or self.rule(number, value, math.isfinite) is None:
+                ends.append(none if value is None else value)
+        if not self.found and ends:
+            need(all(float(one) < float(two) for one, two in itertools.pairwise(ends)))
 
     def representable(self, value: Any) -> None:
         """No Python scalar becomes infinite in the computing dtype."""
@@ -264,7 +295,8 @@ class Checks:
         """The joint shape of two operands; `axis` must not count from the wrong end."""
         a, b = self.shapes[one], self.shapes[two]
         scalar = not (a and b)
-        if self.row.loss in ("kl", "elbo") and two == "prior_mean":
+        scalar_mean = self.row.declared is None or self.row.declared.scalar_mean
+        if self.row.scales and scalar_mean and two == "prior_mean":
             own = self.shapes[self.scale["z_" if one == "z_mean" else ""]]
             if not a and not fits(own, b):
                 a = own
@@ -296,12 +328,12 @@ class Checks:
     def one_event(self, ndim: int) -> None:
         self.rule(need, self.given["reduction"] == "none" or self.axis_given or ndim != 1)
 
-    def shapes_nll(self) -> dict[str, Shape]:
-        self.data = self.frame(*self.row.operands[:2])
+    def shapes_loss(self) -> dict[str, Shape]:
+        self.data = self.frame(*self.row.data)
         self.one_event(len(self.data))
-        return {"value": self.rest(self.data, ("", "prior_"))}
-
-    shapes_kl = shapes_bernoulli = shapes_nll
+        for key in self.row.operands[2:]:
+            self.rule(need, fits(self.shapes[key], self.data))
+        return {"value": self.rest(self.data, tuple(self.row.forms))}
 
     def shapes_elbo(self) -> dict[str, Shape]:
         x, recon = self.shapes["x"], self.shapes["recon"]
@@ -403,12 +435,12 @@ class Checks:
         """Whether a linear scale is not positive where it counts."""
         if self.row.loss == "optimal" and self.row.out and asked:
             return bool(np.any(best_var(**Plain(self).arguments)[0] == 0))
-        for prefix, name in self.scale.items():
-            form = name.removeprefix(prefix)
-            if form in oracles.LOG:
+        numbers = {key: key for key in self.row.operands[2:]} if self.row.declared else {}
+        for prefix, name in (self.scale | numbers).items():
+            if declared.is_log(name):
                 continue
             raw = rounded(self.given[name], self.dtype)
-            lifted = self.row.loss in ("nll", "elbo") and self.floored(prefix, form)
+            lifted = self.floored(prefix, name)
             bad = raw < 0 if lifted else raw <= 0
             if self.row.loss not in ("sample", "slope"):
                 latent = self.row.loss == "elbo" and prefix
@@ -420,7 +452,9 @@ class Checks:
         return False
 
     def floored(self, prefix: str, form: str) -> bool:
-        return prefix == "" and form != "precision" and float(np.asarray(self.given["min_var"])) > 0
+        floor = next((self.given[key] for key in FLOORS if key in self.given), 0.0)
+        inverse = oracles.FORMS.get(form, ("", 1))[1] < 0
+        return prefix == "" and not inverse and float(np.asarray(floor)) > 0
 
 
 def distinct(array: np.ndarray) -> bool:
@@ -448,8 +482,9 @@ class Plain:
     def __init__(self, checks: Checks) -> None:
         given = checks.given
         self.arguments = given | {key: rounded(given[key], checks.dtype) for key in checks.names}
-        for option in ("min_var", "min_kl", "beta"):
-            if option in given:
+        of_call = list(checks.row.declared.parameters_of_call) if checks.row.declared else []
+        for option in (*FLOORS, "min_kl", "beta", *of_call):
+            if given.get(option) is not None:
                 self.arguments[option] = float(np.asarray(given[option]))
         if "x_scale" in given:
             self.arguments["x_scale"] = float(checks.dtype.type(float(np.asarray(given["x_scale"]))))
@@ -475,7 +510,7 @@ def truth(name: str, checks: Checks) -> dict[str, Answer]:
 
     A member that sums any part of its elements is within 11·eps·Σ|term| of the exact answer: 6 eps an
     element, 8 additions of u, the last rounding. The reference rounds in float64, by its textbook formula:
-    with |log σ²| ≤ 4 and |d| ≤ 8 its terms, of the sizes in `SIZES`, are right to 10 eps before they are
+    with |log σ²| ≤ 4 and |d| ≤ 8 its terms, of the sizes of `loss_sizes`, are right to 10 eps before they are
     summed. 32·eps·Σ|term| are ample for both, and an error of structure is a share of a term.
     """
     row, arguments = FUNCTIONS[name], Plain(checks).arguments
@@ -492,16 +527,21 @@ def truth(name: str, checks: Checks) -> dict[str, Answer]:
         arguments |= {"out": None} if "out" in arguments else {}
         found = getattr(reference, name)(**arguments)
         found = found._asdict() if hasattr(found, "_asdict") else {"value": found}
-        size = SIZES[row.loss](**arguments)
+        if row.declared:
+            size = loss_sizes(row.declared, arguments)
+        elif row.loss == "elbo":
+            size = elbo_sizes(declared.JOINTS[name.removesuffix("_grad")], arguments)
+        else:
+            size = SIZES[row.loss](**arguments)
         return {key: Answer(value, size[key]) for key, value in found.items() if value is not None}
 
 
-def _scale(prefix: str, given: Mapping[str, Any], where: Any = None, min_var: float = 0.0) -> Any:
-    """s, ds/d(raw) and raw."""
-    for form in oracles.SCALES:
-        raw = given.get(prefix + form)
-        if raw is not None:
-            return (*log_variance(form, raw, where, min_var), raw)
+def _scale(scale: Scale, given: Mapping[str, Any], log_floor: float = -np.inf) -> Any:
+    """s = log σ², ds/d(raw) and raw; of a prior that is not passed s = 0."""
+    for form, key in zip(oracles.SCALES, scale.names, strict=True):
+        if key and given.get(key) is not None:
+            raw = given[key]
+            return (*log_variance(form, key, raw, given.get("where"), log_floor), raw)
     return np.zeros(()), np.zeros(()), np.zeros(())
 
 
@@ -513,64 +553,72 @@ def _rows(shape: Shape, given: Mapping[str, Any]) -> Rows:
     )  # fmt: skip
 
 
-def nll_sizes(x: Any, mean: Any, x_scale: float, full: bool, min_var: float, **given: Any) -> dict[str, Any]:
-    s, slope, raw = _scale("", given, given["where"], min_var)
-    r, precision = abs(x_scale * x) + abs(mean), np.exp(-s)
-    rows = _rows(np.broadcast_shapes(x.shape, mean.shape), given)
-    return {
-        "value": rows.value(full + abs(s) / 2 + r * r * precision / 2),
-        "x": rows.grad(abs(x_scale) * r * precision, x),
-        "mean": rows.grad(r * precision, mean),
-        "scale": rows.grad((1 + r * r * precision) * abs(slope) / 2, raw),
-    }
+def loss_sizes(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of any loss, by the maths of its declaration at all signs of its two operands, and at 0.
 
-
-def kl_sizes(mean: Any, prior_mean: Any, **given: Any) -> dict[str, Any]:
-    """Log and linear forms may differ by 3u·max(|s_q|, |s_p|) in d: so much comes to expm1(d)."""
-    where = given["where"]
-    (s_q, slope_q, raw), (s_p, slope_p, prior_raw) = _scale("", given, where), _scale("prior_", given, where)
-    r, precision = abs(mean) + abs(prior_mean), np.exp(-s_p)
-    h = (np.exp(s_q - s_p) + 1) * (1 + abs(s_q) + abs(s_p)) / 2
-    shapes = mean.shape, prior_mean.shape, raw.shape if mean.ndim == 0 else ()
+    They are the sums of a term's parts, whichever cancel; beside these a unit, of what each is: 1 for a
+    value, 1/σ for the gradient of data, d log σ²/d(raw) for that of a scale.
+    """
+    factor, floor = given.get("x_scale", 1.0), given.get(loss.floor, 0.0)
+    log_floor = np.log(floor) * (1 if loss.floor == "min_var" else 2) if floor else -np.inf
+    found = [_scale(scale, given, -np.inf if i else float(log_floor)) for i, scale in enumerate(loss.scales)]
+    a = types.SimpleNamespace(**given, scales=[(s, slope) for s, slope, _ in found])
+    for key, none in loss.parameters_of_call.items():
+        setattr(a, key, none if given[key] is None else given[key])
+    first, second = (abs(given[key]) for key in loss.operands[:2])
+    total: dict[str, Any] = dict.fromkeys(loss.fields, 0.0)
+    for one, two in [*itertools.product((1, -1), repeat=2), (0, 0)]:
+        setattr(a, loss.operands[0], one * first)
+        setattr(a, loss.operands[1], two * second)
+        a.r = factor * one * first - two * second
+        total = {key: size + abs(a_term) for (key, size), a_term in _zip(total, loss.maths(a))}
+    inverse = np.exp(-found[-1][0] / 2) if found else 1.0
+    units = {"value": 1.0} | {key: (1 + abs(factor)) * inverse for key in loss.operands[:2]}
+    units |= {key: abs(slope) for key, (_, slope, _) in zip(loss.operands[2:], found, strict=True)}
+    likes = dict(zip(loss.operands, [first, second, *[raw for _, _, raw in found]], strict=True))
+    shapes = [first.shape, second.shape]
+    if loss.scalar_mean and not first.ndim:
+        shapes.append(likes[loss.operands[2]].shape)
     rows = _rows(np.broadcast_shapes(*shapes), given)
     return {
-        "value": rows.value(h + r * r * precision / 2),
-        "mean": rows.grad(r * precision, mean),
-        "scale": rows.grad(h * abs(slope_q), raw),
-        "prior_mean": rows.grad(r * precision, prior_mean),
-        "prior_scale": rows.grad((h + r * r * precision / 2) * abs(slope_p), prior_raw),
+        key: rows.grad(size + units[key], likes[key]) if key in likes else rows.value(size + units[key])
+        for key, size in total.items()
     }
 
 
-def bernoulli_sizes(x: Any, logits: Any, x_scale: float, **given: Any) -> dict[str, Any]:
-    rows = _rows(np.broadcast_shapes(x.shape, logits.shape), given)
-    return {
-        "value": rows.value(np.logaddexp(0.0, abs(logits)) + abs(x_scale * x * logits)),
-        "x": rows.grad(abs(x_scale * logits), x),
-        "logits": rows.grad(1 + abs(x_scale * x), logits),
-    }
+def _zip(sizes: Mapping[str, Any], terms: Mapping[str, Any]) -> Any:
+    return [((key, size), terms[key]) for key, size in sizes.items()]
 
 
-def elbo_sizes(x: Any, recon: Any, z_mean: Any, prior_mean: Any, beta: float, **given: Any) -> dict[str, Any]:
-    sampled, reduction = recon.ndim > x.ndim, given["reduction"]
+def elbo_sizes(joint: Joint, given: dict[str, Any]) -> dict[str, Any]:
+    x, recon, beta, reduction = given["x"], given["recon"], given["beta"], given["reduction"]
+    sampled = recon.ndim > x.ndim
     samples = len(recon) if sampled else 1
     event = tuple([i - x.ndim for i in event_axes(x.ndim, given["axis"])])
-    weight, shared = given.pop("weight"), {"reduction": reduction, "where": given.pop("z_where")}
+    weight = given["weight"]
     spread = None if weight is None else np.expand_dims(weight, event)
     if spread is not None and sampled:
         spread = spread[np.newaxis]
-    nll = nll_sizes(x, recon, **given | {"axis": event, "weight": spread})
-    scales = {key.removeprefix("z_"): raw for key, raw in given.items() if key.startswith(("z_", "prior_"))}
-    kl = kl_sizes(z_mean, prior_mean, **scales | shared | {"weight": weight})
+    nll = _half(joint.nll, given, axis=event, weight=spread)
+    kl = _half(joint.kl, given)
     value = nll["value"].mean(axis=0) if sampled and reduction == "none" else nll["value"]
     value = value / samples if reduction == "sum" else value
     share = 1 if reduction == "mean" else samples
-    return (
-        {"value": value + beta * kl["value"], "nll": value, "kl": kl["value"]}
-        | {"x": nll["x"] / share, "recon": nll["mean"] / share, "scale": nll["scale"] / share}
-        | {"z_mean": beta * kl["mean"], "z_scale": beta * kl["scale"]}
-        | {name: beta * kl[name] for name in ("prior_mean", "prior_scale")}
-    )
+    found = {"value": value + beta * kl["value"], "nll": value, "kl": kl["value"]}
+    for half, factor, sizes in ((joint.nll, 1 / share, nll), (joint.kl, beta, kl)):
+        own = declared.LOSSES[half.name].operands
+        found |= {name: factor * sizes[mine] for name, mine in zip(half.operands, own, strict=True)}
+    return found
+
+
+def _half(half: Loss, given: Mapping[str, Any], **other: Any) -> dict[str, Any]:
+    """Of a loss in a joint, where some of its arguments have other names."""
+    own = declared.LOSSES[half.name]
+    called = dict(zip(own.operands, half.operands, strict=True)) | {"axis": half.axis, "where": half.mask}
+    for mine, there in zip(own.scales, half.scales, strict=True):
+        called |= dict(zip(mine.names, there.names, strict=True))
+    names = [parameter.name for parameter in own.parameters(grad=False) if parameter.name != "out"]
+    return loss_sizes(own, {name: given[called.get(name, name)] for name in names} | other)
 
 
 def best_var(x: Any, mean: Any, x_scale: float, axis: Any, min_var: float = 0.0, **given: Any) -> Any:
@@ -601,12 +649,12 @@ def optimal_sizes(x: Any, mean: Any, x_scale: float, full: bool = True, **given:
 
 
 def sample_sizes(mean: Any, eps: Any, **given: Any) -> dict[str, Any]:
-    s, _, _ = _scale("", given)
+    s, _, _ = _scale(Scale(), given)
     return {"z": abs(mean) + np.exp(s / 2) * abs(eps), "eps": np.zeros(())}
 
 
 def slope_sizes(grad_z: Any, eps: Any, mean_shape: Any, **given: Any) -> dict[str, Any]:
-    s, slope, raw = _scale("", given)
+    s, slope, raw = _scale(Scale(), given)
     rows = Rows(grad_z.shape, (), None, None, "none")
     return {
         "mean": rows.grad(abs(grad_z), np.empty(raw.shape if mean_shape is None else mean_shape)),
@@ -615,10 +663,6 @@ def slope_sizes(grad_z: Any, eps: Any, mean_shape: Any, **given: Any) -> dict[st
 
 
 SIZES = {
-    "nll": nll_sizes,
-    "kl": kl_sizes,
-    "bernoulli": bernoulli_sizes,
-    "elbo": elbo_sizes,
     "optimal": optimal_sizes,
     "variance": lambda **given: {"value": optimal_sizes(**given)["variance"]},
     "sample": sample_sizes,

@@ -25,21 +25,19 @@ from typing import Any
 import numpy as np
 
 import contract
+import declared
 import fastelbo as fe
 import oracles
 import promises
+from fastelbo._declare import EMPTY, FLOORS, Loss, Scale
 
 NAMES = tuple(
-    name + suffix
-    for name, suffixes in (
-        ("gaussian_nll", ("", "_grad")),
-        ("gaussian_kl", ("", "_grad")),
-        ("bernoulli_nll", ("", "_grad")),
-        ("neg_elbo", ("", "_grad")),
-        ("optimal_nll", ("", "_grad")),
-        ("optimal_var", ("",)),
-    )
-    for suffix in suffixes
+    [
+        name + suffix
+        for name in (*declared.LOSSES, *declared.JOINTS, "optimal_nll")
+        for suffix in ("", "_grad")
+    ]
+    + ["optimal_var"]
 )
 MOST_FAILURES = 5
 
@@ -88,24 +86,25 @@ class Calls:
         """Of a scale: σ² about 1, or anything that the form can say."""
         if self.chance() < 0.5:
             return float(oracles.raw_of(form, self.random.gauss(0, 1.5)))
-        if form in oracles.LOG:
+        if declared.is_log(form):
             reach = 1.3 * math.log(float(self.limits.max))
             return self.random.uniform(-reach, reach) if self.chance() < 0.9 else self.one(1e6)
         return self.decades()
 
-    def scale(self, prefix: str, shape: tuple[int, ...]) -> Any:
-        form = self.pick(tuple(oracles.SCALES))
+    def scale(self, scale: Scale, shape: tuple[int, ...]) -> Any:
+        key = self.pick(declared.forms(scale))
+        form = declared.form_of(key)
         own = tuple([self.pick((1, n)) for n in shape])[self.pick((0, 0, 0, len(shape))) :]
         raw = self.array(own, lambda: self.raw(form))
-        if form in oracles.LINEAR:
+        if declared.is_linear(form):
             raw = np.maximum(raw, self.limits.smallest_subnormal)
-        self.given[prefix + form] = raw if own else raw[()]
+        self.given[key] = raw if own else raw[()]
         return form, raw
 
     def near(self, centre: np.ndarray, form: str, raw: np.ndarray) -> np.ndarray:
         """`centre` and some σ, as far as these are numbers."""
         with np.errstate(all="ignore"):
-            kind, k = oracles.SCALES[form]
+            kind, k = oracles.FORMS[form]
             wide = raw.astype(np.longdouble)
             sigma = wide ** (k / 2) if kind == "power" else np.exp(wide * k / 2)
             units = np.array([self.random.gauss(0, 3) for _ in range(centre.size)]).reshape(centre.shape)
@@ -121,33 +120,57 @@ class Calls:
         second = self.near(first, form, raw) if self.chance() < 0.6 else self.array(shape, self.one)
         self.given |= {one: first, two: second}
 
-    def nll(self) -> None:
-        self.two("x", "mean", self.shape, *self.scale("", self.shape))
-
-    def kl(self) -> None:
-        self.scale("", self.shape)
-        if self.chance() < 0.5:
-            self.two("mean", "prior_mean", self.shape, *self.scale("prior_", self.shape))
+    def loss(self) -> None:
+        loss = contract.FUNCTIONS[self.name].declared
+        assert loss is not None
+        one, two = loss.operands[:2]
+        if not loss.scales:
+            self.given |= {key: self.array(self.shape, self.one) for key in (one, two)}
+            if self.chance() < 0.5:  # probabilities
+                self.given[one] = np.clip(abs(self.given[one]), 0, 1)
+            return
+        form, raw = self.scale(loss.scales[0], self.shape)
+        with_all = len(loss.scales) == 1 or self.chance() < 0.5
+        for scale in loss.scales[1:] if with_all else ():
+            form, raw = self.scale(scale, self.shape)
+        if with_all:
+            self.two(one, two, self.shape, form, raw)
         else:
-            self.given["mean"] = self.array(self.shape, self.one)
+            self.given[one] = self.array(self.shape, self.one)
+        if loss.number:
+            self.given[loss.number] = self.array(self.pick(((), self.shape[1:], self.shape)), self.positive)
+            self.given[loss.number] = self.given[loss.number][()]
+        self.of_call(loss)
 
-    def bernoulli(self) -> None:
-        self.given |= {key: self.array(self.shape, self.one) for key in ("x", "logits")}
-        if self.chance() < 0.5:
-            self.given["x"] = np.clip(abs(self.given["x"]), 0, 1)
+    def positive(self) -> float:
+        """Of any size, most of them ordinary."""
+        if self.chance() < 0.6:
+            return self.pick((1.0, 2.0, self.random.uniform(0.1, 30)))
+        return max(self.decades(), float(self.limits.smallest_subnormal))
+
+    def of_call(self, loss: Loss) -> None:
+        """Numbers of the whole call, which have float32: a width, and the ends of a range."""
+        for key, none in loss.parameters_of_call.items():
+            if none is EMPTY:
+                some = (0.25, 2.0, 10 ** self.random.uniform(-6, 6), 10 ** self.random.uniform(-30, 30))
+                self.given[key] = float(np.float32(self.pick(some)))
+            elif self.chance() < 0.5:
+                end = abs(self.random.gauss(0, 2)) + 0.125
+                self.given[key] = float(np.copysign(np.float32(end), none))
 
     def elbo(self) -> None:
+        decoder, encoder, prior = contract.FUNCTIONS[self.name].scales
         full = (*self.pick(((), (1,), (2,), (3,))), *self.shape)
-        form, raw = self.scale("", full)
+        form, raw = self.scale(decoder, full)
         self.given["x"] = self.array(self.shape, self.one)
         centre = np.broadcast_to(self.given["x"], full)
         self.given["recon"] = (
             self.near(centre, form, raw) if self.chance() < 0.6 else self.array(full, self.one)
         )
         latents = (self.shape[0], self.pick((1, 2)))
-        self.scale("z_", latents)
+        self.scale(encoder, latents)
         if self.chance() < 0.4:
-            self.two("z_mean", "prior_mean", latents, *self.scale("prior_", latents))
+            self.two("z_mean", "prior_mean", latents, *self.scale(prior, latents))
         else:
             self.given["z_mean"] = self.array(latents, self.one)
 
@@ -179,8 +202,10 @@ class Calls:
             given["x_scale"] = self.factor() or 1.0
         if "full" in takes and self.chance() < 0.2:
             given["full"] = False
-        if "min_var" in takes and self.chance() < 0.3:
-            given["min_var"] = 10 ** self.random.uniform(-300, 300)
+        for floor in [key for key in FLOORS if key in takes]:
+            if self.chance() < 0.3:
+                squared = 10 ** self.random.uniform(-300, 300)
+                given[floor] = squared if floor == "min_var" else squared**0.5
         if "where" in takes and self.chance() < 0.25:
             frame = np.shape(given.get("recon", given.get("x", given.get("mean"))))
             mask = np.array([self.chance() < 0.7 for _ in range(math.prod(frame))])
@@ -201,10 +226,9 @@ class Calls:
     def asked(self) -> tuple[str, ...]:
         fields = [field for field in contract.FUNCTIONS[self.name].out if field not in contract.VALUES]
         have = {"prior_mean": 0.0} | self.given
-        forms = {
-            field: [prefix + form for form in oracles.SCALES] for field, prefix in contract.SCALES.items()
-        }
-        fields = [field for field in fields if any(key in have for key in forms.get(field, [field]))]
+        fields = [
+            field for field in fields if any(key in have for key in contract.SCALES.get(field, [field]))
+        ]
         return tuple(fields) if self.chance() < 0.7 else tuple(self.random.sample(fields, 1))
 
 

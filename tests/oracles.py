@@ -286,7 +286,7 @@ def _scale(prefix: str, scales: dict) -> tuple[str, object]:
 def _exact(argument) -> np.ndarray:
     """Object array of mpf, each exactly the number given."""
     with np.errstate(invalid="ignore"):  # NaN
-        return np.frompyfunc(mpf, 1, 1)(np.asarray(argument).astype(object))
+        return np.asarray(np.frompyfunc(mpf, 1, 1)(np.asarray(argument).astype(object)), object)
 
 
 def _evaluate(terms: Callable[..., Terms], members: Iterable[str], *arrays) -> dict[str, Exact]:
@@ -474,6 +474,7 @@ class _Sums:
         if weight is not None and factor.ndim != len(shape):
             factor = np.expand_dims(factor, self.event)
         self.factor = np.where(self.mask, factor, mpf(0))
+        self.counted = weight is not None or where is not None
         self.reduced = reduction != "none"
         self.share = 1 / mpf(math.prod(self.rows)) if reduction == "mean" else mpf(1)
 
@@ -483,6 +484,8 @@ class _Sums:
 
     def _weighted(self, part: Exact) -> list[np.ndarray]:
         """Answer and size; of infinite or undefined elements too, a weight of 0 makes 0."""
+        if not self.counted:
+            return [np.broadcast_to(a, self.shape) for a in part]
         return [_each(_product)(f, np.broadcast_to(a, self.shape)) for f, a in
                 zip((self.factor, abs(self.factor)), part, strict=True)]  # fmt: skip
 
@@ -683,11 +686,14 @@ CALLS = {
 
 
 def call(name: str, /, **arguments) -> dict[str, Exact]:
-    """All members of a public loss of these very numbers, weighted, summed and reduced; no input is infinite.
+    """All members of a public loss of these very numbers, weighted, summed and reduced.
 
     A value's size is the sum of its terms' sizes, and so is a summed gradient's.
     """
-    return CALLS[name.removesuffix("_grad")](**arguments)
+    loss = name.removesuffix("_grad")
+    if loss not in CALLS:
+        raise LookupError(f"{loss} has no oracle: add one to tests/oracles.py, and its row to CALLS")
+    return CALLS[loss](**arguments)
 
 
 # --- samples, and what is made of the losses ----------------------------------------------------------------

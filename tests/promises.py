@@ -9,17 +9,27 @@ promised.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 import contract
+import declared
 import oracles
 from oracles import LOG, Exact, eps
 
 VALUES = contract.VALUES
 LARGEST = oracles.mpf(float(np.finfo(float).max))
+#: How far an element may be off, in eps of its size: of a bin's probability by docs/numerics.md; of all
+#: others, as of the NLL, some products, a logarithm, and what the factors round. Laplace's |x − μ|/b has four
+#: roundings, of r, s, e^(−s) and the product, log b has two, and three terms are added: 3½ eps with a
+#: weight. Student's t has 8u = 4 eps, 4½ with c(ν); the factors' roundings are three, 1½ eps.
+ELEMENT = {"discretized_gaussian_nll": 20}
+USUAL = 6
+LANES = 4  # eps of the sum of the sizes: 8 additions of u
+LAST = 1  # ... and the last rounding, of a gradient that is summed
 
 
 def kl_ulps(q: str, p: str | None) -> int:
@@ -31,6 +41,11 @@ def kl_ulps(q: str, p: str | None) -> int:
 
 def scale_of(prefix: str, arguments: Mapping[str, Any]) -> str | None:
     return next((form for form in oracles.SCALES if arguments.get(prefix + form) is not None), None)
+
+
+def is_divergence(loss: str) -> bool:
+    """Whether the value is in ULP: no term of it is negative, unlike those of a likelihood."""
+    return loss in declared.LOSSES and len(declared.LOSSES[loss].scales) == 2
 
 
 def kl_slack(arguments: Mapping[str, Any], prefix: str, dtype: np.dtype) -> dict[str, Any]:
@@ -66,22 +81,23 @@ def bounds(
 ) -> dict[str, Any]:
     """How far each member may be from its exact value."""
     loss, e = name.removesuffix("_grad"), eps(dtype)
-    elbo = loss == "neg_elbo"
+    elbo = loss in declared.JOINTS
     reduction = arguments.get("reduction", "mean" if elbo else "none")
     reduced, found = reduction != "none", {}
     kl_prefix = "z_" if elbo else ""
-    slack = kl_slack(arguments, kl_prefix, dtype) if loss in ("gaussian_kl", "neg_elbo") else {}
+    slack = kl_slack(arguments, kl_prefix, dtype) if elbo or is_divergence(loss) else {}
+    element = ELEMENT.get(loss, USUAL)
     beta = float(arguments.get("beta", 1.0)) if elbo else 1.0
     for member, (value, size) in exact.items():
-        if member == "kl" or (loss == "gaussian_kl" and member == "value"):
+        if member == "kl" or (is_divergence(loss) and member == "value"):
             most = (
                 kl_ulps(scale_of(kl_prefix, arguments) or "logvar", scale_of("prior_", arguments)) + reduced
             )
             found[member] = most * oracles.ulp(value, dtype) + slack.get("value", 0)
         elif member in VALUES:
-            found[member] = (12 if elbo and not reduced else 11 if elbo else 10) * e * size
+            found[member] = (element + LANES + (2 if elbo and not reduced else elbo)) * e * size
         else:
-            most = 6 if is_elementwise(loss, member, arguments) else 11
+            most = element + (0 if is_elementwise(loss, member, arguments) else LANES + LAST)
             most += 2 * elbo + 2 * (elbo and reduction == "mean") + (loss == "optimal_nll")
             found[member] = most * e * size
             own = member.removeprefix("z_")
@@ -96,24 +112,28 @@ def bounds(
 def is_elementwise(loss: str, member: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a gradient's argument has an element for each of the loss."""
     argument = contract.argument_of(member, dict.fromkeys(ALL) | dict(arguments))
-    latent = member.startswith(("z_", "prior_"))
-    names = {"neg_elbo": ("z_mean", "prior_mean") if latent else ("x", "recon")}.get(loss, arguments)
-    full = np.broadcast_shapes(
-        *[np.shape(arguments[key]) for key in names if key in arguments and key in DATA]
-    )
-    if loss == "gaussian_kl" and not full:
+    names = contract.FUNCTIONS[loss].data
+    if loss in declared.JOINTS:
+        joint = declared.JOINTS[loss]
+        half = joint.kl if member in joint.kl.operands else joint.nll
+        names = half.operands[:2]
+    full = np.broadcast_shapes(*[np.shape(arguments[key]) for key in names if key in arguments])
+    if is_divergence(loss) and not full:
         full = np.shape(argument)
     return np.shape(argument) == full
 
 
-DATA = ("x", "mean", "recon", "logits", "z_mean", "prior_mean")
-ALL = (*DATA, *[prefix + form for prefix in ("", "z_", "prior_") for form in oracles.SCALES])
+_ROWS = [contract.FUNCTIONS[name] for name in (*declared.LOSSES, *declared.JOINTS)]
+#: All arguments of losses that take part in the computing dtype
+ALL = tuple(
+    dict.fromkeys([key for row in _ROWS for key in itertools.chain(row.operands, *row.forms.values())])
+)
 
 
 def summed(loss: str, member: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a member adds terms of both signs."""
     if member in VALUES:
-        return loss == "bernoulli_nll"
+        return loss in declared.LOSSES and not declared.LOSSES[loss].differences
     return not is_elementwise(loss, member, arguments)
 
 
@@ -130,7 +150,9 @@ def check(
     exact = oracles.call(name, **arguments) if exact is None else exact
     allowed = bounds(name, arguments, exact, dtype)
     results = got._asdict() if hasattr(got, "_asdict") else {"value": got}
-    reduction = arguments.get("reduction", "mean" if name.startswith("neg_elbo") else "none")
+    reduction = arguments.get(
+        "reduction", "mean" if name.removesuffix("_grad") in declared.JOINTS else "none"
+    )
     checked = 0
     for member in results if members is None else members:
         result = results[member]

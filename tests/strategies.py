@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import declared
 import oracles
+from fastelbo._declare import EMPTY, Loss, Scale
 
 DTYPES = (np.float32, np.float64)
 dtypes = st.sampled_from(DTYPES)
@@ -93,11 +95,12 @@ def data(draw, shape: tuple[int, ...]):
 
 
 @st.composite
-def scales(draw, shape: tuple[int, ...], prefix: str = ""):
+def scales(draw, shape: tuple[int, ...], scale: Scale):
     """{keyword: raw} with log σ² within ±2."""
-    name, dtype = draw(scale_names), draw(st.sampled_from("ffde"))
+    name, dtype = draw(st.sampled_from(declared.forms(scale))), draw(st.sampled_from("ffde"))
     eighths = draw(hnp.arrays(np.int8, shape, elements=st.integers(-16, 16)))
-    return {prefix + name: draw(layouts)(np.asarray(oracles.raw_of(name, eighths / 8), dtype))}
+    raw = oracles.raw_of(declared.form_of(name), eighths / 8)
+    return {name: draw(layouts)(np.asarray(raw, dtype))}
 
 
 @st.composite
@@ -109,17 +112,33 @@ def axes(draw, ndim: int):
     return axis, {i % ndim for i in events} if ndim else set()
 
 
-OPERANDS = {"nll": ("x", "mean"), "kl": ("mean", "prior_mean"), "bernoulli": ("x", "logits")}
+@st.composite
+def numbers(draw, shape: tuple[int, ...]):
+    """An operand > 0 without a gradient, infinity included."""
+    dtype = draw(st.sampled_from("ffde"))
+    return draw(hnp.arrays(dtype, shape, elements=st.sampled_from((0.25, 1.0, 3.0, 40.0, np.inf))))
+
+
+def of_call(loss: Loss) -> st.SearchStrategy[dict[str, float | None]]:
+    """Numbers of the whole call: what has no default is a width, the others the ends of a range."""
+
+    def one(none) -> st.SearchStrategy[float | None]:
+        if none is EMPTY:
+            return st.sampled_from((2.0**-9, 0.25, 4.0))
+        return st.sampled_from((None, float(np.copysign(1.75, none))))
+
+    return st.fixed_dictionaries({name: one(none) for name, none in loss.parameters_of_call.items()})
 
 
 @st.composite
-def calls(draw, loss: str):
+def calls(draw, name: str):
     """Return (the data's shape, operands, scales, options), each by keyword, of a valid call of a loss."""
+    loss = declared.LOSSES[name]
     shape = draw(shapes(min_dims=0, max_side=4))
     short = shape[draw(st.integers(0, len(shape))) :]
     one, two = draw(st.permutations((shape, short)))
     scale_shape = draw(parts(shape))
-    if loss == "kl" and (not one or draw(st.booleans())):
+    if loss.scalar_mean and (not one or draw(st.booleans())):
         one, scale_shape = (), shape  # a scalar mean takes the scale's shape
     axis, events = draw(axes(len(shape)))
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
@@ -131,13 +150,18 @@ def calls(draw, loss: str):
         "weight": draw(st.none() | hnp.arrays(np.float32, weight_shape, elements=eighths)),
         "where": draw(st.none() | parts(shape).flatmap(lambda part: hnp.arrays(bool, part))),
     }
-    operands = {name: draw(data(part)) for name, part in zip(OPERANDS[loss], (one, two), strict=True)}
-    given = {} if loss == "bernoulli" else draw(scales(scale_shape))
-    if loss == "nll":
-        options |= {"full": draw(st.booleans()), "min_var": draw(st.sampled_from((0.0, 0.5, 1.0)))}
-    elif loss == "kl" and draw(st.booleans()):
-        given |= draw(scales(draw(parts(shape)), "prior_"))
-    return shape, operands, given, options
+    operands = {key: draw(data(part)) for key, part in zip(loss.operands[:2], (one, two), strict=True)}
+    if loss.number:
+        operands[loss.number] = draw(numbers(draw(parts(shape))))
+    given = {}
+    for scale, part in zip(loss.scales, (scale_shape, draw(parts(shape))), strict=False):
+        if scale.required or draw(st.booleans()):
+            given |= draw(scales(part, scale))
+    if "full" in loss.options:
+        options["full"] = draw(st.booleans())
+    if loss.floor:
+        options[loss.floor] = draw(st.sampled_from((0.0, 0.5, 1.0)))
+    return shape, operands, given, options | draw(of_call(loss))
 
 
 @st.composite
@@ -168,7 +192,8 @@ def neg_elbos(draw):
     prior = latents[draw(st.integers(0, len(latents))) :]
     shapes_of = {"x": shape, "recon": sampled, "z_mean": tuple(latents), "prior_mean": tuple(prior)}
     operands = {name: draw(data(part)) for name, part in shapes_of.items()}
-    given = draw(scales(draw(parts(sampled)))) | draw(scales(draw(parts(tuple(latents))), "z_"))
+    decoder, encoder, prior_scale = declared.JOINTS["neg_elbo"].all_scales
+    given = draw(scales(draw(parts(sampled)), decoder)) | draw(scales(draw(parts(tuple(latents))), encoder))
     if draw(st.booleans()):
-        given |= draw(scales(draw(parts(tuple(latents))), "prior_"))
+        given |= draw(scales(draw(parts(tuple(latents))), prior_scale))
     return (sampled, tuple(latents)), operands, given, options

@@ -320,7 +320,7 @@ def test_samples_that_share_x_change_no_bit(count, length, part, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("loss", "q", "p"), COMBINATIONS)
 def test_neighbours_change_no_bit(loss, q, p, dtype):
-    """Tiles of ordinary scales take a shorter way (scale.h): one that is not ordinary changes only itself."""
+    """Tiles of ordinary scales have a shorter way (losses/scale.h): one that is not changes only itself."""
     generator = np.random.default_rng(12)
     largest = 0.97 * np.log(np.finfo(dtype).max)
     s = np.concatenate([generator.uniform(-reach, reach, 90) for reach in (1e-3, 1, 0.44 * largest, largest)])

@@ -21,13 +21,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import contract
+import declared
 import fastelbo as fe
 import oracles
 import promises
 import strategies
 from effort import effort
+from fastelbo._declare import Scale
 
-LOSSES = ("gaussian_nll", "gaussian_kl", "pairs", "bernoulli_nll", "neg_elbo")
+PRIORS = tuple([name for name, loss in declared.LOSSES.items() if len(loss.scales) == 2])
+#: Each declared loss, and with a prior
+ALONE = (*declared.LOSSES, *[f"{name} of a prior" for name in PRIORS])
+LOSSES = (*ALONE, *declared.JOINTS)
 SHAPES = ("number", "one", "row", "column", "elements")
 REDUCTIONS = ("none", "sum", "mean")
 EACH = pytest.mark.parametrize("loss", LOSSES)
@@ -50,10 +55,7 @@ class Call(NamedTuple):
         return {member: result for member, result in got.items() if result is not None}
 
     def argument(self, member: str) -> Any:
-        return contract.argument_of(member, dict.fromkeys(promises.ALL, 0.0) | self.forms() | self.arguments)
-
-    def forms(self) -> dict[str, None]:
-        return {prefix + form: None for prefix in contract.SCALES.values() for form in oracles.SCALES}
+        return contract.argument_of(member, {"prior_mean": 0.0} | self.arguments)
 
     def shape_of(self, member: str) -> tuple[int, ...]:
         """Of the elements that a member is made of."""
@@ -91,7 +93,7 @@ def raws(form: str, dtype: Any) -> st.SearchStrategy[float]:
     """Of a scale: any positive number, or a log to any that has a variance of any size."""
     limits = np.finfo(dtype)
     ordinary = st.floats(-4, 4, width=32).map(lambda s: float(oracles.raw_of(form, s)))
-    if form in oracles.LOG:
+    if declared.is_log(form):
         most = float(np.float32(1.2 * math.log(float(limits.max))))
         return ordinary | st.floats(-most, most, width=32) | st.sampled_from((800.0, -800.0, 0.0))
     return ordinary | numbers(dtype).map(lambda one: max(abs(one), float(limits.smallest_subnormal)))
@@ -107,13 +109,14 @@ def arrays(draw, shape: tuple[int, ...], dtype: Any, elements: st.SearchStrategy
 
 
 @st.composite
-def scale(draw, prefix: str, shape: tuple[int, int], dtype: Any, kind: str | None = None) -> dict[str, Any]:
-    form = draw(strategies.scale_names)
+def scale(draw, of: Scale, shape: tuple[int, int], dtype: Any, kind: str | None = None) -> dict[str, Any]:
+    key = draw(st.sampled_from(declared.forms(of)))
+    form = declared.form_of(key)
     own = shape_of(kind or draw(st.sampled_from(SHAPES)), shape)
     raw = draw(arrays(own, dtype, raws(form, dtype)))
-    if form in oracles.LINEAR:
+    if declared.is_linear(form):
         raw = np.maximum(raw, np.finfo(dtype).smallest_subnormal)
-    return {prefix + form: np.asarray(raw)[()]}
+    return {key: np.asarray(raw)[()]}
 
 
 @st.composite
@@ -127,38 +130,38 @@ def calls(draw, loss: str, kind: str | None = None, calm: bool = False) -> Call:
         return draw(arrays(own, dtype, some))
 
     given: dict[str, Any] = {}
-    if loss == "gaussian_nll":
-        given = {"x": data(shape), "mean": data(shape)} | draw(scale("", shape, dtype, kind))
-    elif loss in ("gaussian_kl", "pairs"):
-        given = {"mean": data(shape)} | draw(scale("", shape, dtype, kind))
-        if loss == "pairs":
-            given |= {"prior_mean": data(shape)} | draw(scale("prior_", shape, dtype, kind))
-    elif loss == "bernoulli_nll":
-        given = {"x": data(shape), "logits": data(shape)}
+    name, with_prior = loss.removesuffix(" of a prior"), loss not in declared.LOSSES
+    row = contract.FUNCTIONS[f"{name}_grad"]
+    if row.declared:
+        one, two = row.data
+        given = {one: data(shape)}
+        if with_prior or two not in row.declared.defaults:
+            given[two] = data(shape)
+        for of in row.scales:
+            if with_prior or of.required:
+                given |= draw(scale(of, shape, dtype, kind))
+        if row.declared.number:
+            given[row.declared.number] = draw(st.sampled_from((0.5, 3.0, 40.0, math.inf)))
+        given |= draw(st.sampled_from(declared.parameters(row.declared)))
     else:
         samples = draw(st.sampled_from(((), (2,))))
         latents = (shape[0], draw(st.integers(1, 2)))
+        decoder, encoder, prior = row.scales
         given = {"x": data(shape), "recon": data((*samples, *shape)), "z_mean": data(latents)}
-        given |= draw(scale("", shape, dtype, kind)) | draw(scale("z_", latents, dtype, kind))
+        given |= draw(scale(decoder, shape, dtype, kind)) | draw(scale(encoder, latents, dtype, kind))
         if draw(st.booleans()):
-            given |= {"prior_mean": data(latents)} | draw(scale("prior_", latents, dtype, kind))
-    name = ("gaussian_kl" if loss == "pairs" else loss) + "_grad"
-    given["axis"] = -1
-    forms = tuple([key for key in given if contract.form_of(key) in oracles.SCALES])
-    fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
-    with_default = {"prior_mean": 0.0} | given
+            given |= {"prior_mean": data(latents)} | draw(scale(prior, latents, dtype, kind))
+    forms = tuple([key for key in given if declared.form_of(key) in oracles.FORMS])
+    have = {"prior_mean", *given}
+    fields = [field for field in row.out if field not in contract.VALUES]
     given["wrt"] = tuple(
-        [
-            field
-            for field in fields
-            if (field in contract.SCALES and any(contract.SCALES[field] + f in given for f in oracles.SCALES))
-            or (field not in contract.SCALES and field in with_default)
-        ]
+        [field for field in fields if have.intersection(contract.SCALES.get(field, [field]))]
     )
+    given["axis"] = -1
     if not calm:
         mask_shape = np.shape(given.get("recon", given.get("x", given.get("mean"))))
         given["where"] = draw(st.none() | hnp.arrays(bool, mask_shape))
-    return Call(name, given, forms, dtype)
+    return Call(f"{name}_grad", given, forms, dtype)
 
 
 def is_zero(result: Any) -> bool:
@@ -185,17 +188,13 @@ def test_a_weight_of_0_leaves_nothing(loss, reduction, payload):
         if member in one:
             assert one[member][0] == 0, f"{member}: {one[member]}"
     for member, result in one.items():
-        argument = (
-            contract.argument_of(member, dict.fromkeys(promises.ALL) | call.arguments)
-            if member not in contract.VALUES
-            else None
-        )
+        argument = None if member in contract.VALUES else call.argument(member)
         own = np.shape(argument)
         if len(own) >= 2 and own[-2] == rows > 1:
             assert is_zero(np.asarray(result)[..., 0, :]), f"{member}: {result}"
 
 
-@pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "pairs", "bernoulli_nll"])
+@pytest.mark.parametrize("loss", ALONE)
 @OF_REDUCTION
 @given(payload=st.data())
 def test_a_weight_of_0_for_elements(loss, reduction, payload):
@@ -301,7 +300,9 @@ def exact_products(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(exact, x, x.dtype.type(0)), np.where(exact, scaled, x.dtype.type(0))
 
 
-@pytest.mark.parametrize("loss", ["gaussian_nll", "bernoulli_nll", "neg_elbo"])
+@pytest.mark.parametrize(
+    "loss", [*[name for name, loss in declared.LOSSES.items() if "x_scale" in loss.options], *declared.JOINTS]
+)
 @OF_REDUCTION
 @given(payload=st.data(), k=st.integers(-60, 60))
 def test_an_x_scale_of_a_power_of_two_commutes(loss, reduction, payload, k):
@@ -354,7 +355,9 @@ def test_optimal_nll_moves_by_the_logarithm(payload, k):
 # --- one scale in every shape -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "pairs", "neg_elbo"])
+@pytest.mark.parametrize(
+    "loss", [loss for loss in LOSSES if getattr(declared.LOSSES.get(loss), "scales", True)]
+)
 @pytest.mark.parametrize("kind", SHAPES[:-1])
 @settings(max_examples=effort(12, 500))
 @given(payload=st.data())
@@ -368,7 +371,7 @@ def test_a_shared_scale_is_the_same_numbers_in_an_array(loss, kind, payload):
     shapes = {"z_": "z_mean", "prior_": "z_mean" if loss == "neg_elbo" else "mean"}
     spread = {}
     for key in call.scales:
-        prefix = key.removesuffix(contract.form_of(key))
+        prefix = key.removesuffix(declared.form_of(key))
         full = shapes.get(prefix, "recon" if loss == "neg_elbo" else "mean")
         spread[key] = np.broadcast_to(call.arguments[key], np.shape(call.arguments[full])).copy()
     arguments = {key: value for key, value in call.arguments.items() if key not in ("wrt", "axis")}

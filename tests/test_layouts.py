@@ -12,14 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
+import declared
 import fastelbo as fe
-import oracles
 import strategies
 import sums
 
 RNG = np.random.default_rng(5)
-MEMBERS = {"nll": oracles.NLL_MEMBERS, "kl": oracles.KL_MEMBERS}
-OPERANDS = {"nll": ("x", "mean", "logstd"), "kl": ("mean", "prior_mean", "var", "prior_precision")}
+#: Two operands of data; then scales, each in one of its forms, and a number > 0 if there is one
+OPERANDS = {
+    name: (
+        *loss.operands[:2],
+        *[declared.forms(scale)[-1 - i] for i, scale in enumerate(loss.scales)],
+        *([loss.number] if loss.number else []),
+    )
+    for name, loss in declared.LOSSES.items()
+}
 NAN = np.float32(np.nan)
 LARGE = (40, 3, 1151)  # beyond the size from which threads are used
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
@@ -72,11 +79,13 @@ def assert_same(got, want, what="") -> None:
 
 
 def evaluate(loss, arguments, **options):
-    return getattr(fe, f"gaussian_{loss}_grad")(**arguments, wrt=MEMBERS[loss][1:], **options)
+    of_call = declared.parameters(declared.LOSSES[loss])[-1]
+    wrt = declared.members(declared.LOSSES[loss], arguments)[1:]
+    return getattr(fe, f"{loss}_grad")(**arguments, wrt=wrt, **of_call | options)
 
 
 def value(loss, arguments, **options):
-    return getattr(fe, f"gaussian_{loss}")(**arguments, **options)
+    return getattr(fe, loss)(**arguments, **declared.parameters(declared.LOSSES[loss])[-1] | options)
 
 
 def inputs(loss, dtype, shape=LARGE, sign=-1):
@@ -185,30 +194,18 @@ def laid_out(draw, loss):
     return views | given, copies | extras, options
 
 
-def check_layouts(loss, call, output):
-    views, copies, options = call
-    members = MEMBERS[loss]
-    if not any(name.startswith("prior_") and name != "prior_mean" for name in views):
-        members = [name for name in members if name != "prior_scale"]
-    grad = getattr(fe, f"gaussian_{loss}_grad")
-    want = grad(**copies, wrt=members[1:], **options)
-    assert_same(grad(**views, wrt=members[1:], **options), want)
+@LOSSES
+@given(payload=st.data(), output=st.sampled_from(OUTPUTS))
+def test_any_shape_and_layout(loss, payload, output):
+    views, copies, options = payload.draw(laid_out(loss))
+    want = evaluate(loss, copies, **options)
+    assert_same(evaluate(loss, views, **options), want)
     assert_same(value(loss, views, **options), want.value)
     out = tuple([
         None if member is None or type(member) is float else LAYOUTS[output](np.full_like(member, np.nan))
         for member in want
     ])  # fmt: skip
-    assert_same(grad(**views, wrt=members[1:], out=out, **options), want)
-
-
-@given(laid_out("nll"), st.sampled_from(OUTPUTS))
-def test_nll_of_any_shape_and_layout(call, output):
-    check_layouts("nll", call, output)
-
-
-@given(laid_out("kl"), st.sampled_from(OUTPUTS))
-def test_kl_of_any_shape_and_layout(call, output):
-    check_layouts("kl", call, output)
+    assert_same(evaluate(loss, views, out=out, **options), want)
 
 
 # --- dtypes -------------------------------------------------------------------------------------------------
@@ -248,7 +245,7 @@ def test_integers_and_booleans_are_converted_as_numpy_does(loss, dtype, kind):
 @pytest.mark.parametrize("kind", ["i2", "u1", ">u8", "e", ">e", "?"])
 @LOSSES
 def test_scales_of_any_dtype(loss, kind):
-    """Positive scales, one for each element and one for each row."""
+    """Positive scales and numbers, one for each element and one for each row."""
     for shape in ((40, 33), (40, 1), (33,), ()):
         arguments = inputs(loss, np.float32, (40, 33))
         for name in OPERANDS[loss][2:]:

@@ -16,6 +16,7 @@ import pytest
 import arenas
 import calls
 import contract
+import declared
 import fastelbo as fe
 import judge
 import oracles
@@ -27,29 +28,43 @@ DTYPES = [np.dtype(code) for code in "?bBhHiIqQefd"]
 NAMES = pytest.mark.parametrize("name", contract.FUNCTIONS)
 LEAST = 300  # cases of each function
 
-#: A right call of each loss; the shapes of its arrays.
+
+def shapes_of(name: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays of a right call of a declared loss."""
+    loss = declared.LOSSES[name]
+    found: dict[str, tuple[int, ...]] = dict.fromkeys(loss.operands[:2], (3, 4))
+    if not loss.scales:
+        return found | {loss.operands[1]: (2, 3, 4), "weight": (2, 3), "where": (3, 4)}
+    for i, scale in enumerate(loss.scales):
+        found[declared.forms(scale)[-i]] = ((3, 4), (3, 1))[i]
+    found |= {loss.number: (4,)} if loss.number else {}
+    several = len(loss.scales) > 1
+    return found | {"weight": (3, 4) if several else (3,), "where": (4,) if several else (3, 4)}
+
+
+#: A right call of each function; the shapes of its arrays.
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
-    "nll": {"x": (3, 4), "mean": (3, 4), "var": (3, 4), "weight": (3,), "where": (3, 4)},
-    "kl": {
-        "mean": (3, 4), "prior_mean": (3, 4), "logvar": (3, 4), "prior_std": (3, 1),
-        "weight": (3, 4), "where": (4,),
-    },
-    "bernoulli": {"x": (3, 4), "logits": (2, 3, 4), "weight": (2, 3), "where": (3, 4)},
-    "elbo": {
+    **{name: shapes_of(name) for name in declared.LOSSES},
+    "neg_elbo": {
         "x": (3, 4), "recon": (2, 3, 4), "precision": (2, 3, 4), "z_mean": (3, 5), "z_var": (3, 1),
         "prior_mean": (3, 5), "prior_logstd": (5,), "weight": (3,), "where": (3, 4),
     },
-    "optimal": {"x": (3, 4), "mean": (3, 4)},
-    "variance": {"x": (3, 4), "mean": (3, 4)},
-    "sample": {"mean": (3, 4), "std": (3, 4), "eps": (2, 3, 4)},
-    "slope": {"grad_z": (2, 3, 4), "eps": (2, 3, 4), "logstd": (3, 4)},
-    "iwae": {"log_w": (3, 4)},
-    "bits": {"kl": (3, 4)},
+    "optimal_nll": {"x": (3, 4), "mean": (3, 4)},
+    "optimal_var": {"x": (3, 4), "mean": (3, 4)},
+    "reparameterize": {"mean": (3, 4), "std": (3, 4), "eps": (2, 3, 4)},
+    "reparameterize_grad": {"grad_z": (2, 3, 4), "eps": (2, 3, 4), "logstd": (3, 4)},
+    "iwae_bound": {"log_w": (3, 4)},
+    "free_bits": {"kl": (3, 4)},
 }  # fmt: skip
+SHAPES |= {name: SHAPES[name.removesuffix("_grad")] for name in contract.FUNCTIONS if name not in SHAPES}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "bits": {"min_kl": 0.5, "per": "dim", "average": "first"},
-    "slope": {"mean_shape": (3, 4)},
-    "elbo": {"reduction": "none"},
+    **{name: declared.parameters(loss)[-1] for name, loss in declared.LOSSES.items()},
+    "free_bits": {"min_kl": 0.5, "per": "dim", "average": "first"},
+    "reparameterize_grad": {"mean_shape": (3, 4)},
+    "neg_elbo": {"reduction": "none"},
+}
+OPTIONS |= {
+    name: OPTIONS.get(name.removesuffix("_grad"), {}) for name in contract.FUNCTIONS if name not in OPTIONS
 }
 #: Shapes of one argument, from that of a right one: an axis more or less, sizes ± 1, 0 and 1, other orders.
 RESHAPED: list[Callable[[tuple[int, ...]], tuple[int, ...]]] = [
@@ -102,6 +117,9 @@ FRAMES = (
     (0, 2**40),
 )
 HUGE = 2**31 + 9
+NUMBERS = {loss.number for loss in declared.LOSSES.values()}
+
+NOT_POSITIVE = (0.0, -0.0, -1.0, -np.inf)
 
 #: Without these the fast doors take what is usual
 BARE = {"weight": None, "where": None}
@@ -126,25 +144,26 @@ def laid_out(values: np.ndarray, layout: str = "C, at the end", slack: int = 0) 
 def numbers(key: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Data within ±4 and scales with |log σ²| ≤ 2, exact in every dtype."""
     dtype = np.dtype(dtype)
-    count, form = int(np.prod(shape)), contract.form_of(key)
+    count, form = int(np.prod(shape)), declared.form_of(key)
     eighths = np.resize(np.arange(-32, 32) * 7 % 65 - 32, count).reshape(shape)
     if key == "where":
         return np.asarray(eighths % 3 > 0, dtype)
-    if form in oracles.SCALES:
+    if form in oracles.FORMS:
         smooth = oracles.raw_of(form, eighths / 16) if dtype.kind == "f" else 1 + eighths % 3
         return np.asarray(smooth, dtype)
+    if key in NUMBERS:
+        return np.asarray(1 + abs(eighths) // 8, dtype)
     return np.asarray(eighths / 8 if dtype.kind == "f" else abs(eighths) // 8, dtype)
 
 
 def right(name: str, dtype: Any = np.float64, **other: Any) -> dict[str, Any]:
     """A right call, but for `other`."""
-    loss = contract.FUNCTIONS[name].loss
     arrays = {
         key: laid_out(numbers(key, shape, bool if key == "where" else dtype))
-        for key, shape in SHAPES[loss].items()
+        for key, shape in SHAPES[name].items()
         if key not in other
     }
-    given = arrays | OPTIONS.get(loss, {}) | other
+    given = arrays | OPTIONS[name] | other
     if "wrt" in contract.PARAMETERS[name] and "wrt" not in given:
         fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
         given["wrt"] = tuple([field for field in fields if calls.Calls.has(given, field)])
@@ -153,7 +172,7 @@ def right(name: str, dtype: Any = np.float64, **other: Any) -> dict[str, Any]:
 
 def of_arguments(name: str) -> Iterator[Case]:
     """dtype × layout; no number; another shape; another object: of each argument in turn."""
-    for key, shape in SHAPES[contract.FUNCTIONS[name].loss].items():
+    for key, shape in SHAPES[name].items():
         swapped = [dtype.newbyteorder("S") for dtype in DTYPES if dtype.itemsize > 1]
         for dtype, layout in itertools.product([*DTYPES, *swapped], LAYOUTS):
             yield (
@@ -191,7 +210,7 @@ def bare(name: str) -> dict[str, None]:
 
 def of_usual_arguments(name: str) -> Iterator[Case]:
     """Another shape of each argument, where a fast door may be open."""
-    for key, shape in SHAPES[contract.FUNCTIONS[name].loss].items():
+    for key, shape in SHAPES[name].items():
         for i, reshaped in enumerate(RESHAPED if key not in BARE else ()):
             other = reshaped(shape)
             yield (
@@ -204,8 +223,8 @@ def of_usual_arguments(name: str) -> Iterator[Case]:
 
 def of_frames(name: str) -> Iterator[Case]:
     """All arguments of one shape, with every axis and reduction."""
-    row, takes = contract.FUNCTIONS[name], contract.PARAMETERS[name]
-    keys = [key for key in SHAPES[row.loss] if key not in ("weight", "where")]
+    takes = contract.PARAMETERS[name]
+    keys = [key for key in SHAPES[name] if key not in ("weight", "where")]
 
     def make(shape: tuple[int, ...], dtype: Any, **options: Any) -> dict[str, Any]:
         if 2**40 in shape:
@@ -231,23 +250,26 @@ def of_options(name: str) -> Iterator[Case]:
         if key in contract.PARAMETERS[name]:
             for value in values:
                 yield f"{key}={value!r}", lambda key=key, value=value: right(name, **{key: value})
-    for prefix in contract.FUNCTIONS[name].prefixes:
-        for form in oracles.SCALES:
-            yield f"{prefix}{form} too", lambda key=prefix + form: right(name) | {key: 1.0}
-            yield f"no {prefix}{form}", lambda key=prefix + form: right(name) | {key: None}
-        for form, bad, at in itertools.product(oracles.LINEAR, (0.0, -0.0, -1.0, -np.inf), (0, -1)):
+    for keys in contract.FUNCTIONS[name].forms.values():
+        for key in keys:
+            yield f"{key} too", lambda key=key: right(name) | {key: 1.0}
+            yield f"no {key}", lambda key=key: right(name) | {key: None}
+        linear = filter(declared.is_linear, keys)
+        for key, bad, at in itertools.product(linear, NOT_POSITIVE, (0, -1)):
             yield (
-                f"{prefix}{form} of {bad} at {at}",
-                lambda key=prefix + form, bad=bad, at=at, prefix=prefix: not_positive(
-                    name, prefix, key, bad, at
-                ),
+                f"{key} of {bad} at {at}",
+                lambda key=key, bad=bad, at=at, keys=keys: not_positive(name, keys, key, bad, at),
             )
+    for key, bad, at in itertools.product(NUMBERS & SHAPES[name].keys(), NOT_POSITIVE, (0, -1)):
+        yield (
+            f"{key} of {bad} at {at}",
+            lambda key=key, bad=bad, at=at: not_positive(name, (key,), key, bad, at),
+        )
 
 
-def not_positive(name: str, prefix: str, key: str, bad: float, at: int) -> dict[str, Any]:
+def not_positive(name: str, keys: tuple[str, ...], key: str, bad: float, at: int) -> dict[str, Any]:
     given = right(name)
-    forms = [prefix + form for form in oracles.SCALES]
-    (old,) = [other for other in SHAPES[contract.FUNCTIONS[name].loss] if other in forms]
+    (old,) = [other for other in SHAPES[name] if other in keys]
     shape = given.pop(old).shape
     values = numbers(key, shape, np.float64)
     values.ravel()[at] = bad
@@ -256,8 +278,8 @@ def not_positive(name: str, prefix: str, key: str, bad: float, at: int) -> dict[
 
 def of_outputs(name: str) -> Iterator[Case]:
     """Each member of `out` in turn: of any layout, over any argument, or wrong."""
-    fields, loss = contract.FUNCTIONS[name].out, contract.FUNCTIONS[name].loss
-    arrays = [key for key in SHAPES[loss] if key not in BARE and (key, loss) != ("eps", "sample")]
+    fields = contract.FUNCTIONS[name].out
+    arrays = [key for key in SHAPES[name] if key not in BARE and (key, name) != ("eps", "reparameterize")]
     for i, field in enumerate(fields):
         for layout in LAYOUTS:
             yield (
@@ -341,11 +363,11 @@ def over(name: str, i: int, key: str, shift: Callable[[int], int]) -> dict[str, 
 def of_huge(name: str) -> Iterator[Case]:
     """More than 2³¹ elements by strides of 0, and something wrong: told without a look at them."""
     row = contract.FUNCTIONS[name]
-    keys = [key for key in SHAPES[row.loss] if key not in ("weight", "where")]
+    keys = [key for key in SHAPES[name] if key not in ("weight", "where")]
 
     def make(**other: Any) -> dict[str, Any]:
         arrays = {key: np.broadcast_to(np.float32(1), (HUGE,)) for key in keys}
-        given = OPTIONS.get(row.loss, {}) | ({"mean_shape": (HUGE,)} if row.loss == "slope" else {})
+        given = OPTIONS[name] | ({"mean_shape": (HUGE,)} if row.loss == "slope" else {})
         return given | arrays | other
 
     for key in keys:

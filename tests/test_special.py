@@ -10,13 +10,13 @@ import itertools
 import numpy as np
 import pytest
 
+import declared
 import fastelbo as fe
 import oracles
 import strategies
-from test_reference import LOSSES
+from fastelbo._declare import Loss
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
 
 
 def special(dtype) -> np.ndarray:
@@ -37,7 +37,8 @@ def pairs(dtype, first=None, second=None):
     """All pairs, less those with a linear scale (named `first` or `second`) that is not positive."""
     values = special(dtype)
     one, two = (
-        values if name is None or name in oracles.LOG else values[~(values <= 0)] for name in (first, second)
+        values if name is None or declared.is_log(name) else values[~(values <= 0)]
+        for name in (first, second)
     )
     return (grid.ravel() for grid in np.meshgrid(one, two, indexing="ij"))
 
@@ -48,11 +49,11 @@ def classes(array) -> np.ndarray:
     )
 
 
-def with_infinite_r(arguments: dict) -> dict:
+def with_infinite_r(loss: Loss, arguments: dict) -> dict:
     """Return the arguments with an infinite r in the place of one that overflows."""
-    if "logits" in arguments:
+    if not loss.differences:
         return arguments
-    one, two = [name for name in arguments if name in ("x", "mean", "prior_mean")]
+    one, two = loss.operands[:2]
     a, b = arguments[one], arguments[two]
     beyond = np.isinf(a - b) & np.isfinite(a) & np.isfinite(b)
     return arguments | {one: np.where(beyond, a - b, a), two: np.where(beyond, 0, b)}
@@ -60,8 +61,7 @@ def with_infinite_r(arguments: dict) -> dict:
 
 def with_infinite_s(arguments: dict) -> dict:
     """Return the arguments with an infinite log σ², or d, in the place of one that overflows."""
-    logs = [name for name in arguments if name.removeprefix("prior_") in oracles.LOG]
-    factors = {name: oracles.SCALES[name.removeprefix("prior_")][1] for name in logs}
+    factors = {name: oracles.FORMS[declared.form_of(name)][1] for name in arguments if declared.is_log(name)}
     arguments = arguments | {
         name: np.where(np.isinf(k * arguments[name]), k * arguments[name], arguments[name])
         for name, k in factors.items()
@@ -73,46 +73,59 @@ def with_infinite_s(arguments: dict) -> dict:
     return arguments
 
 
-def check(loss: str, dtype, **arguments) -> None:
+def numbers(loss: Loss, dtype, count: int) -> dict[str, np.ndarray]:
+    """An operand > 0 in turns: 19 values, which is prime to the 40, or 20, of any other argument."""
+    values = special(dtype)
+    return {loss.number: np.resize(values[values > 0], count)} if loss.number else {}
+
+
+def check(name: str, dtype, **arguments) -> None:
     """Classes of value and of all gradients, elementwise; and the arguments are left as they were."""
-    if loss == "kl":
-        arguments = {"prior_mean": 0.0} | arguments
+    loss = declared.LOSSES[name]
+    arguments = dict.fromkeys(loss.defaults, 0.0) | arguments
     arrays = dict(zip(arguments, np.broadcast_arrays(*arguments.values()), strict=True))
-    arguments = {name: np.array(array, dtype) for name, array in arrays.items()}
-    before = {name: argument.copy() for name, argument in arguments.items()}
-    has_prior = any(name.removeprefix("prior_") in oracles.SCALES and "_" in name for name in arguments)
-    members = LOSSES[loss][1][: 5 if has_prior else 4]
-    got = getattr(fe, f"{LOSSES[loss][0]}_grad")(**arguments, axis=(), wrt=members[1:])
-    oracle = getattr(oracles, loss)
+    arguments = {key: np.array(array, dtype) for key, array in arrays.items()}
+    arguments |= numbers(loss, dtype, next(iter(arguments.values())).size)
+    for of_call in declared.parameters(loss):
+        check_arrays(name, dtype, arguments, of_call)
+
+
+def check_arrays(name: str, dtype, arguments: dict, of_call: dict) -> None:
+    loss = declared.LOSSES[name]
+    before = {key: argument.copy() for key, argument in arguments.items()}
+    members = declared.members(loss, arguments)
+    got = getattr(fe, f"{name}_grad")(**arguments, **of_call, axis=(), wrt=members[1:])
     kind = np.frompyfunc(lambda y, size: oracles.kind(y, size, dtype), 2, 1)
-    exact = oracle(members=members, **arguments)
+    exact = declared.exact(name, arguments | of_call, members)
     undefined = np.any([np.isnan(argument) for argument in arguments.values()], axis=0)
+    expected = {member: kind(*exact[member]).astype(str) for member in members}
+    found = {member: classes(getattr(got, member)) for member in members}
+    right = {  # NaN may reach all of its own row, also the gradients whose formula does not use it
+        member: (found[member] == expected[member])
+        | (expected[member] == "any")
+        | (undefined & (found[member] == "nan"))
+        for member in members
+    }
+    doubtful = np.flatnonzero(~np.all([*right.values()], axis=0))
+    if doubtful.size:
+        these = {key: argument[doubtful] for key, argument in arguments.items()}
+        with np.errstate(over="ignore", invalid="ignore"):
+            infinite_r, infinite_s = with_infinite_r(loss, these), with_infinite_s(these)
+            both = with_infinite_s(infinite_r)
+        for formed in (infinite_r, infinite_s, both):
+            limit = declared.exact(name, formed | of_call)
+            for member in members:
+                alike = found[member][doubtful] == kind(*limit[member]).astype(str)
+                right[member][doubtful] |= alike
     wrong = []
     for member in members:
-        expected, found = kind(*exact[member]).astype(str), classes(getattr(got, member))
-        # NaN may reach all of its own row, also the gradients whose formula does not use it
-        right = (found == expected) | (expected == "any") | (undefined & (found == "nan"))
-        doubtful = np.flatnonzero(~right)
-        if doubtful.size:
-            these = {name: argument[doubtful] for name, argument in arguments.items()}
-            with np.errstate(over="ignore", invalid="ignore"):
-                infinite_r, infinite_s = with_infinite_r(these), with_infinite_s(these)
-                both = with_infinite_s(infinite_r)
-            for formed in (infinite_r, infinite_s, both):
-                limit = oracle(members=(member,), **formed)[member]
-                right[doubtful] |= found[doubtful] == kind(*limit).astype(str)
-        for i in np.flatnonzero(~right):
-            inputs = ", ".join(f"{name}={argument[i]}" for name, argument in arguments.items())
-            wrong.append(f"{member} of {inputs} is {getattr(got, member)[i]}, not {expected[i]}")
-    assert not wrong, f"{loss}, {len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])
-    for name, argument in arguments.items():
-        np.testing.assert_array_equal(argument, before[name])
-
-
-@DTYPES
-def test_bernoulli(dtype):
-    x, logits = pairs(dtype)
-    check("bernoulli", dtype, x=x, logits=logits)
+        for i in np.flatnonzero(~right[member]):
+            inputs = ", ".join(f"{key}={argument[i]!r}" for key, argument in arguments.items())
+            wrong.append(f"{member} of {inputs} is {getattr(got, member)[i]}, not {expected[member][i]}")
+    shown = "; ".join(wrong[:: len(wrong) // 5 + 1])
+    assert not wrong, f"{name} {of_call or ''}, {len(wrong)} wrong, such as {shown}"
+    for key, argument in arguments.items():
+        np.testing.assert_array_equal(argument, before[key])
 
 
 def test_there_are_forty():
@@ -122,45 +135,56 @@ def test_there_are_forty():
         assert len(set(values.view(f"u{values.itemsize}"))) == 40
 
 
-@NAMES
+@pytest.mark.parametrize("name", [name for name, loss in declared.LOSSES.items() if not loss.scales])
 @DTYPES
-def test_nll(name, dtype):
-    x, raw = pairs(dtype, None, name)
+def test_without_a_scale(name, dtype):
+    one, two = pairs(dtype)
+    check(name, dtype, **dict(zip(declared.LOSSES[name].operands, (one, two), strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [(name, form) for name in declared.LIKELIHOODS for (form,) in declared.choices(declared.LOSSES[name])],
+)
+@DTYPES
+def test_likelihoods(name, form, dtype):
+    one, two = declared.LOSSES[name].operands[:2]
+    x, raw = pairs(dtype, None, form)
     for mean in (np.zeros_like(x), x, -x):  # r of any size; r = 0, or inf − inf; r beyond the largest float
-        check("nll", dtype, x=x, mean=mean, **{name: raw})
+        check(name, dtype, **{one: x, two: mean, form: raw})
     x, mean = pairs(dtype)
-    check("nll", dtype, x=x, mean=mean, **{name: oracles.raw_of(name, 0.0)})
+    check(name, dtype, **{one: x, two: mean, form: oracles.raw_of(form, 0.0)})
 
 
-@NAMES
+@pytest.mark.parametrize("form", oracles.SCALES)
 @DTYPES
-def test_kl(name, dtype):
-    unit = {name: oracles.raw_of(name, 0.0)}
-    mean, raw = pairs(dtype, None, name)
-    check("kl", dtype, mean=mean, **{name: raw})
-    check("kl", dtype, mean=mean, **unit, **{f"prior_{name}": raw})
+def test_kl(form, dtype):
+    unit = {form: oracles.raw_of(form, 0.0)}
+    mean, raw = pairs(dtype, None, form)
+    check("gaussian_kl", dtype, mean=mean, **{form: raw})
+    check("gaussian_kl", dtype, mean=mean, **unit, **{f"prior_{form}": raw})
     mean, prior_mean = pairs(dtype)
-    check("kl", dtype, mean=mean, prior_mean=prior_mean, **unit, prior_logvar=0.0)
+    check("gaussian_kl", dtype, mean=mean, prior_mean=prior_mean, **unit, prior_logvar=0.0)
 
 
 @pytest.mark.parametrize(("q", "p"), list(itertools.product(oracles.SCALES, repeat=2)))
 @DTYPES
 def test_kl_of_two_scales(q, p, dtype):
     raw, prior_raw = pairs(dtype, q, p)
-    check("kl", dtype, mean=0.7, **{q: raw, f"prior_{p}": prior_raw})
+    check("gaussian_kl", dtype, mean=0.7, **{q: raw, f"prior_{p}": prior_raw})
 
 
-@pytest.mark.parametrize("name", oracles.LINEAR)
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [(name, choice) for name, loss in declared.LOSSES.items() for choice in declared.choices(loss)],
+)
 @DTYPES
-@pytest.mark.parametrize("prefix", ["", "prior_"])
-def test_scales_that_are_not_positive(prefix, name, dtype):
-    ones = np.ones(3, dtype)
-    for bad in special(dtype):
-        if not bad <= 0:
-            continue
-        raw = np.array([1, bad, 1], dtype)
-        with pytest.raises(ValueError, match=rf"{prefix}{name}\b.*\b1\b"):
-            fe.gaussian_kl_grad(ones, **{"logvar": 0.0} if prefix else {}, **{prefix + name: raw})
-        if not prefix:
-            with pytest.raises(ValueError, match=rf"{name}\b.*\b1\b"):
-                fe.gaussian_nll_grad(ones, ones, **{name: raw})
+def test_what_is_not_positive(name, choice, dtype):
+    """Linear scales, and numbers > 0."""
+    loss, ones = declared.LOSSES[name], np.ones(3, dtype)
+    given = dict.fromkeys(loss.operands[:2], ones) | dict.fromkeys(choice, ones) | declared.plain(loss)
+    keys = [*filter(declared.is_linear, choice), *([loss.number] if loss.number else [])]
+    for key, bad in itertools.product(keys, special(dtype)):
+        if bad <= 0:
+            with pytest.raises(ValueError, match=rf"\b{key}\b.*\b1\b"):
+                getattr(fe, f"{name}_grad")(**given | {key: np.array([1, bad, 1], dtype)})

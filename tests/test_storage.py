@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mpmath import mpf
 from numpy.testing import assert_array_equal
 
+import declared
 import fastelbo as fe
 import oracles
 import strategies
@@ -281,13 +282,15 @@ def assert_half(got, want):
             assert_array_equal(mine, expected / 2 if name == "x" else expected, name)
 
 
-@pytest.mark.parametrize("loss", ["nll", "bernoulli"])
+@pytest.mark.parametrize(
+    "name", [name for name, loss in declared.LOSSES.items() if "x_scale" in loss.options]
+)
 @given(payload=st.data())
-def test_a_half_is_exact(loss, payload):
+def test_a_half_is_exact(name, payload):
     """Any shapes, dtypes, layouts and options: x_scale=0.5 is x/2 to the last bit."""
-    _, operands, scales, options = payload.draw(strategies.calls(loss))
-    function = fe.gaussian_nll_grad if loss == "nll" else fe.bernoulli_nll_grad
-    options["wrt"] = MEMBERS if loss == "nll" else ("x", "logits")
+    _, operands, scales, options = payload.draw(strategies.calls(name))
+    function = getattr(fe, f"{name}_grad")
+    options["wrt"] = tuple(declared.gradients(declared.LOSSES[name]))
     got = function(**operands, **scales, **options, x_scale=0.5)
     operands["x"] = halved(operands["x"], [*operands.values(), *scales.values()])
     assert_half(got, function(**operands, **scales, **options))

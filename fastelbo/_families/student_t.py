@@ -84,7 +84,7 @@ With z = (x − μ)/s and ν = `df`, summed where an argument is broadcast::
     ∂x = (ν + 1)·z/(ν + z²)/s = −∂mean
     ∂scale = ν(1 − z²)/(ν + z²)/s          ∂logscale = ν(1 − z²)/(ν + z²)
 
-and their limits at ν = ∞. Beyond |z| = √ν, ∂x falls again, to (ν + 1)/(x − μ); ∂logscale lies between −ν
+and their limits at ν = ∞. Beyond z = ±√ν, ∂x falls again, to (ν + 1)/(x − μ); ∂logscale lies between −ν
 and 1. With an `x_scale` c it is z = (c·x − μ)/s, and ∂x, with respect to `x` as passed, is c times that.
 
 Parameters
