@@ -55,5 +55,3 @@ _results |= {joint.value_result for joint in JOINTS.values()}
 _public = {each.__name__: each for each in (*_functions, *_results)}
 globals().update(_public)
 __all__ = [*sorted(_public)]  # noqa: PLE0604
-#: For doctest, which passes over functions of other modules
-__test__ = {each.__name__: each.__doc__ for each in _functions}

@@ -255,6 +255,8 @@ def discretized_gaussian_terms(
         r = x - mean
         sign = 1 if above else -1 if below or r < 0 else 1
         near = sign * r - width / 2
+    if mp.isnan(r):
+        return (mp.nan,)
     if member == "value" and infinite and not (below or above):
         return (mp.inf,)
     if mp.isinf(r) and infinite:
