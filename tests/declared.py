@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import oracles
-from fastelbo import _families
+from fastelbo import _families, reference
 from fastelbo._declare import EMPTY, Loss, Scale
 
 Names = tuple[str, ...]
@@ -92,3 +92,13 @@ def exact(name: str, arguments: Mapping[str, Any], members: Iterable[str] | None
     spread = dict(zip(arrays, np.broadcast_arrays(*arrays.values()), strict=True))
     found = oracles.call(name, **spread, **of_call, axis=())
     return found if members is None else {member: found[member] for member in members}
+
+
+def of_squares(name: str) -> bool:
+    """Whether the value is Σ r² times a factor of the scale, which one scale lets the core form of Σ r²."""
+    loss = LOSSES[name]
+    one, two = loss.operands[:2]
+    unit = {key: float(oracles.raw_of(form_of(key), 0.0)) for key in choices(loss)[0]}
+    data = {one: [0.0, 1.0, 2.0], two: 0.0}
+    at = getattr(reference, name)(**data, **unit, **plain(loss), axis=())
+    return loss.differences and bool(np.isclose(at[2] - at[0], 4 * (at[1] - at[0])))

@@ -15,9 +15,11 @@ import itertools
 import numpy as np
 import pytest
 
+import declared
 import exhaustive
 import fastelbo as fe
 import oracles
+import promises
 import strategies
 from effort import effort
 from oracles import LINEAR, LOG, eps, ulp
@@ -36,7 +38,7 @@ def rounded(array, dtype):
 
 def usable(name, raw):
     """Where the scale's argument has survived its dtype's range."""
-    return np.isfinite(raw) & ((raw > 0) if name in LINEAR else True)
+    return np.isfinite(raw) & ((raw > 0) if declared.is_linear(name) else True)
 
 
 # --- NLL ------------------------------------------------------------------------------------------
@@ -71,18 +73,28 @@ def nll_inputs(regime, name, dtype, count=COUNT):
 
 
 @pytest.mark.parametrize("regime", REGIMES)
-@NAMES
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [(name, form) for name in declared.LIKELIHOODS for (form,) in declared.choices(declared.LOSSES[name])],
+)
 @DTYPES
-def test_nll_elements(regime, name, dtype):
-    x, mean, raw = nll_inputs(regime, name, dtype)
+def test_elements_of_likelihoods(regime, name, form, dtype):
+    """Within what `promises` says of an element; a bin is 0.5 wide, and degrees of freedom are any."""
+    x, mean, raw = nll_inputs(regime, form, dtype)
     if not x.size:  # no such σ in this dtype
-        assert name in LINEAR
+        assert declared.is_linear(form)
         return
-    got = fe.gaussian_nll_grad(x, mean, **{name: raw}, axis=(), wrt=("x", "mean", "scale"))
-    exact = oracles.nll(x, mean, **{name: raw})
-    for member, bound in zip(got._fields, (10, 6, 6, 6), strict=True):
+    loss = declared.LOSSES[name]
+    given = {loss.operands[0]: x, loss.operands[1]: mean, form: raw} | declared.plain(loss)
+    if loss.number:
+        given[loss.number] = np.resize(np.array([0.5, 3, 1e-3, 40, 1e4, np.inf, 1e-20], dtype), x.shape)
+    members = declared.members(loss, given)
+    got, exact = getattr(fe, f"{name}_grad")(**given, axis=(), wrt=members[1:]), declared.exact(name, given)
+    element = promises.ELEMENT.get(name, promises.USUAL)
+    for member in members:
         value, size = exact[member]
-        what = f"{regime}, {name}: {member}"
+        bound = element if member != "value" or element != promises.USUAL else element + promises.LANES
+        what = f"{regime}, {name} by {form}: {member}"
         checked = oracles.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
         assert checked or member != "value"
 

@@ -17,21 +17,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import declared
 import fastelbo as fe
 import instrumented
 import oracles
 import processes
 import sums
 from effort import LARGE, effort
+from fastelbo._declare import Loss
 
-SCALES = ("var", "std", "logvar", "logstd", "precision")
-NEXT = dict(zip(SCALES, SCALES[1:] + SCALES[:1], strict=True))
-COMBINATIONS = [
-    *[("nll", name, None) for name in SCALES],
-    *[("kl", name, None) for name in SCALES],
-    *[("kl", name, name) for name in SCALES],
-    *[("kl", name, NEXT[name]) for name in SCALES],
-]
+
+def combinations(loss: Loss) -> list[declared.Names]:
+    """Its scales in each form; and a prior's in the same form, and in the next."""
+    forms = [declared.forms(scale) for scale in loss.scales]
+    alone = [(one,) for one in forms[0]] if forms else [()]
+    turned = [prior[shift:] + prior[:shift] for prior in forms[1:] for shift in (0, 1)]
+    return alone + [pair for prior in turned for pair in zip(forms[0], prior, strict=True)]
+
+
+COMBINATIONS = [(name, choice) for name, loss in declared.LOSSES.items() for choice in combinations(loss)]
 #: Around the lanes, the tiles and the chunks of an event; then, beyond 2¹⁷ elements, what threads share
 LANES = [(5, length) for length in (1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33)]
 TILES = [(3, length) for length in (511, 512, 513, 1023, 1024, 1025)]
@@ -56,45 +60,52 @@ OPTIONS = [
 ]
 # 31 is coprime to 4 · 9: so every shape meets every part with every option
 assert (len(SHAPES), len(PARTS), len(OPTIONS)) == (31, 4, 9)
+assert 2 * len(COMBINATIONS) >= 4 * 9
 
 
-def case(n: int):
-    """(name, loss, arguments, options) of the n-th case."""
-    (loss, q, p), dtype, shape = CASES[n]
-    turn = n // ONCE  # which shifts the options by itself: 1240 is coprime to 9
+def case(number: int):
+    """(name, loss, arguments, options) of a case."""
+    (loss, choice), dtype, shape = CASES[number]
+    turn, n = divmod(number, ONCE)
+    declaration = declared.LOSSES[loss]
     full, part, other = shape, PARTS[(n + turn) % 4](shape), PARTS[(n // 4 + turn // 2) % 4](shape)
-    short = shape[-1:] if n % 5 == 0 and OPTIONS[n % 9].get("axis") != 0 else full
-    names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
-    options = dict(OPTIONS[n % 9])
+    given = OPTIONS[(n + turn) % 9]
+    short = shape[-1:] if n % 5 == 0 and given.get("axis") != 0 else full
+    names = declaration.operands[:2]
+    options = dict(given)
     sign = 1 if "weight" in options else -1  # of the data; weights are odd
     shapes = dict(zip(names, (full, short), strict=True))
     arguments = {name: sums.wide(k, shapes[name], dtype, sign) for k, name in enumerate(names)}
-    arguments[q] = sums.scale(2, part, dtype)
-    if p:
-        arguments[f"prior_{p}"] = sums.scale(3, other, dtype)
+    for k, (name, own) in enumerate(zip(choice, (part, other), strict=False), 2):
+        arguments[name] = sums.scale(k, own, dtype)
+    if declaration.number:
+        arguments[declaration.number] = sums.scale(3, other, dtype)
+    of_call = declared.parameters(declaration)
+    arguments |= of_call[n % len(of_call)]
     if "weight" in options:
         options["weight"] = sums.wide(4, shape[:-1] if options["weight"] == "rows" else shape, dtype, -1)
     if "where" in options:
         options["where"] = sums.mask(5, shape)
-    name = f"{loss} {q} {p} {np.dtype(dtype)} {shape} {part} {OPTIONS[n % 9]}"
+    name = f"{loss} {choice} {np.dtype(dtype)} {shape} {part} {given}"
     return f"{name} {turn}" if turn else name, loss, arguments, options
 
 
-#: Once 1240, and on demand in more parts with more options
+#: Once, and on demand in more parts with more options
 CASES = list(itertools.product(COMBINATIONS, (np.float32, np.float64), SHAPES))
 ONCE = len(CASES)
 CASES *= effort(1, 9)
 
 
-def members(loss: str, arguments) -> tuple[str, ...]:
-    """The gradients there are, in the arguments' order."""
-    names = ("x", "mean", "scale") if loss == "nll" else ("mean", "prior_mean", "scale", "prior_scale")
-    return names[: len(arguments)]
+def of_members(loss: str, arguments) -> dict:
+    """The gradients there are, and the argument of each."""
+    keys = declared.gradients(declared.LOSSES[loss])
+    found = {member: [arguments[key] for key in own if key in arguments] for member, own in keys.items()}
+    return {member: one[0] for member, one in found.items() if one}
 
 
 def grad(loss: str, arguments, options, wrt=None):
-    wrt = members(loss, arguments) if wrt is None else wrt
-    return getattr(fe, f"gaussian_{loss}_grad")(**arguments, **options, wrt=wrt)
+    wrt = tuple(of_members(loss, arguments)) if wrt is None else wrt
+    return getattr(fe, f"{loss}_grad")(**arguments, **options, wrt=wrt)
 
 
 def digest(result) -> str:
@@ -163,7 +174,7 @@ def restored():
 
 
 def test_every_case_is_one_of_its_own():
-    assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == effort(1240, 11_160)
+    assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == effort(1, 9) * ONCE
 
 
 @pytest.mark.parametrize("threads", effort([2, 3, 7], [2, 3, 4, 7, 16]))
@@ -243,9 +254,9 @@ def test_what_is_asked_changes_no_bit(start):
     for n in range(start, len(CASES), effort(11 * 7, 11)):
         name, loss, arguments, options = case(n)
         want = grad(loss, arguments, options)
-        value = getattr(fe, f"gaussian_{loss}")(**arguments, **options)
+        value = getattr(fe, loss)(**arguments, **options)
         assert digest([value]) == digest([want.value]), name
-        names = members(loss, arguments)
+        names = tuple(of_members(loss, arguments))
         for wrt in itertools.chain.from_iterable(itertools.combinations(names, k) for k in range(len(names))):
             got = grad(loss, arguments, options, wrt)
             expected = want._replace(**dict.fromkeys(set(names) - set(wrt)))
@@ -276,11 +287,7 @@ def test_splits_of_the_batch_change_no_bit(shape):
         if options.keys() & {"axis", "reduction"}:
             continue
         want, count = grad(loss, arguments, options), shape[0]
-        own = [
-            member
-            for member, a in zip(members(loss, arguments), arguments.values(), strict=True)
-            if np.shape(a) == shape
-        ]
+        own = [member for member, a in of_members(loss, arguments).items() if np.shape(a) == shape]
         splits = pieces(count)
         if len(shape) == 2:
             splits["events"] = range(0, count, count // 100 + 1)
@@ -318,26 +325,27 @@ def test_samples_that_share_x_change_no_bit(count, length, part, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("loss", "q", "p"), COMBINATIONS)
-def test_neighbours_change_no_bit(loss, q, p, dtype):
+@pytest.mark.parametrize(("loss", "choice"), [(loss, choice) for loss, choice in COMBINATIONS if choice])
+def test_neighbours_change_no_bit(loss, choice, dtype):
     """Tiles of ordinary scales have a shorter way (losses/scale.h): one that is not changes only itself."""
     generator = np.random.default_rng(12)
+    q, p = (*map(declared.form_of, choice), None)[:2]
     largest = 0.97 * np.log(np.finfo(dtype).max)
     s = np.concatenate([generator.uniform(-reach, reach, 90) for reach in (1e-3, 1, 0.44 * largest, largest)])
     s_p = s + generator.normal(size=s.size) if p == q else generator.permutation(s)
-    names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
+    names = declared.LOSSES[loss].operands[:2]
     arguments = {name: generator.normal(size=s.size).astype(dtype) for name in names}
-    arguments[q] = oracles.raw_of(q, s).astype(dtype)
-    if p:
-        arguments[f"prior_{p}"] = oracles.raw_of(p, s_p).astype(dtype)
-    want = grad(loss, arguments, {"axis": ()})
+    for name, log in zip(choice, (s, s_p), strict=False):
+        arguments[name] = oracles.raw_of(declared.form_of(name), log).astype(dtype)
+    elementwise = {"axis": ()} | declared.plain(declared.LOSSES[loss])
+    want = grad(loss, arguments, elementwise)
     for reach in (0.1, 0.2, 0.4, 0.6, 0.8):
         some = (np.abs(s) < reach * largest) & (np.abs(s_p) < reach * largest if p else True)
-        got = grad(loss, {name: a[some] for name, a in arguments.items()}, {"axis": ()})
+        got = grad(loss, {name: a[some] for name, a in arguments.items()}, elementwise)
         alike = [digest([a]) == digest([b[some]]) for a, b in zip(got, want, strict=True) if a is not None]
         assert all(alike), (reach, alike)
     for i in range(0, s.size, 7):
-        got = grad(loss, {name: a[i : i + 1] for name, a in arguments.items()}, {"axis": ()})
+        got = grad(loss, {name: a[i : i + 1] for name, a in arguments.items()}, elementwise)
         assert digest(got) == digest([None if b is None else b[i : i + 1] for b in want]), i
 
 

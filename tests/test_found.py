@@ -248,6 +248,9 @@ ROUNDED = [
       for far, var, weight in ((1e15, 1.0, [1e-60, 1.0]), (1e-15, 1e20, [1e50, 1.0]))
       for shape in ((), (2,), (2, 1), (2, 2)) for form in ("var", "logvar") for reduction in ("none", "sum")
       if weight[0] < 1 or (form == "var" and reduction == "sum")],
+    *[case(f"a far x·x_scale under a weight that float32 rounds to 0, {samples} means", "gaussian_nll_grad",
+           "x", "scale", x=f4([-1.93]), mean=np.zeros((samples, 1, 1), F4), x_scale=2e31, var=1.0,
+           weight=np.full((samples, 1), 6.6e-97), wrt=("x", "scale")) for samples in (1, 3)],
     case("a weight of 1e-60, swapped", "gaussian_nll", x=f4([1e15]), mean=Z4, var=f4([1.0]),
          weight=np.array([1e-60], ">f8"), reduction="sum"),
     *[case(f"{form} {raw}, {shape} {reduction}", "gaussian_nll_grad", "value", x=f4([1.0, 2.0], [3.0, 4.0]),

@@ -1,6 +1,7 @@
 """Gradients by other means than formulas: differences, chain rule, sums over broadcast axes; identities."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,88 +12,90 @@ from mpmath import mp, mpf
 import declared
 import fastelbo as fe
 import oracles
+import promises
 import strategies
-from fastelbo._declare import EMPTY
+from effort import effort
+from fastelbo._declare import EMPTY, Loss, Scale
 from oracles import eps
 
 NAMES = pytest.mark.parametrize("name", oracles.SCALES)
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-PAIRS = list(itertools.product(oracles.SCALES, repeat=2))
 
 
-def arguments(loss: str, q: str, p: str | None = None, count: int = 40, dtype=float) -> dict:
-    """Random arguments of a loss by name: x, mean, prior_mean within a few σ, log σ² within ±3."""
+def arguments(name: str, choice: tuple[str, ...], count: int = 40, dtype=float) -> dict:
+    """Random arguments of a loss by name: data within a few σ, log σ² within ±3."""
     generator = np.random.default_rng(5)
-    names = ("x", "mean") if loss == "nll" else ("mean", "prior_mean")
-    found = {name: generator.normal(size=count) for name in names}
-    found[q] = oracles.raw_of(q, generator.uniform(-3, 3, count))
-    if p is not None:
-        found[f"prior_{p}"] = oracles.raw_of(p, generator.uniform(-3, 3, count))
-    return {name: array.astype(dtype) for name, array in found.items()}
+    loss = declared.LOSSES[name]
+    found = {key: generator.normal(size=count) for key in loss.operands[:2]}
+    for key in choice:
+        found[key] = oracles.raw_of(declared.form_of(key), generator.uniform(-3, 3, count))
+    return {key: array.astype(dtype) for key, array in found.items()}
 
 
 def logvars(found: dict) -> tuple[np.ndarray, np.ndarray]:
     """Return log σ² of q (or of the NLL) and of p in float64; 0 where no prior scale is given."""
     logs = [
-        np.array([float(oracles.logvar(name, mpf(float(y)))) for y in found[prefix + name]])
-        for prefix in ("", "prior_")
-        for name in oracles.SCALES
-        if prefix + name in found
+        np.array([float(oracles.logvar(declared.form_of(key), mpf(float(y)))) for y in array])
+        for key, array in found.items()
+        if declared.form_of(key) in oracles.FORMS
     ]
     return (*logs, np.zeros_like(logs[0]))[:2]
 
 
-def member_of(argument: str) -> str:
-    """The member of the result that is the gradient of this argument."""
-    if argument.removeprefix("prior_") in oracles.SCALES:
-        return "prior_scale" if argument.startswith("prior_") else "scale"
-    return argument
+#: Each loss with all forms of its scales
+CASES = [(name, choice) for name, loss in declared.LOSSES.items() for choice in declared.choices(loss)]
+LOSSES = pytest.mark.parametrize(("name", "choice"), CASES)
 
 
-CASES = [("nll", q, None) for q in oracles.SCALES] + [("kl", q, None) for q in oracles.SCALES]
-CASES += [("kl", q, p) for q, p in PAIRS]
-LOSSES = pytest.mark.parametrize(("loss", "q", "p"), CASES)
+def rests(name: str) -> list[dict[str, float]]:
+    """What else a loss takes: several of its number > 0; ends of a range, or none."""
+    number = declared.LOSSES[name].number
+    numbers = [{number: one} for one in (0.5, 3.0, np.inf)] if number else [{}]
+    return [one | two for one in numbers for two in declared.parameters(declared.LOSSES[name])]
 
 
 @LOSSES
-def test_oracle_gradients_are_derivatives_of_oracle_values(loss, q, p):
+def test_oracle_gradients_are_derivatives_of_oracle_values(name, choice):
     """At 60 digits, by mpmath's numerical differentiation: half of the digits is what it may lose."""
-    found = arguments(loss, q, p, count=5)
-    for argument in found:
-        member = member_of(argument)
-        exact = getattr(oracles, loss)(members=(member,), **found)[member]
+    found = arguments(name, choice, count=5)
+    for rest in rests(name):
+        exact = declared.exact(name, found | rest)
+        for argument, i in itertools.product(found, range(5)):
+            value, size = (part[i] for part in exact[declared.gradient_of(declared.LOSSES[name], argument)])
 
-        def value(at, i, argument=argument):
-            point = {name: array[i] for name, array in found.items()} | {argument: at}
-            return getattr(oracles, loss)(members=("value",), **point)["value"].value.item()
+            def at(y, i=i, argument=argument, rest=rest):
+                point = {key: array[i] for key, array in found.items()} | {argument: y} | rest
+                return declared.exact(name, point)["value"].value.item()
 
-        for i in range(5):
-            derivative = mp.diff(lambda at, i=i: value(at, i), mpf(found[argument][i]))
-            assert abs(derivative - exact.value[i]) <= mpf(10) ** (-oracles.DIGITS // 2) * exact.size[i]
+            derivative = mp.diff(at, mpf(found[argument][i]))
+            assert abs(derivative - value) <= mpf(10) ** (-oracles.DIGITS // 2) * size, (argument, rest)
 
 
 @LOSSES
-def test_fourth_order_differences(loss, q, p):
+def test_fourth_order_differences(name, choice):
     """(f(−2h) − 8f(−h) + 8f(h) − f(2h))/12h of the float64 value is its gradient.
 
     Let h = 1e-3·Y, where Y is the size of the argument y. Truncation is h⁴·f⁽⁵⁾/30, and Y⁵·f⁽⁵⁾ is at most
     720 times a term: y⁻² is the steepest, and e^(k·y) has |k·y|⁵ ≤ 3⁵. That is 2.4e-11·Σ|term|/Y. Rounding
     is 18/12 of the value's error over h, 3.3e-12·Σ|term|/Y by the 10·eps·Σ|term| of the NLL; the KL is
-    better, with terms of e^d + 1 + |d| for h(d). Twice their sum leaves room for the rounding of y ± h,
-    some eps·Σ|term|/Y.
+    better, with terms of e^d + 1 + |d| for h(d), and a bin has twice that. Twice their sum leaves room for
+    the rounding of y ± h, some eps·Σ|term|/Y.
     """
-    found = arguments(loss, q, p)
-    function, oracle = getattr(fe, f"gaussian_{loss}"), getattr(oracles, loss)
-    members = tuple(member_of(argument) for argument in found)
-    gradients = getattr(fe, f"gaussian_{loss}_grad")(**found, axis=(), wrt=members)
-    terms = oracle(members=("value",), **found)["value"].size.astype(float)
-    if loss == "kl":
+    found, loss = arguments(name, choice), declared.LOSSES[name]
+    members = tuple([declared.gradient_of(loss, argument) for argument in found])
+    rest = declared.plain(loss)
+    gradients = getattr(fe, f"{name}_grad")(**found, **rest, axis=(), wrt=members)
+    terms = declared.exact(name, found | rest)["value"].size.astype(float)
+    if promises.is_divergence(name):
         s_q, s_p = logvars(found)
         terms = terms + np.exp(s_q - s_p) + 1 + abs(s_q - s_p)
     for argument, member in zip(found, members, strict=True):
         y = found[argument]
-        size = abs(y) if argument.removeprefix("prior_") in oracles.LINEAR else np.maximum(abs(y), 0.1)
-        value = {n: function(**found | {argument: y + n * 1e-3 * size}, axis=()) for n in (-2, -1, 1, 2)}
+        size = abs(y) if declared.is_linear(argument) else np.maximum(abs(y), 0.1)
+        value = {
+            n: getattr(fe, name)(**found | {argument: y + n * 1e-3 * size}, **rest, axis=())
+            for n in (-2, -1, 1, 2)
+        }
         step = {n: (y + n * 1e-3 * size) - (y - n * 1e-3 * size) for n in (1, 2)}  # as rounded
         near, far = ((value[n] - value[-n]) / step[n] for n in (1, 2))
         error = abs((4 * near - far) / 3 - getattr(gradients, member))
@@ -101,58 +104,64 @@ def test_fourth_order_differences(loss, q, p):
 
 @LOSSES
 @DTYPES
-def test_chain_rule_between_the_scales(loss, q, p, dtype):
+def test_chain_rule_between_the_scales(name, choice, dtype):
     """∂raw/(d log σ²/d raw) is ∂ log σ², whichever the forms; for the prior's scale as well.
 
     Rounding raw moves log σ² (within ±3) by at most 6u = 3 eps, and every term of ∂ by as much of itself.
     The two gradients are good to 6 eps each, slope and quotient to 1 eps, and where log meets linear form d
-    is wrong by 3u·3 = 4.5 eps: 21 eps of the terms ½ and ½r²/σ², or ½, ½e^d and ½Δ²/σ²_p.
+    is wrong by 3u·3 = 4.5 eps: 21 eps of the terms, which of the KL are ½, ½e^d and ½Δ²/σ²_p. A bin's are
+    good to 20 eps each: 49 eps.
     """
-    found = arguments(loss, q, p, dtype=dtype)
-    s_q, s_p = logvars(found)
-    logs = {name: y for name, y in found.items() if name.endswith(("x", "mean"))}
-    logs |= {"logvar": s_q.astype(dtype)} | ({} if p is None else {"prior_logvar": s_p.astype(dtype)})
-    one, two = (logs[name].astype(float) for name in list(logs)[:2])
-    if loss == "nll":
-        terms = (1 + (one - two) ** 2 * np.exp(-s_q)) / 2
-    else:
-        terms = (1 + np.exp(s_q - s_p) + (one - two) ** 2 * np.exp(-s_p)) / 2
-    for name, member in ((q, "scale"), (p, "prior_scale")):
-        if name is None:
-            continue
+    loss = declared.LOSSES[name]
+    found, rest = arguments(name, choice, dtype=dtype), declared.plain(loss)
+    logs = {key: array for key, array in found.items() if key not in choice}
+    for key, s in zip(choice, logvars(found) if choice else (), strict=False):
+        log = next(form for form in reversed(declared.forms(scale_of(loss, key))) if declared.is_log(form))
+        logs[log] = (s / oracles.FORMS[declared.form_of(log)][1]).astype(dtype)
+    most = 9 + 2 * promises.ELEMENT.get(name, promises.USUAL)
+    exact = declared.exact(name, found | rest)
+    for key in choice:
+        member = declared.gradient_of(loss, key)
         got, expected = (
-            getattr(getattr(fe, f"gaussian_{loss}_grad")(**these, axis=(), wrt=member), member).astype(float)
+            getattr(getattr(fe, f"{name}_grad")(**these, **rest, axis=(), wrt=member), member).astype(float)
             for these in (found, logs)
         )
-        raw = found[f"prior_{name}" if member == "prior_scale" else name]
-        slopes = np.array([float(oracles.slope(name, mpf(float(y)))) for y in raw])
-        np.testing.assert_array_less(abs(got / slopes - expected), 21 * eps(dtype) * terms, err_msg=member)
+        log = next(form for form in logs if form in declared.forms(scale_of(loss, key)))
+        slopes, other = (
+            np.array([float(oracles.slope(declared.form_of(form), mpf(float(y)))) for y in these[form]])
+            for form, these in ((key, found), (log, logs))
+        )
+        terms = exact[member].size.astype(float) / abs(slopes)
+        if promises.is_divergence(name):
+            terms = terms + (1 + np.exp(np.subtract(*logvars(found)))) / 2
+        error = abs(got / slopes - expected / other)
+        np.testing.assert_array_less(error, most * eps(dtype) * terms, err_msg=member)
+
+
+def scale_of(loss: Loss, key: str) -> Scale:
+    return next(scale for scale in loss.scales if key in scale.names)
 
 
 @LOSSES
 @DTYPES
-def test_gradients_of_broadcast_arguments_are_sums(loss, q, p, dtype):
-    """The sum of the oracle's elementwise gradients, within the 11·eps·Σ|largest term| of `test_accuracy`."""
-    shape = 5, 37
-    full = {key: y.reshape(shape) for key, y in arguments(loss, q, p, count=5 * 37, dtype=dtype).items()}
-    mixed = p is not None and (q in oracles.LOG) != (p in oracles.LOG)
+def test_gradients_of_broadcast_arguments_are_sums(name, choice, dtype):
+    """The sum of the oracle's elementwise gradients, within the bounds of `promises`, for sums 5 eps more."""
+    shape = effort((3, 17), (5, 37))
+    loss = declared.LOSSES[name]
+    full = {
+        key: y.reshape(shape)
+        for key, y in arguments(name, choice, count=math.prod(shape), dtype=dtype).items()
+    }
+    rest = declared.plain(loss)
     for argument in full:
-        member = member_of(argument)
+        member = declared.gradient_of(loss, argument)
         parts = [np.s_[0], np.s_[0, 0]]
-        if member.endswith("scale"):
+        if argument in choice:
             parts += [np.s_[:1], np.s_[:, :1], np.s_[:1, :1]]
         for part in parts:
-            found = full | {argument: full[argument][part]}
-            got = getattr(getattr(fe, f"gaussian_{loss}_grad")(**found, wrt=member), member)
-            exact = getattr(oracles, loss)(members=(member,), **found)[member]
-            own = np.shape(found[argument])
-            value, bound = (oracles.sum_to(array, shape, own) for array in exact)
-            bound = 11 * eps(dtype) * bound
-            if mixed and member.endswith("scale"):
-                slack = oracles.logvar_slack(q, found[q], p, found[f"prior_{p}"], dtype)[member]
-                bound = bound + oracles.sum_to(slack, shape, own)
-            assert np.shape(got) == own
-            oracles.check(got, value, bound, dtype, f"∂{argument} of shape {own}")
+            found = full | {argument: full[argument][part]} | rest
+            got = getattr(fe, f"{name}_grad")(**found, wrt=member)
+            promises.check(f"{name}_grad", found, got, (member,), what=f"{argument} of {part}")
 
 
 # --- identities ------------------------------------------------------------------------------------
@@ -201,7 +210,7 @@ def test_kl_of_equals_is_zero(name, dtype, payload):
 @DTYPES
 def test_kl_to_a_stated_unit_prior(name, dtype):
     """A prior of σ² = 1 in any form is N(0, I), within the policy's two bounds, 6 + 8 ULP, and slack."""
-    found = arguments("kl", name, count=300, dtype=dtype)
+    found = arguments("gaussian_kl", (name,), count=300, dtype=dtype)
     del found["prior_mean"]
     plain = fe.gaussian_kl(**found, axis=())
     for prior in oracles.SCALES:
@@ -217,7 +226,7 @@ def test_kl_to_a_stated_unit_prior(name, dtype):
 @DTYPES
 def test_special_cases_of_the_nll(name, dtype):
     """At r = 0 the NLL is c + ½s; at σ² = 1 and full=False it is half the squares, and ∂s = ½(1 − r²)."""
-    found = arguments("nll", name, count=300, dtype=dtype)
+    found = arguments("gaussian_nll", (name,), count=300, dtype=dtype)
     s = np.frompyfunc(lambda y: oracles.logvar(name, y), 1, 1)(oracles._exact(found[name]))
     c = mp.log(2 * mp.pi) / 2
     at_mean = fe.gaussian_nll(found["x"], found["x"], **{name: found[name]}, axis=())

@@ -4,19 +4,31 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import declared
 import fastelbo as fe
 from fastelbo import reference
 
 RNG = np.random.default_rng(1)
 X, MEAN, LOGVAR = (RNG.normal(size=(2, 5, 3)) for _ in range(3))
-LOSSES = {
-    "nll": (lambda **options: fe.gaussian_nll(X, MEAN, logvar=LOGVAR, **options), X.shape),
-    "kl": (lambda **options: fe.gaussian_kl(MEAN, logvar=LOGVAR, **options), X.shape),
-}
-GRADS = {
-    "nll": lambda **options: fe.gaussian_nll_grad(X, MEAN, logvar=LOGVAR, **options),
-    "kl": lambda **options: fe.gaussian_kl_grad(MEAN, logvar=LOGVAR, **options),
-}
+SCALES = {"var": np.exp(LOGVAR), "std": np.exp(LOGVAR / 2), "logvar": LOGVAR, "logstd": LOGVAR / 2}
+SCALES |= {"scale": SCALES["std"], "logscale": SCALES["logstd"]}
+
+
+def arguments(name, dtype=float):
+    """Of any declared loss, with one scale, in the last of its first four forms."""
+    loss = declared.LOSSES[name]
+    own = [declared.forms(scale)[:4][-1] for scale in loss.scales if scale.required]
+    data = {key: a for key, a in zip(loss.operands, (X, MEAN), strict=False) if key not in loss.defaults}
+    arrays = data | {key: SCALES[key] for key in own}
+    return {key: array.astype(dtype) for key, array in arrays.items()} | declared.plain(loss)
+
+
+def call_of(name, grad=False):
+    return lambda **options: getattr(fe, name + "_grad" * grad)(**arguments(name) | options)
+
+
+LOSSES = {name: (call_of(name), X.shape) for name in declared.LOSSES}
+GRADS = {name: call_of(name, grad=True) for name in declared.LOSSES}
 WEIGHT = RNG.uniform(size=(2, 5))
 WHERE = np.array([True, False, True])
 
@@ -25,11 +37,10 @@ WHERE = np.array([True, False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("axis", [-1, (1, 2), (), None])
 def test_a_reduced_value_is_a_python_float(loss, dtype, axis):
-    arrays = [array.astype(dtype) for array in (X, MEAN, LOGVAR)]
-    call = fe.gaussian_nll if loss == "nll" else lambda _, *args, **options: fe.gaussian_kl(*args, **options)
-    rows = call(*arrays[:2], logvar=arrays[2], axis=axis)
+    given, call = arguments(loss, dtype), getattr(fe, loss)
+    rows = call(**given, axis=axis)
     for reduction, reduce in (("sum", np.sum), ("mean", np.mean)):
-        got = call(*arrays[:2], logvar=arrays[2], axis=axis, reduction=reduction)
+        got = call(**given, axis=axis, reduction=reduction)
         assert type(got) is float
         assert_allclose(got, reduce(rows.astype(float)), rtol=4 * np.finfo(dtype).eps)
 
@@ -48,18 +59,18 @@ def test_mean_divides_by_the_number_of_rows_whatever_weight_and_where_say(loss, 
 def test_gradients_are_those_of_the_value_returned(loss, reduction):
     """Of its sum where reduction="none": by 4th-order central differences along a random direction."""
     direction, step = RNG.normal(size=X.shape), 1e-3
-    grad = GRADS[loss](reduction=reduction, weight=WEIGHT, where=WHERE)
+    options = {"reduction": reduction, "weight": WEIGHT, "where": WHERE}
+    given = arguments(loss)
+    keys = [key for key, a in given.items() if np.shape(a) == X.shape]
+    names = [declared.gradient_of(declared.LOSSES[loss], key) for key in keys]
+    grad = GRADS[loss](**options, wrt=tuple(names))
 
     def total(t):
-        mean = MEAN + t * direction
-        logvar = LOGVAR + t * direction
-        options = {"logvar": logvar, "reduction": reduction, "weight": WEIGHT, "where": WHERE}
-        return np.sum(
-            fe.gaussian_nll(X, mean, **options) if loss == "nll" else fe.gaussian_kl(mean, **options)
-        )
+        moved = {key: given[key] + t * direction for key in keys[-2:]}
+        return np.sum(getattr(fe, loss)(**given | moved, **options))
 
     slope = (8 * (total(step) - total(-step)) - (total(2 * step) - total(-2 * step))) / (12 * step)
-    terms = (grad.mean + grad.scale) * direction  # which may cancel
+    terms = sum(getattr(grad, name) for name in names[-2:]) * direction  # which may cancel
     assert_allclose(np.sum(terms), slope, rtol=0, atol=1e-9 * np.sum(abs(terms)))
 
 
@@ -142,12 +153,21 @@ def test_1d_data_without_reduction_is_one_event():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_full_false_drops_half_log_2pi_for_each_counted_element(loss):
-    if loss == "kl":
-        with pytest.raises(TypeError, match="full"):
-            fe.gaussian_kl(MEAN, logvar=LOGVAR, full=False)
-        return
-    options = {"weight": WEIGHT, "where": WHERE}
+def test_full_false_drops_a_constant_for_each_counted_element(loss):
+    """½·log 2π of the Gaussian: the value at r = 0 and a scale of 1, for some of them."""
     call, _ = LOSSES[loss]
-    assert_allclose(call(**options) - call(full=False, **options), WEIGHT * 2 * 0.5 * np.log(2 * np.pi))
-    assert_allclose(call() - call(full=False), 3 * 0.5 * np.log(2 * np.pi))
+    if "full" not in declared.LOSSES[loss].options:
+        with pytest.raises(TypeError, match="full"):
+            call(full=False)
+        return
+    one, two = declared.LOSSES[loss].operands[:2]
+    form = declared.forms(declared.LOSSES[loss].scales[0])[:4][-1]
+    constant = getattr(fe, loss)(**arguments(loss) | {one: 0.0, two: 0.0, form: 0.0})
+    options = {"weight": WEIGHT, "where": WHERE}
+    assert_allclose(call(**options) - call(full=False, **options), WEIGHT * 2 * constant)
+    assert_allclose(call() - call(full=False), 3 * constant)
+
+
+def test_the_constant_of_the_gaussian():
+    assert_allclose(fe.gaussian_nll(0.0, 0.0, var=1.0), 0.5 * np.log(2 * np.pi))
+    assert fe.gaussian_nll(0.0, 0.0, var=1.0, full=False) == 0

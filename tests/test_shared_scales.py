@@ -10,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import declared
 import fastelbo as fe
 import oracles
+import promises
 import strategies
 from effort import effort
+from fastelbo._declare import Loss
 from test_special import classes, special
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
 PLAIN = 0.7
 #: Rows and columns: few, so that rows are short, and more than a vector has
 SIZES = effort([(1, 2), (2, 33), (3, 2)], [(n, d) for n in (1, 2, 3) for d in (2, 8, 33, 70)])
@@ -25,42 +27,70 @@ WEIGHTS = (None, "rows", "elements")  # all 1
 REMOVED = (None, "plain", "special")
 
 
-class Loss(NamedTuple):
-    """A loss of x, or mean, and one special scale: its members, and which of them belong to those two."""
+class Case(NamedTuple):
+    """A declared loss, and which of its scales is the special one; the others are 1."""
 
-    members: tuple[str, ...]
-    first: str  # a gradient that has a value for each element
-    scale: str  # ... and that of the special scale
-    bound: int  # of the value, in eps
+    name: str
+    which: int
 
-    def scales(self, name: str, raw) -> dict:
-        unit = {} if self.scale == "scale" else {name: float(oracles.raw_of(name, 0.0))}
-        return unit | {("prior_" if unit else "") + name: raw}
+    def __str__(self) -> str:
+        return f"{self.name}, {self.scale}"
+
+    @property
+    def loss(self) -> Loss:
+        return declared.LOSSES[self.name]
+
+    @property
+    def first(self) -> str:
+        """A gradient that has a value for each element."""
+        return self.loss.operands[0]
+
+    @property
+    def scale(self) -> str:
+        """The gradient of the special scale."""
+        return self.loss.operands[2 + self.which]
+
+    @property
+    def forms(self) -> declared.Names:
+        return declared.forms(self.loss.scales[self.which])
+
+    @property
+    def members(self) -> declared.Names:
+        return declared.members(self.loss, {*self.loss.operands[:2], *self.scales(self.forms[0], 1.0)})
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Of the value and a gradient, in eps; a divergence's value is to a few ULP."""
+        element = promises.ELEMENT.get(self.name, promises.USUAL)
+        return 8 if promises.is_divergence(self.name) else element + promises.LANES, element
+
+    def scales(self, key: str, raw) -> dict:
+        """This scale, with the ordinary ones before it in the same form; and what else the loss needs."""
+        form = declared.form_of(key)
+        units = {scale.prefix + form: float(oracles.raw_of(form, 0.0)) for scale in self.loss.scales}
+        units = dict(list(units.items())[: self.which])
+        return units | {key: raw} | declared.plain(self.loss)
 
     def exact(self, dtype, x, **scales) -> dict[str, oracles.Exact]:
-        members = ("value", self.first, self.scale)
-        if self.first == "x":
-            return oracles.nll(x, dtype(0), members, **scales)
-        return oracles.kl(x, dtype(0), members, **scales)
+        one, two = self.loss.operands[:2]
+        return declared.exact(self.name, {one: x, two: dtype(0)} | scales, ("value", self.first, self.scale))
 
     def __call__(self, x, zeros, scales: dict, in_place: bool = False, **options):
         """The call; in place, the gradients of x and mean take their places."""
-        wrt, out = self.members[1:], None
+        one, two = self.loss.operands[:2]
+        out = None
         if in_place:
             x, zeros = x.copy(), zeros.copy()
-            places = {self.first: x, "mean" if self.first == "x" else "prior_mean": zeros}
-            fields = oracles.NLL_MEMBERS if self.first == "x" else oracles.KL_MEMBERS
-            out = tuple([places.get(field) for field in fields])
-        if self.first == "x":
-            return fe.gaussian_nll_grad(x, zeros, wrt=wrt, out=out, **scales, **options)
-        return fe.gaussian_kl_grad(x, prior_mean=zeros, wrt=wrt, out=out, **scales, **options)
+            out = tuple([{one: x, two: zeros}.get(field) for field in self.loss.fields])
+        grad = getattr(fe, f"{self.name}_grad")
+        return grad(**{one: x, two: zeros}, wrt=self.members[1:], out=out, **scales, **options)
 
 
-LOSSES = {
-    "nll": Loss(oracles.NLL_MEMBERS, "x", "scale", 10),
-    "kl": Loss(oracles.KL_MEMBERS[:4], "mean", "scale", 8),
-    "kl of a prior": Loss(oracles.KL_MEMBERS, "mean", "prior_scale", 8),
-}
+CASES = [Case(name, i) for name, loss in declared.LOSSES.items() for i in range(len(loss.scales))]
+#: Each with every form of the special scale
+OF_FORMS = pytest.mark.parametrize(
+    ("case", "form"), [(case, form) for case in CASES for form in case.forms], ids=str
+)
 #: How a scale of N rows and D columns is passed
 SHAPES = {
     "number": lambda n, d: (),
@@ -110,7 +140,7 @@ def sums(exact: oracles.Exact, special_times: int, plain_times: int, plain: int 
 class Cases:
     """All pairs of values for x and a scale: what is exact, and what comes out of calls."""
 
-    def __init__(self, loss: Loss, name: str, dtype, x: np.ndarray, raw: np.ndarray) -> None:
+    def __init__(self, loss: Case, name: str, dtype, x: np.ndarray, raw: np.ndarray) -> None:
         self.loss, self.name, self.dtype, self.x, self.raw = loss, name, dtype, x, raw
         self.plain = next(iter(np.flatnonzero(x == dtype(PLAIN))), None)  # None: no element is 0.7
         self.exact = loss.exact(dtype, x[:, np.newaxis], **loss.scales(name, raw))
@@ -121,7 +151,7 @@ class Cases:
         if key not in self.known:
             exact = self.exact[member]
             found = sums(exact, special_times, plain_times, self.plain, self.dtype)
-            if limit:  # log σ² = −inf for all of a row: what is not 0 outgrows the logarithms
+            if limit:  # of Σ r², log σ² = −inf for all of a row: what is not 0 outgrows the logarithms
                 found.kind = np.where(self.outgrown(special_times, plain_times), "inf", found.kind)
             self.known[key] = found
         return self.known[key]
@@ -181,8 +211,9 @@ class Cases:
                 self.judge(member, everywhere, times, (shape, n, d, weight, removed, index), some)
 
     def judge(self, member: str, found: np.ndarray, times: tuple[int, int], case: tuple, some: slice) -> None:
-        truth = self.truth(member, *times, limit=member == "value" and case[0] in CONSTANT)
-        right = truth.fits(found, self.loss.bound if member == "value" else 6, self.dtype)
+        limit = member == "value" and case[0] in CONSTANT and declared.of_squares(self.loss.name)
+        truth = self.truth(member, *times, limit=limit)
+        right = truth.fits(found, self.loss.bounds[member != "value"], self.dtype)
         right |= ~np.isin(np.arange(len(self.raw)), np.arange(len(self.raw))[some])
         special_nan, scale_nan = np.isnan(self.x)[:, np.newaxis], np.isnan(self.raw)
         reached = (case[4] != "special") & special_nan | scale_nan
@@ -203,10 +234,10 @@ class Cases:
 def specials_of(name: str, dtype) -> np.ndarray:
     """Of a scale; without a logarithm of the variance beyond the largest float."""
     values = special(dtype)
-    if name in oracles.LINEAR:
+    if declared.is_linear(name):
         return values[~(values <= 0)]
     with np.errstate(over="ignore"):
-        return values[np.isfinite(oracles.SCALES[name][1] * values) | ~np.isfinite(values)]
+        return values[np.isfinite(oracles.FORMS[declared.form_of(name)][1] * values) | ~np.isfinite(values)]
 
 
 def check_all(cases: Cases, shape: str) -> None:
@@ -217,14 +248,13 @@ def check_all(cases: Cases, shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@NAMES
+@OF_FORMS
 @DTYPES
-@pytest.mark.parametrize("loss", LOSSES)
-def test_special_values(loss, dtype, name, shape):
+def test_special_values(case, form, shape, dtype):
     limits = np.finfo(dtype)
     few = [np.nan, np.inf, PLAIN, 0.0, limits.max, -(float(limits.max) ** 0.5), limits.smallest_subnormal]
     x = effort(np.array(few, dtype), special(dtype))
-    check_all(Cases(LOSSES[loss], name, dtype, x, specials_of(name, dtype)), shape)
+    check_all(Cases(case, form, dtype, x, specials_of(form, dtype)), shape)
 
 
 @pytest.mark.parametrize("q", oracles.SCALES)
@@ -261,16 +291,15 @@ def far(dtype) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.parametrize("shape", effort(["number", "rows"], list(SHAPES)))
-@NAMES
+@OF_FORMS
 @DTYPES
-@pytest.mark.parametrize("loss", effort(["nll", "kl of a prior"], list(LOSSES)))
-def test_far_scales(loss, dtype, name, shape):
+def test_far_scales(case, form, shape, dtype):
     """Alone in their rows: beside a number of another size they would be lost in the sum."""
     decades, variances = far(dtype)
     with np.errstate(all="ignore"):
         x = np.array([10.0**k for k in decades]).astype(dtype)
-        raw = oracles.raw_of(name, np.log(10) * np.array(variances)).astype(dtype)
-    normal = np.isfinite(raw) & ((abs(raw) > 4 * np.finfo(dtype).tiny) | (name in oracles.LOG))
-    cases = Cases(LOSSES[loss], name, dtype, x, raw[normal])
+        raw = oracles.raw_of(declared.form_of(form), np.log(10) * np.array(variances)).astype(dtype)
+    normal = np.isfinite(raw) & ((abs(raw) > 4 * np.finfo(dtype).tiny) | declared.is_log(form))
+    cases = Cases(case, form, dtype, x, raw[normal])
     for weight, n, d in ((None, 2, 2), (None, 1, 70), ("rows", 2, 33)):
         cases.check(shape, n, d, weight, None, slice(None))
