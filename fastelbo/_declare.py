@@ -210,6 +210,8 @@ class Joint:
         found += [_parameter(name, default, "npt.ArrayLike") for name, default in self.kl.defaults.items()]
         found += [_parameter(name, None, "npt.ArrayLike | None") for name in prior.names if name]
         for name, (default, annotation) in OPTIONS.items():
+            if name not in COMMON | self.nll.options:
+                continue
             found.append(_parameter(name, "mean" if name == "reduction" else default, annotation))
             if name == "x_scale":
                 found.append(_parameter("beta", 1.0, "float"))

@@ -1,4 +1,4 @@
-"""The polynomials of fastelbo/src/discretized.h, printed by ``python tests/coefficients.py``.
+"""The polynomials of fastelbo/src/losses/discretized.h, printed by ``python tests/coefficients.py``.
 
 Chebyshev interpolation at 50 digits; what is below the type's rounding error is dropped.
 """

@@ -134,7 +134,7 @@ def test_limits_of_the_oracle(r, logvar, ends, value, mean, scale):
 
 def test_the_polynomials_are_those_of_their_script(capsys):
     coefficients.main()
-    header = (Path(__file__).parents[1] / "fastelbo/src/discretized.h").read_text()
+    header = (Path(__file__).parents[1] / "fastelbo/src/losses/discretized.h").read_text()
     found = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", header))
     want = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", capsys.readouterr().out))
     assert want - found <= {"0x1p+0", "0x1p+0f", "0x1p-1f"}  # 1 and ½
