@@ -507,7 +507,8 @@ class Calls:
         keys = self.arrays()
         if keys:
             key = self.pick(keys)
-            self.arguments[key] = np.zeros(self.arguments[key].shape, self.pick(NOT_REAL))
+            nothing = np.zeros((), self.pick(NOT_REAL))  # of any shape without its memory
+            self.arguments[key] = np.broadcast_to(nothing, self.arguments[key].shape)
 
     def wrong_object(self, name: str) -> None:
         keys = [key for key in self.arguments if key not in NO_NUMBERS]

@@ -219,6 +219,13 @@ def _cut(near: mpf, width: mpf, name: str, raw: mpf) -> _Cut:
         return _Cut(mpf(0), (mpf(0),), (mpf(0),))
     if b == 0:  # σ is infinite
         return _Cut(mp.inf, (mpf(0),), (mpf(1),))
+    sigma = var(name, raw, mpf(1) / 2)
+    if mp.isfinite(a) and mp.mag(a) > 4000:  # where nothing is left of 1 beside a², and of a tail beside 1
+        return _Cut(a * a / 2, (a,), (mpf(1), -a * a)) if a > 0 else _Cut(mpf(0), (mpf(0),), (mpf(0),))
+    if mp.isfinite(b) and mp.mag(width) - mp.mag(sigma) < -4000:  # as narrow as a density is
+        z = _times(near + width / 2, 1 / sigma)
+        value = z * z / 2 + logvar(name, raw) / 2 - mp.log(width) + mp.log(2 * mp.pi) / 2
+        return _Cut(value, (z,), (mpf(1), -z * z))
     lost = 0
     # exp loses the digits of a²; differences of Φ and of t·φ(t) those of the width and its cube
     if mp.isfinite(a):

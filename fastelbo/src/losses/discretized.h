@@ -196,7 +196,7 @@ INLINE RE(point) RE(discretized_of)(T r, T lost, RE(bin) bin, I open_below, I op
     RE(point) y = {0};
     y.term = (s.infinite > 0) & (r == r) & !open ? s.infinite : x.term;
     y.first = ((sign * x.mean * first) * s.i) * second;
-    y.scale = RE(cut_scale)(x, c, raw, x.narrow ? r : near * RE(pow2)(-half));
+    y.scale = RE(cut_scale)(x, c, raw, x.narrow ? r : (sign * r - (T)0.5 * bin.whole) + sign * lost);
     return y;
 }
 

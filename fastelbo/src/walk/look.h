@@ -32,15 +32,20 @@ static T RE(verdict)(const RE(work) *w, int a, ptrdiff_t i, T g) {
     return by_right && RE(magnitude)(weight) >= SMALLEST_NORMAL ? (T)0 : WRONG;
 }
 
+/* A subnormal weight may stand for a double that T would round to 0 */
+INLINE I RE(is_sound)(T g, T weight) {
+    return RE(is_within)(g * weight) & (RE(magnitude)(weight) >= SMALLEST_NORMAL);
+}
+
 /* Of n gradients of the tile; whether any is not 0 */
 static int RE(verdicts)(const RE(work) *w, int a, const T *g, ptrdiff_t n, T *verdict) {
     const T *weight = w->weight;
     I all = 1;
     int any = 0;
     for (ptrdiff_t i = 0; i < n; i++) all &= RE(is_within)(g[i]);
-    for (ptrdiff_t i = 0; i < n && weight; i++) all &= RE(is_within)(g[i] * weight[i]);
+    for (ptrdiff_t i = 0; i < n && weight; i++) all &= RE(is_sound)(g[i], weight[i]);
     for (ptrdiff_t i = 0; i < n && !all; i++) {
-        const int sound = RE(is_within)(g[i]) && (!weight || RE(is_within)(g[i] * weight[i]));
+        const int sound = RE(is_within)(g[i]) && (!weight || RE(is_sound)(g[i], weight[i]));
         verdict[i] = sound ? (T)0 : RE(verdict)(w, a, i, g[i]);
         any |= verdict[i] != 0;
     }
