@@ -76,8 +76,7 @@ if _threads.rubbish:
         stacklevel=2,
     )
 
-__all__ = [  # noqa: PLE0604
-    *_losses.__all__,
+__all__ = [
     "FreeBits",
     "IWAEBound",
     "ImpliedObjective",
@@ -97,6 +96,7 @@ __all__ = [  # noqa: PLE0604
     "set_num_threads",
     "show_config",
 ]
+__all__ += _losses.__all__
 
 
 def __dir__() -> list[str]:
