@@ -17,7 +17,7 @@ import mutants
 
 PAGE = instrumented.ROOT / "docs" / "adding-a-likelihood.md"
 BLOCK = re.compile(
-    r'^<!-- (?:new|at the end of|after "(?P<line>.*)" in): (?P<file>\S+) -->\n```\w+\n(?P<text>.*?)^```$',
+    r'^<!-- (?:new|at the end of|after "(?P<line>[^\n]*)" in): (?P<file>\S+) -->\n```\w+\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
 TESTS = ("test_structure", "test_names", "test_reference", "test_extremes", "test_special", "test_smoke")
