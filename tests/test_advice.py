@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import fastelbo as fe
+from fastelbo import _families
+from fastelbo._declare import EMPTY
 from test_errors import pattern
 
 try:
@@ -338,6 +340,23 @@ SUMMED = {
     "optimal_nll_grad": lambda r: fe.optimal_nll_grad(X + 1, X, axis=-1, reduction=r).value,
     "implied_objective": lambda r: fe.implied_objective(r, r).var,
 }
+
+
+def reduced(name, given):
+    """The value of a likelihood, by the name of its reduction."""
+
+    def call(reduction):
+        found = getattr(fe, name)(X, X, **given, reduction=reduction)
+        return getattr(found, "value", found)
+
+    return call
+
+
+for loss in _families.LOSSES.values():  # those that are not there yet, with 1 for all that must be passed
+    for name in {loss.name, f"{loss.name}_grad"} - SUMMED.keys():
+        needed = [loss.number, *[key for key, none in loss.parameters_of_call.items() if none is EMPTY]]
+        needed.append(next(filter(None, loss.scales[0].names)))
+        SUMMED[name] = reduced(name, {key: 1.0 for key in needed if key})
 
 
 @pytest.mark.parametrize("name", SUMMED)

@@ -138,4 +138,4 @@ def test_the_polynomials_are_those_of_their_script(capsys):
     found = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", header))
     want = set(re.findall(r"-?0x[0-9a-f.]+p[-+]\d+f?", capsys.readouterr().out))
     assert want - found <= {"0x1p+0", "0x1p+0f", "0x1p-1f"}  # 1 and ½
-    assert len(found - want) == 2  # ½·log 2π of each type
+    assert len(found - want - {"0x1p-900"}) == 2  # ½·log 2π of each type; and a bound of the wide numbers

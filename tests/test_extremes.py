@@ -7,10 +7,9 @@ import extremes
 import fastelbo as fe
 from effort import effort
 
-
 #: Faults that are known, and not mended yet
 KNOWN = {
-    "student_t_nll_grad": "x·x_scale or a difference beyond the range of the type gives the limit 0 of a gradient"
+    "student_t_nll_grad": "x·x_scale, or a difference, beyond the range of the type gives a gradient of 0"
 }
 
 

@@ -39,6 +39,10 @@ def calls(dtype, rows, columns):
     yield "neg_elbo_grad", (x, samples, x), {"var": scale, "z_var": 1.0, "weight": weight, "where": mask}
     yield "bernoulli_nll", (x, mean), {"weight": weight}
     yield "bernoulli_nll_grad", (x, mean), {"where": mask, "wrt": ("x", "logits")}
+    for suffix in ("", "_grad"):
+        yield "laplace_nll" + suffix, (x, mean), {"scale": scale, "weight": weight, "reduction": "sum"}
+        yield "student_t_nll" + suffix, (x, mean), {"logscale": scale, "df": 3.0, "where": mask}
+        yield "discretized_gaussian_nll" + suffix, (x, mean), {"std": scale, "bin": 0.1, "low": 0.0}
     yield "optimal_var", (x, mean), {}
     yield "optimal_nll", (x, mean), {}
     yield "optimal_nll_grad", (x, mean), {}
