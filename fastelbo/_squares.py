@@ -151,7 +151,8 @@ class _Event:
     ) -> tuple[Array, Array]:
         """Sums over the events in `far`, by the exponent of the largest term: (mantissa, exponent)."""
         far = np.reshape(far, self.kept)
-        top, sums = np.full(far.shape, NONE), np.zeros(far.shape)
+        # The dtype is named: without it, some NumPy keeps a reference to it in every call
+        top, sums = np.full(far.shape, NONE), np.zeros(far.shape, np.float64)
         adder = _blocks.Sums(sums, self.shape, 0)
         indices = [index for index in _blocks.blocks(self.shape) if np.any(far[_blocks.part(far, index)])]
         for index in indices:

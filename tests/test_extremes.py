@@ -7,17 +7,9 @@ import extremes
 import fastelbo as fe
 from effort import effort
 
-#: Faults that are known, and not mended yet
-KNOWN = {
-    "student_t_nll_grad": "x·x_scale, or a difference, beyond the range of the type gives a gradient of 0"
-}
-
-
 @pytest.mark.parametrize("name", extremes.NAMES)
-def test_extremes(name, request):
+def test_extremes(name):
     """No difference of class, and no bound exceeded."""
-    if name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN[name]))
     _, made, failures = extremes.run(name, 0, range(effort(2_000, 20_000)))
     assert not failures, "\n".join(failures)
     assert made > 1_500

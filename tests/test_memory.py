@@ -100,7 +100,7 @@ def test_small_calls_leave_nothing_behind():
     """CI's share of soak.py: right and wrong calls, again and again."""
     code = """
 from soak import Soak, resident, threads
-some = Soak(2, 200)  # 290 rounds: an object a round is more than may be cached
+some = Soak(1, 200)  # 290 rounds: an object a round is more than may be cached
 some.run(lambda: some.made >= 8_000)
 counts, memory, running = some.counts(), resident(), threads()
 some.made = 0

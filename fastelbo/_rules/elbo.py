@@ -108,7 +108,7 @@ def _fresh(name: str, results: dict[str, Array], given: dict[str, Array]) -> Arr
 def _average(samples: Array | None, unit: float, nll: Array, value: Array, _: float) -> None:
     """The rows of nll and value without a KL."""
     if samples is not None:
-        total = np.zeros(nll.shape)
+        total = np.zeros(nll.shape, np.float64)
         for sample in samples:
             total += sample
         nll[...] = total / len(samples) * unit

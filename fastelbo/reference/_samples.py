@@ -57,6 +57,6 @@ def reparameterize_grad(
     with np.errstate(all="ignore"):
         s, slope = log_variance(name, name, raw, None)
         rows = Rows(grad_z.shape, (), None, None, "none")
-        d_mean = rows.grad(grad_z, np.empty(raw.shape if mean_shape is None else mean_shape))
+        d_mean = rows.grad(grad_z, np.empty(raw.shape if mean_shape is None else mean_shape, np.float64))
         d_scale = rows.grad(0.5 * grad_z * eps * np.exp(0.5 * s) * slope, raw)
         return ReparameterizeGrad(*written([d_mean, d_scale], out))

@@ -22,7 +22,7 @@
     LOSS(KL, kl, OWN, FIVE, .group = 4 /* its bound leaves less */, .squares = ALONE, .of_scale = AT_PRIOR)                                 \
     LOSS(BERNOULLI, bernoulli, OWN, NO, .group = 8, .x = SCALE, .of_scale = WITH_R)                                                    \
     LOSS(LAPLACE, laplace, FAMILY, TWO, .constant = 0x1.62e42fefa39efp-1 /* log 2 */, .group = 8, .adds_log = 1, .of_scale = BY_CANCELLING) \
-    LOSS(STUDENT_T, student_t, NUMBERED, TWO, .takes = TAKES_NUMBER, .group = 4, .adds_log = 1, .of_scale = BY_CANCELLING) \
+    LOSS(STUDENT_T, student_t, NUMBERED, TWO, .takes = TAKES_NUMBER, .fades = 1, .group = 4, .adds_log = 1, .of_scale = BY_CANCELLING) \
     LOSS(DISCRETIZED, discretized, BINNED, FIVE, .takes = TAKES_X | TAKES_LOST, .group = 4, .two_products = ALL_FORMS, .of_scale = FADING)
 
 /* X(maths, NAME, name, FORM, form) for each form of the scale */

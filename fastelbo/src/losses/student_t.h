@@ -89,7 +89,7 @@ INLINE RE(student) RE(student_t_any)(T r, RE(binary) inverse_scale, T excess, T 
     T log = x.log - (far ? 2 * excess : (T)0), z = RE(scaled_by)(a.m, a.e);
 
     RE(student) y;
-    y.value = k < -MANTISSA - 4 ? RE(scaled_by)((T)0.5 * q * n1.m, k + n1.e) : FMA((T)0.5 * df, log, (T)0.5 * log);
+    y.value = k < -MANTISSA - 4 ? RE(scaled_by)((T)0.5 * q * n1.m, k + n1.e) : log == INFINITE ? log : FMA((T)0.5 * df, log, (T)0.5 * log);
     y.first = RE(scaled_by)(ratio * n1.m * x.inverse * inverse_scale.m, inverse_scale.e + n1.e + (far ? -a.e : a.e - n.e));
     /* z^2 one = nu q; z^2 may overflow where the answer, a seventh of it or more, does not */
     y.log_scale = far ? FMA(-df, q * x.inverse, one * x.inverse) : 8 * (FMA((T)-0.125 * z, z, (T)0.125) * x.inverse);

@@ -20,6 +20,7 @@ typedef struct {
     /* A sum of squares, times a factor of the scale alone, and a function of the scale: where that is constant along the event, exp and log
      * once a row will do. ALONE: the scale is no factor of them, unless there is a prior's */
     enum { NONE_OF_THEM, ALONE, OVER_VARIANCE } squares;
+    int fades;        /* its gradients have limits as r grows without end: where r itself is infinite, and x and mean are not, they lie short of these */
     int two_products; /* bit s: of r to form d/dx, under ordinary scales of form s, so that digits of a subnormal r may be lost between them;
                          none: the loss has no r/v, whatever its scale */
     /* When d/d(scale) is 0, or nearly, by right: as r is 0; under an ordinary scale, as its parts cancel; as scale and prior scale are equal,

@@ -44,7 +44,9 @@ static int RE(are_ordinary_logs)(int q, T raw_q, int prior, T raw_prior) {
 static int RE(has_lost_digits)(const RE(work) *w, ptrdiff_t i) {
     const plan *p = w->p;
     const int q = p->kind[0], prior = p->kind[1];
-    if (w->stored || !RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
+    if (w->stored) return 0;
+    if (p->traits->fades && RE(is_beyond)(w->o.a[i] - w->o.b[i])) return 1;
+    if (!RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
     if (p->plain) return RE(plain_slope)(w, RE(scale_of)(w, i / w->tile.cols)) == 0;
     if (p->constant) return p->divided;
     const int forms = p->traits->two_products;
@@ -311,12 +313,13 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
     const I any = all | w->special | (w->odd & (ODD_DIFFERENCE | ODD_MARKS | ODD_ROUNDED)) | RE(any_suspect)(x, n);
     if (!any) return x.weight != NULL || x_scaled; /* the product may leave the range */
 
-    I subnormal = 0;
+    I lost = 0;
     if (has_r)
-        for (ptrdiff_t i = at; i < at + n; i++) subnormal |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
+        for (ptrdiff_t i = at; i < at + n; i++) lost |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
+    for (ptrdiff_t i = at; i < at + n && p->traits->fades && !w->stored; i++) lost |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
     for (ptrdiff_t i = 0; i < n; i++) { /* by what an element is alone: the rest of the tile does not matter */
         const int by_right = RE(magnitude)(g[i]) < SMALLEST_NORMAL && RE(is_small_by_right)(w, a, at + i, g[i]);
-        suspect[i] = all || (RE(is_suspect)(x, i) && !by_right) || (subnormal && RE(has_lost_digits)(w, at + i))
+        suspect[i] = all || (RE(is_suspect)(x, i) && !by_right) || (lost && RE(has_lost_digits)(w, at + i))
                      || (w->special && RE(scale_of)(w, (at + i) / w->tile.cols)->special) || (w->odd & ODD_MARKS && w->mark[at + i])
                      || (w->odd & ODD_ROUNDED && w->is_rounded[at + i]);
     }

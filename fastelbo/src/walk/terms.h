@@ -133,16 +133,17 @@ static int RE(has_bad_scale)(const RE(work) *w) {
     return bad != 0;
 }
 
-static int RE(subnormal_difference)(const RE(work) *w) {
+static int RE(odd_difference)(const RE(work) *w) {
     I any = 0;
     for (ptrdiff_t i = 0; i < w->o.n; i++) any |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
+    for (ptrdiff_t i = 0; i < w->o.n && w->p->traits->fades; i++) any |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
     return any ? ODD_DIFFERENCE : 0;
 }
 
 /* Whether all that made the loop for ordinary scales doubt was an r of 0 */
 SELDOM int RE(was_ordinary)(const RE(work) *w) {
     const plan *p = w->p;
-    if (!(p->traits->two_products >> p->kind[0] & 1) || !(w->want & WANT_FIRST) || RE(subnormal_difference)(w)) return 0;
+    if (!(p->traits->two_products >> p->kind[0] & 1) || !(w->want & WANT_FIRST) || RE(odd_difference)(w)) return 0;
     I all = 1;
     for (ptrdiff_t i = 0; i < w->o.n; i++) all &= RE(is_ordinary)(p->kind[0], w->o.scale[i]);
     for (ptrdiff_t i = 0; i < w->o.n && p->traits->takes & TAKES_NUMBER; i++) all &= w->o.prior[i] > 0;
@@ -159,6 +160,7 @@ static I RE(found_in_any)(const RE(work) *w) {
     const T *prior = p->kind[1] == UNIT || is_log(p->kind[1]) ? ones : w->o.prior, *of_first = first ? w->o.first : ones;
     const T *of_scale = scale ? w->o.scale_gradient : ones, *of_prior = scale && paired ? w->o.prior_gradient : ones;
     I found = 0;
+    for (ptrdiff_t i = 0; i < w->o.n && p->traits->fades; i++) found |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
         const T sum = of_first[i] + of_scale[i] + of_prior[i];
         found |= RE(mask)((q[i] <= 0) | (prior[i] <= 0) | RE(is_small)(a[i] - b[i]) | (sum - sum != 0));
@@ -170,7 +172,7 @@ static I RE(found_in_any)(const RE(work) *w) {
 SELDOM int RE(what_is_odd)(const RE(work) *w) {
     plan *p = w->p;
     if (RE(has_bad_scale)(w)) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
-    return (w->want & WANT_FIRST ? RE(subnormal_difference)(w) : 0) | (p->factor != 1 ? ODD_SCALE : 0);
+    return (w->want & WANT_FIRST || p->traits->fades ? RE(odd_difference)(w) : 0) | (p->factor != 1 ? ODD_SCALE : 0);
 }
 
 /* One number for the whole call has one constant; where has put others in its place */
@@ -214,7 +216,7 @@ static void RE(evaluate_terms)(RE(work) *w) {
     const int per_row = w->tile.rows > 1 && !p->uniform, first = w->want & WANT_FIRST, divided = first && p->divided;
     w->fused = p->in_double || (!first && !w->weight && !per_row);
     w->squares = (RE(differences)){w->o.a, w->o.b, *f.a, *f.b};
-    w->odd = w->rounded | (divided ? RE(subnormal_difference)(w) : 0);
+    w->odd = w->rounded | (divided ? RE(odd_difference)(w) : 0);
     if (divided) w->odd |= ODD_SCALE; /* z slope may leave the range before powers of two bring it back */
     if (w->fused) {
         RE(sum_rows)(w);
