@@ -147,7 +147,7 @@ static int RE(is_ordinary)(int kind, T raw) {
     RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
 #define ANY_LOOP(maths, LOSS_, loss, SCALE_, s, want)                                                                   \
     LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
-         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] <= 0 : 0) | (LOSSES[LOSS_].fades && wanted ? r - r != 0 : 0)))
+         DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] < SMALLEST_NORMAL : 0) | (LOSSES[LOSS_].fades && wanted ? r - r != 0 : 0)))
 #define ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want) \
     LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
 #define GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, want) \

@@ -40,12 +40,17 @@ static int RE(are_ordinary_logs)(int q, T raw_q, int prior, T raw_prior) {
     return RE(magnitude)(half_q) <= LOG_ROOM / 4 && RE(magnitude)(half_p) <= LOG_ROOM / 4;
 }
 
+/* Of a loss that fades (traits.h): r is infinite, or the number so small that products with it lose digits before another brings them back */
+INLINE I RE(falls_short)(const RE(work) *w, ptrdiff_t i) {
+    return RE(is_beyond)(w->o.a[i] - w->o.b[i]) | ((w->p->traits->takes & TAKES_NUMBER) && w->o.prior[i] < SMALLEST_NORMAL);
+}
+
 /* Whether r/v of element i may have lost digits of a subnormal r in the loop that its own scale asks for */
 static int RE(has_lost_digits)(const RE(work) *w, ptrdiff_t i) {
     const plan *p = w->p;
     const int q = p->kind[0], prior = p->kind[1];
     if (w->stored) return 0;
-    if (p->traits->fades && RE(is_beyond)(w->o.a[i] - w->o.b[i])) return 1;
+    if (p->traits->fades && RE(falls_short)(w, i)) return 1;
     if (!RE(is_subnormal)(w->o.a[i] - w->o.b[i])) return 0;
     if (p->plain) return RE(plain_slope)(w, RE(scale_of)(w, i / w->tile.cols)) == 0;
     if (p->constant) return p->divided;
@@ -316,7 +321,7 @@ static __attribute__((noinline)) int RE(suspects)(const RE(work) *w, int a, cons
     I lost = 0;
     if (has_r)
         for (ptrdiff_t i = at; i < at + n; i++) lost |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
-    for (ptrdiff_t i = at; i < at + n && p->traits->fades && !w->stored; i++) lost |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
+    for (ptrdiff_t i = at; i < at + n && p->traits->fades && !w->stored; i++) lost |= RE(falls_short)(w, i);
     for (ptrdiff_t i = 0; i < n; i++) { /* by what an element is alone: the rest of the tile does not matter */
         const int by_right = RE(magnitude)(g[i]) < SMALLEST_NORMAL && RE(is_small_by_right)(w, a, at + i, g[i]);
         suspect[i] = all || (RE(is_suspect)(x, i) && !by_right) || (lost && RE(has_lost_digits)(w, at + i))

@@ -136,7 +136,7 @@ static int RE(has_bad_scale)(const RE(work) *w) {
 static int RE(odd_difference)(const RE(work) *w) {
     I any = 0;
     for (ptrdiff_t i = 0; i < w->o.n; i++) any |= RE(is_subnormal)(w->o.a[i] - w->o.b[i]);
-    for (ptrdiff_t i = 0; i < w->o.n && w->p->traits->fades; i++) any |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
+    for (ptrdiff_t i = 0; i < w->o.n && w->p->traits->fades; i++) any |= RE(falls_short)(w, i);
     return any ? ODD_DIFFERENCE : 0;
 }
 
@@ -160,7 +160,7 @@ static I RE(found_in_any)(const RE(work) *w) {
     const T *prior = p->kind[1] == UNIT || is_log(p->kind[1]) ? ones : w->o.prior, *of_first = first ? w->o.first : ones;
     const T *of_scale = scale ? w->o.scale_gradient : ones, *of_prior = scale && paired ? w->o.prior_gradient : ones;
     I found = 0;
-    for (ptrdiff_t i = 0; i < w->o.n && p->traits->fades; i++) found |= RE(is_beyond)(w->o.a[i] - w->o.b[i]);
+    for (ptrdiff_t i = 0; i < w->o.n && p->traits->fades; i++) found |= RE(falls_short)(w, i);
     for (ptrdiff_t i = 0; i < w->o.n; i++) {
         const T sum = of_first[i] + of_scale[i] + of_prior[i];
         found |= RE(mask)((q[i] <= 0) | (prior[i] <= 0) | RE(is_small)(a[i] - b[i]) | (sum - sum != 0));
