@@ -350,7 +350,7 @@ MUTANTS = [
         (
             (
                 f"{SRC}walk/mend.h",
-                "(subnormal && RE(has_lost_digits)(w, at + i))",
+                "(lost && RE(has_lost_digits)(w, at + i))",
                 "(subnormal && RE(is_subnormal)(w->o.a[at + i] - w->o.b[at + i]))",
             ),
         ),
@@ -482,6 +482,16 @@ MUTANTS = [
                 "if not regular(given, d.typenum):",
             ),
         ),
+    ),
+    Mutant(
+        "a sum under weights that T rounds to a subnormal number is not looked at again",
+        suite("tests/test_found.py", "-k", "far"),
+        ((f"{SRC}walk/look.h", "(g * weight) & (RE(magnitude)(weight) >= SMALLEST_NORMAL)", "(g * weight)"),),
+    ),
+    Mutant(
+        "where x − mean leaves the range of T, gradients of Student's t stay at their limits",
+        suite("tests/test_extremes.py", "-k", "student_t_nll_grad"),
+        ((f"{SRC}losses/losses.h", ".takes = TAKES_NUMBER, .fades = 1, ", ".takes = TAKES_NUMBER, "),),
     ),
 ]
 

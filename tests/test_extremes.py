@@ -7,6 +7,7 @@ import extremes
 import fastelbo as fe
 from effort import effort
 
+
 @pytest.mark.parametrize("name", extremes.NAMES)
 def test_extremes(name):
     """No difference of class, and no bound exceeded."""
