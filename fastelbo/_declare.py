@@ -106,6 +106,14 @@ class Loss:
     differences: bool = True
     alike: Mapping[str, Names] = field(default_factory=dict)  # what others call its gradients: its own names
 
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            if len(scale.forms) != len(FORMS) or not any(scale.forms):
+                raise ValueError(
+                    f"{self.name}: a Scale has {len(FORMS)} forms, in the order of {', '.join(FORMS)}, empty "
+                    f"for each that it lacks; not {scale.forms}"
+                )
+
     @cached_property
     def fields(self) -> Names:
         """The names of its results, and of the members of `out`."""
