@@ -353,7 +353,9 @@ def reduced(name, given):
 
 
 for loss in _families.LOSSES.values():  # those that are not there yet, with 1 for all that must be passed
-    for name in {loss.name, f"{loss.name}_grad"} - SUMMED.keys():
+    for name in (loss.name, f"{loss.name}_grad"):
+        if name in SUMMED:
+            continue
         needed = [loss.number, *[key for key, none in loss.parameters_of_call.items() if none is EMPTY]]
         needed.append(next(filter(None, loss.scales[0].names)))
         SUMMED[name] = reduced(name, {key: 1.0 for key in needed if key})
