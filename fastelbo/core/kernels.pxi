@@ -84,6 +84,11 @@ cdef extern from *:
 cdef extern from "src/blocks.h" nogil:
     void *take_spare(int)
     int keep_spare(int, void *)
+    enum:
+        MEMORIES
+    uint64_t hash_of(const ptrdiff_t *, int)
+    void *take_memory(uint64_t)
+    void *put_memory(uint64_t, void *)
     void *take_team()
     int keep_team(void *)
 
@@ -109,3 +114,9 @@ cdef extern from *:
         const char *ml_doc
     int METH_FASTCALL
     object PyCFunction_NewEx(PyMethodDef *, object, PyObject *)
+
+cdef extern from "numpy/arrayobject.h":
+    enum:
+        NPY_HALF
+    object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, PyObject *, int)
+    PyObject *as_reference "PyArray_DescrFromType"(int)  # whose reference PyArray_NewLikeArray takes
