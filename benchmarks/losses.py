@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from processes import Args, Array
 
@@ -295,11 +296,9 @@ def photos() -> Array:
     """Scikit-learn's two photographs (china.jpg, flower.jpg) as rows of patches, 8-bit values as floats."""
     from sklearn.datasets import load_sample_images
 
-    rows = []
-    for image in load_sample_images().images:
-        h, w = (n - n % PATCH for n in image.shape[:2])
-        tiles = image[:h, :w].reshape(h // PATCH, PATCH, w // PATCH, PATCH, 3)
-        rows.append(tiles.transpose(0, 2, 1, 3, 4).reshape(-1, PATCH * PATCH * 3))
+    window = (PATCH, PATCH, 3)
+    views = [sliding_window_view(image, window) for image in load_sample_images().images]
+    rows = [view[::PATCH, ::PATCH].reshape(-1, math.prod(window)) for view in views]
     return np.concatenate(rows).astype(np.float64)
 
 

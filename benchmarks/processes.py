@@ -122,9 +122,9 @@ class Process:
                 self.pipe.send((method, arguments))
 
     def answer(self) -> Any:
-        """The result of the last request."""
+        """The result of the last request, or the FailedError in its place."""
         if self.dead:
-            raise FailedError(self.dead)
+            return FailedError(self.dead)
         try:
             if not self.pipe.poll(PATIENCE):
                 self.process.kill()
@@ -134,10 +134,8 @@ class Process:
             self.log.seek(0)
             last = self.log.read().decode(errors="replace").strip().splitlines()[-1:]
             self.dead = f"process ended with {code}" + "".join(f": {line[:200]}" for line in last)
-            raise FailedError(self.dead) from None
-        if state == "ok":
-            return result
-        raise FailedError(result)
+            return FailedError(self.dead)
+        return result if state == "ok" else FailedError(result)
 
     def stop(self) -> None:
         """It has nothing to lose."""
@@ -148,14 +146,11 @@ class Process:
 
 
 def ask_all(processes: list[Process], method: str, *arguments: Any) -> Iterator[tuple[Process, Any]]:
-    """A request to all at once; every process with its answer, or the FailedError in its place."""
+    """A request to all at once; every process with its answer."""
     for p in processes:
         p.send(method, *arguments)
     for p in processes:
-        try:
-            yield p, p.answer()
-        except FailedError as failure:
-            yield p, failure
+        yield p, p.answer()
 
 
 @contextlib.contextmanager
@@ -203,13 +198,14 @@ def measure(starters: list[Process], timed: Timed, pace: Pace, pause: float = 0.
 
     def ask(p: Process, method: str, argument: float) -> Any:
         time.sleep(pause)
-        try:
-            p.send(method, argument)
-            return p.answer()
-        except FailedError as failure:
-            running.remove(p)
-            timed.samples.pop(p.contender.name, None)
-            timed.absent[p.contender.name] = str(failure)
+        p.send(method, argument)
+        found = p.answer()
+        if not isinstance(found, FailedError):
+            return found
+        running.remove(p)
+        timed.samples.pop(p.contender.name, None)
+        timed.absent[p.contender.name] = str(found)
+        return None
 
     for p in starters:
         if (found := ask(p, "calibrate", pace.sample)) is not None:
