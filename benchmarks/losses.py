@@ -202,9 +202,10 @@ def kl(a: Args, value: Array, g: Buffers, t: Buffers, share: float = 1.0) -> Non
     value += np.vecdot(a["mean"], a["mean"])
     value -= e.shape[-1]
     if g:
-        np.copyto(g[0], a["mean"])
-        if share != 1.0:
-            g[0] *= share
+        if share == 1.0:
+            np.copyto(g[0], a["mean"])
+        else:
+            np.multiply(a["mean"], share, out=g[0])
         e -= 1
         e *= 0.5 * share
 
