@@ -161,14 +161,14 @@ def reference(loss: Loss, args: Args) -> Reference:
 def off(answer: Any, expected: Reference, dtype: str) -> float:
     """Worst error in eps of the size of the terms; raises where that is no matter of rounding."""
     value, grads = answer
-    worst = float(np.max(np.abs(value - expected.value) / expected.magnitude))
-    if not worst <= TOLERANCE[dtype]:
-        raise FailedError(f"wrong value, off by {worst:.1e} of the terms")
+    largest = float(np.max(np.abs(value - expected.value) / expected.magnitude))
+    if not largest <= TOLERANCE[dtype]:
+        raise FailedError(f"wrong value, off by {largest:.1e} of the terms")
     for got, want in zip(grads, expected.grads, strict=False):
         error = float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
         if not error <= TOLERANCE[dtype]:
             raise FailedError(f"wrong gradient, off by {error:.1e}")
-    return worst / float(np.finfo(dtype).eps)
+    return largest / float(np.finfo(dtype).eps)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

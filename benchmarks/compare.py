@@ -48,7 +48,7 @@ class Change:
 
 
 def change(key: str, before: Any, after: Any, margin: float) -> Change:
-    """Compare one cell, both runs in units of the yardstick."""
+    """Compare one cell, both runs in units of NumPy's time."""
     ratio = math.exp(stats.trim_mean(after, TRIM) - stats.trim_mean(before, TRIM))
     noise = math.hypot(*(stats.mstats.trimmed_stde(a, (TRIM, TRIM)) for a in (before, after)))
     test = {"equal_var": False, "trim": TRIM}
