@@ -6,8 +6,8 @@
 The calls come from the signatures: every function with arrays, at the shapes of its uses, and with one
 option, form of scale or memory layout at a time. The NumPy is what one writes for it (numpy_forms.py),
 temporaries and all. Both allocate their results, in one process, taking turns; the results are compared
-first. A ratio is NumPy's time over fastelbo's, the median over the rounds ± half the interquartile range. With
-one thread it is of CPU time, so that what else runs here counts less. `compare.py` compares files of --json.
+first. A ratio is NumPy's time over fastelbo's, the median over the rounds ± half the interquartile range.
+With one thread it is of CPU time, so that what else runs counts less. `compare.py` compares files of --json.
 """
 
 from __future__ import annotations
@@ -96,10 +96,6 @@ class Draw:
         own = self.layout.removesuffix(" x")
         return self.normal() if own == self.layout else np.round(3 * self.normal()).astype(own)
 
-    def pixels(self) -> Array:
-        """8-bit."""
-        return self.rng.integers(0, 256, self.shape, np.uint8)
-
     def mask(self, *shape: int) -> Array:
         """A tenth is left out."""
         return self.rng.random(shape or self.shape) > 0.1
@@ -123,7 +119,8 @@ def of_latents(d: Draw) -> Array:
 
 ARGUMENTS: Args = {
     "x": Draw.data, "z_mean": of_latents, "kl": Draw.positive, "min_kl": 0.9, "per": "dim", "average": "last",
-    "df": 3.0, "bin": 0.1, **dict.fromkeys(("mean", "recon", "logits", "grad_z", "eps", "log_w"), Draw.normal),
+    "df": 3.0, "bin": 0.1,
+    **dict.fromkeys(("mean", "recon", "logits", "grad_z", "eps", "log_w"), Draw.normal),
 }  # fmt: skip
 
 
@@ -192,52 +189,48 @@ class Case:
         return ours, numpy_forms.numpy_call(self.function, theirs)
 
 
-NOISE: Args = {"eps": ..., "rng": lambda d: np.random.default_rng(1)}
 #: Pictures, and the shape of a scale for each channel
 CHANNELS: dict[str, tuple[Shape, Callable[[Shape], Shape]]] = {
     "NHWC": ((32, 32, 32, 3), lambda s: s[-1:]),
     "NCHW": ((32, 3, 32, 32), lambda s: (s[1], 1, 1)),
 }
+NOISE: Args = {"eps": ..., "rng": lambda d: np.random.default_rng(1)}
 EIGHT = {name: lambda d: d.normal(8, *d.shape) for name in ("grad_z", "eps", "recon", "logvar")}
-ROWS: Args = {"weight": lambda d: d.positive(d.shape[0])}
-LIKE_MEAN: Args = {"mean_shape": lambda d: d.shape}
+MATRIX = {name: lambda d: d.normal(d.shape[0], 4, 4) for name in ("z_mean", "z_logvar")}
 FEATURES: Args = {"df": lambda d: d.positive(d.shape[-1])}
-MATRIX: Args = {
-    "z_mean": lambda d: d.normal(d.shape[0], 4, 4),
-    "z_logvar": lambda d: d.normal(d.shape[0], 4, 4),
-}
-#: By parameter, or function or family and parameter: what is tried
+LIKE_MEAN: Args = {"mean_shape": lambda d: d.shape}
+ROWS: Args = {"weight": lambda d: d.positive(d.shape[0])}
+PIXELS: Args = {"x": lambda d: d.rng.integers(0, 256, d.shape, np.uint8), "x_scale": 1 / 255}
+#: By parameter, or family of functions and parameter: what is tried
 OPTIONS: dict[str, dict[str, Args]] = {
+    **{name: {name: {name: value}} for name, value in {
+        "where": Draw.mask, "z_where": lambda d: d.mask(*d.latents), "min_var": 0.9, "min_scale": 0.9,
+        "beta": 4.0, "prior_mean": Draw.normal, "out": None,
+    }.items()},
     "axis": {f"axis={axis}": {"axis": axis} for axis in ((), 0, None)},
     "weight": {"weight (N,)": ROWS, "weight (N, D)": {"weight": Draw.positive}},
-    "where": {"where": {"where": Draw.mask}},
-    "z_where": {"z_where": {"z_where": lambda d: d.mask(*d.latents)}},
-    "min_var": {"min_var": {"min_var": 0.9}},
-    "min_scale": {"min_scale": {"min_scale": 0.9}},
-    "x_scale": {"uint8 x_scale": {"x": Draw.pixels, "x_scale": 1 / 255}},
+    "x_scale": {"uint8 x_scale": PIXELS},
     "full": {"full=False": {"full": False}},
-    "out": {"out": {"out": None}},
-    "beta": {"beta": {"beta": 4.0}},
     "df": {"df (D,)": FEATURES, "df (D,), full=False": FEATURES | {"full": False}},
     "low": {"low, high": {"low": -1.0, "high": 1.0}},
-    "prior_mean": {"prior_mean": {"prior_mean": Draw.normal}},
-    "rng": {"rng": NOISE},
-    "n_samples": {"rng, n_samples=8": NOISE | {"n_samples": 8}},
-    "mean_shape": {"8 samples": {k: EIGHT[k] for k in ("grad_z", "eps")} | LIKE_MEAN},
-    "per": {'per="row"': {"per": "row"}, 'per="row", average="first"': {"per": "row", "average": "first"}},
-    "average": {'average="first"': {"average": "first"}},
     "reduction": {f'reduction="{how}"': {"reduction": how} for how in ("sum", "mean")},
-    "reparameterize_grad eps": {},
-    "reparameterize_grad out": {"out": {"out": None}},
+    "reparameterize rng": {"rng": NOISE},
+    "reparameterize n_samples": {"rng, n_samples=8": NOISE | {"n_samples": 8}},
     "reparameterize eps": {"8 samples": {"eps": EIGHT["eps"]}},
     "reparameterize out": {"rng, out": NOISE | {"out": None}},
+    "reparameterize_grad mean_shape": {"8 samples": LIKE_MEAN | {k: EIGHT[k] for k in ("grad_z", "eps")}},
     "iwae_bound axis": {f"axis={axis}": {"axis": axis} for axis in (-1, None)},
+    "free_bits per": {'per="row"': {"per": "row"}},
+    "free_bits average": {
+        'average="first"': {"average": "first"},
+        'per="row", average="first"': {"per": "row", "average": "first"},
+    },
     "free_bits axis": {"axis=0": {"axis": 0}},
     "free_bits weight": {"weight (N,)": ROWS},
     "free_bits where": {"where (N, 1)": {"where": lambda d: d.mask(d.shape[0], 1)}},
     "optimal axis": {f"axis={axis}": {"axis": axis} for axis in (-1, 0)},
     "optimal weight": {
-        "axis=-1, weight (N,)": {"axis": -1} | ROWS,
+        "axis=-1, weight (N,)": ROWS | {"axis": -1},
         "weight (N, D)": {"weight": Draw.positive},
     },
     "optimal reduction": {'axis=-1, reduction="mean"': {"axis": -1, "reduction": "mean"}},
@@ -248,15 +241,15 @@ OPTIONS: dict[str, dict[str, Args]] = {
     "neg_elbo recon": {"8 samples": {k: EIGHT[k] for k in ("recon", "logvar")}},
     "neg_elbo prior_mean": {"prior_mean": {"prior_mean": of_latents}},
     "neg_elbo reduction": {'reduction="none"': {"reduction": "none"}},
-}
+}  # fmt: skip
 
 
 def options(function: str) -> Iterator[tuple[str, Args]]:
     """What differs from the plainest call, by the signature."""
-    family = "optimal" if function.startswith("optimal") else function.removesuffix("_grad")
+    families = "optimal", "reparameterize_grad", function.removesuffix("_grad")
+    family = next(each for each in families if function.startswith(each))
     for name in parameters(function):
-        keys = f"{function} {name}", f"{family} {name}", name
-        found = next((OPTIONS[key] for key in keys if key in OPTIONS), {})
+        found = OPTIONS.get(f"{family} {name}", OPTIONS.get(name, {}))
         if name == "wrt":
             found = gradients(function)
         elif any(name in names for names in forms_of(function)):
@@ -268,10 +261,8 @@ def gradients(function: str) -> dict[str, Args]:
     """Sets of `wrt`: one, and all."""
     declared: Any = (LOSSES | JOINTS).get(function.removesuffix("_grad"))
     names = [name for name in declared.fields if name not in VALUES] if declared else ["x", "mean"]
-    prior = {
-        "prior_mean": of_latents if "z_mean" in names else Draw.normal,
-        "prior_logvar": scale("prior_logvar"),
-    }
+    means = of_latents if "z_mean" in names else Draw.normal
+    prior = {"prior_mean": means, "prior_logvar": scale("prior_logvar")}
     every = {"wrt": names} | (prior if "prior_mean" in names else {})
     return {f"wrt {names[0]}": {"wrt": names[0]}, "wrt all": every}
 
@@ -362,11 +353,12 @@ def training(draw: Draw) -> tuple[Call, Call]:
 def uses() -> Iterator[Case]:
     """What new users did first."""
     shared: Args = {"logvar": ..., "std": 0.2}
-    pixels = shared | {"x": Draw.pixels, "x_scale": 1 / 255}
     channels = shared | {"axis": (1, 2, 3), "std": scale("std", lambda s: s[-1:])}
     for name in PRIMARY[:2]:
-        yield Case(name, "heat map, uint8, std number", (512, 28, 28), pixels | {"axis": (1, 2)})
-        yield Case(name, "heat map, axis=(), uint8, std number", (512, 28, 28), pixels | {"axis": ()})
+        yield Case(name, "heat map, uint8, std number", (512, 28, 28), shared | PIXELS | {"axis": (1, 2)})
+        yield Case(
+            name, "heat map, axis=(), uint8, std number", (512, 28, 28), shared | PIXELS | {"axis": ()}
+        )
         yield Case(name, "rows, std number", (512, 784), shared, "Fortran")
         yield Case(name, "data frame, std number", (MILLION, 4), shared, "Fortran")
         yield Case(name, "NHWC, std of channels", (64, 32, 32, 3), channels)
@@ -457,26 +449,13 @@ def print_all(results: list[Result], left_out: list[tuple[str, str]]) -> None:
     print_groups(results, "option", lambda case: case.option or case.layout or "none")
     print_groups(results, "shape", lambda case: "×".join(map(str, case.shape)))
     print()
-    for reason in sorted({reason for _, reason in left_out}):
-        functions = sorted({function for function, why in left_out if why == reason})
-        count = sum(why == reason for _, why in left_out)
-        print(f"{count} calls left out, as {reason}: {', '.join(functions)}")
-    slower, mean = sum(r.ratio < TIE for r in results), statistics.geometric_mean(r.ratio for r in results)
-    worst = f"{results[0].ratio:.2f}×, {results[0].case.label}"
-    print(
-        f"{len(results)} calls, {slower} slower than NumPy (< {TIE}); geometric mean {mean:.2f}×; worst {worst}"
-    )
-
-
-def about() -> dict[str, Any]:
-    """Machine and versions, as bench_nll.py writes them."""
-    return {
-        "schema": 2,
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
-        "versions": {"fastelbo": fe.__version__, "numpy": np.__version__},
-        "isa": {name: machine.INSTRUCTION_SET[name]() for name in ("fastelbo", "numpy")},
-    }
+    for reason in sorted({why for _, why in left_out}):
+        names = [function for function, why in left_out if why == reason]
+        print(f"{len(names)} calls left out, as {reason}: {', '.join(sorted(set(names)))}")
+    ratios = [r.ratio for r in results]
+    slower, mean = sum(ratio < TIE for ratio in ratios), statistics.geometric_mean(ratios)
+    print(f"{len(results)} calls, {slower} slower than NumPy (< {TIE}); geometric mean {mean:.2f}×; ", end="")
+    print(f"worst {ratios[0]:.2f}×: {results[0].case.label}")
 
 
 def arguments() -> argparse.Namespace:
@@ -517,12 +496,22 @@ def main() -> int:
                 continue
             check(case, calls, options.dtype)
             results[key] = Result(case, measure(calls, options.seconds, options.threads))
-    said = about()
+    about: dict[str, Any] = {
+        "schema": 2,
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(),
+        "versions": {"fastelbo": fe.__version__, "numpy": np.__version__},
+        "isa": {name: machine.INSTRUCTION_SET[name]() for name in ("fastelbo", "numpy")},
+    }
     if options.json:
-        content = said | {"cells": {key: {"samples": r.samples} for key, r in results.items()}}
+        content = about | {"cells": {key: {"samples": r.samples} for key, r in results.items()}}
         options.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     print(
-        said["machine"]["cpu"], said["versions"], said["isa"], options.dtype, f"{options.threads} thread(s)"
+        about["machine"]["cpu"],
+        about["versions"],
+        about["isa"],
+        options.dtype,
+        f"{options.threads} thread(s)",
     )
     print_all(list(results.values()), left_out)
     return 0

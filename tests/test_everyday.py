@@ -91,7 +91,14 @@ def test_the_list_has_each_key_once(everyday):
 
 def test_a_run_is_written_as_compare_reads_it(monkeypatch, tmp_path):
     file = tmp_path / "run.json"
-    words = ["--only", "^(gaussian_nll|discretized_gaussian_nll) 1×2 ", "--seconds", "0.001", "--json", str(file)]
+    words = [
+        "--only",
+        "^(gaussian_nll|discretized_gaussian_nll) 1×2 ",
+        "--seconds",
+        "0.001",
+        "--json",
+        str(file),
+    ]
     done = subprocess.run([*SCRIPT, *words], capture_output=True, text=True, check=True)
     assert "1 calls left out, as NumPy has no erf: discretized_gaussian_nll" in done.stdout
     run = json.loads(file.read_text())
