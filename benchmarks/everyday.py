@@ -275,7 +275,7 @@ def of_form(function: str, name: str) -> Iterator[tuple[str, Args]]:
         yield f"{name} number", own | {name: 0.3}
         yield f"{name} (N, 1)", own | {name: scale(name, lambda s: (*s[:-1], 1))}
         yield f"{name} (D,)", own | {name: scale(name, lambda s: s[-1:])}
-    elif name not in plain and (name in forms[-1] or name in forms[0]):
+    elif name not in plain and (name in forms[-1] or len(forms) == 2):  # an ELBO's with the prior's alone
         place = next(names for names in forms if name in names).index(name)
         passed = [names[place] for names in forms if name in forms[-1] or not names[0].startswith("prior_")]
         dropped = dict.fromkeys([key for names in forms for key in names if key in plain], ...)
@@ -357,7 +357,7 @@ def uses() -> Iterator[Case]:
     for name in PRIMARY[:2]:
         yield Case(name, "heat map, uint8, std number", (512, 28, 28), shared | PIXELS | {"axis": (1, 2)})
         yield Case(
-            name, "heat map, axis=(), uint8, std number", (512, 28, 28), shared | PIXELS | {"axis": ()}
+            name, "heat map by pixel, uint8, std number", (512, 28, 28), PIXELS | shared | {"axis": ()}
         )
         yield Case(name, "rows, std number", (512, 784), shared, "Fortran")
         yield Case(name, "data frame, std number", (MILLION, 4), shared, "Fortran")
@@ -479,6 +479,8 @@ def main() -> int:
     options = arguments()
     keys = {f"{case.label} {options.dtype} threads={options.threads}": case for case in cases()}
     selected = {key: case for key, case in keys.items() if re.search(options.only, key)}
+    if not selected:
+        sys.exit(f"--only {options.only!r} matches no call; --list prints their keys")
     if options.list:
         print(*selected, sep="\n")
         return 0
@@ -506,13 +508,10 @@ def main() -> int:
     if options.json:
         content = about | {"cells": {key: {"samples": r.samples} for key, r in results.items()}}
         options.json.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    print(
-        about["machine"]["cpu"],
-        about["versions"],
-        about["isa"],
-        options.dtype,
-        f"{options.threads} thread(s)",
+    said = ", ".join(
+        f"{name} {version} ({about['isa'][name]})" for name, version in about["versions"].items()
     )
+    print(f"{about['machine']['cpu']}, {said}, {options.dtype}, threads={options.threads}")
     print_all(list(results.values()), left_out)
     return 0
 
