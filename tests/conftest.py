@@ -7,6 +7,7 @@ is small and the same on every run.
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True
 # 10⁵ examples in all, of 38 tests
 settings.register_profile("large", max_examples=3_000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The number of threads, after a test that sets it."""
+    import fastelbo  # after pytest_configure
+
+    yield
+    fastelbo.set_num_threads(None)
 
 
 by_workers: list[int] = []  # of pytest-xdist, as they end

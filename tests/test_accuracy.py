@@ -22,11 +22,10 @@ import oracles
 import promises
 import strategies
 from effort import effort
+from marks import DTYPES, NAMES
 from oracles import LINEAR, LOG, eps, ulp
 
 COUNT = effort(60, 2000)  # elements a case
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
 PAIRS = list(itertools.product(oracles.SCALES, repeat=2))
 TENS = [10.0**-k for k in range(19)]  # 1 … 1e-18
 
@@ -128,13 +127,6 @@ def test_nll_rows(name, dtype, length):
 # --- KL -------------------------------------------------------------------------------------------
 
 
-def ulps(q: str, p: str | None) -> int:
-    """The policy's bound for a KL, in ULP; a mixed pair has its slack on top of the linear form's."""
-    if p is None:
-        return 4 if q in LOG else 6
-    return 6 if q in LOG and p in LOG else 8
-
-
 def check_kl(mean, prior_mean, scales, dtype, what):
     """Value, gradients and sums of the elementwise KL of these arguments (1-d, of one length)."""
     prior_mean = np.broadcast_to(np.asarray(prior_mean, dtype), mean.shape)
@@ -145,7 +137,7 @@ def check_kl(mean, prior_mean, scales, dtype, what):
     exact = oracles.kl(mean, prior_mean, members, **scales)
     mixed = p is not None and (q in LOG) != (prior in LOG)
     slack = oracles.logvar_slack(q, raw, prior, prior_raw, dtype) if mixed else {}
-    value_bound = ulps(q, prior) * ulp(exact["value"].value, dtype) + slack.get("value", 0)
+    value_bound = promises.kl_ulps(q, prior) * ulp(exact["value"].value, dtype) + slack.get("value", 0)
     assert np.all(got.value >= 0)
     assert oracles.check(got.value, exact["value"].value, value_bound, dtype, f"{what}: value")
     for member in members[1:]:
@@ -156,7 +148,7 @@ def check_kl(mean, prior_mean, scales, dtype, what):
     # A sum has the same promise; its ULP is that of the sum
     total = fe.gaussian_kl(mean, prior_mean=prior_mean, **scales)
     value = exact["value"].value.sum()
-    bound = ulps(q, prior) * ulp(value, dtype) + np.sum(slack.get("value", 0))
+    bound = promises.kl_ulps(q, prior) * ulp(value, dtype) + np.sum(slack.get("value", 0))
     assert total >= 0
     oracles.check(total, value, bound, dtype, f"{what}: sum")
 
@@ -269,7 +261,7 @@ def test_kl_constant_rows(name, dtype, length):
     q, p = {name: dtype(oracles.raw_of(name, -0.7))}, {f"prior_{name}": dtype(oracles.raw_of(name, 0.4))}
     for raws in (q, q | p):
         value = oracles.kl(mean, members=("value",), **raws)["value"].value.item() * length
-        bound = ulps(name, name if len(raws) == 2 else None) * ulp(value, dtype)
+        bound = promises.kl_ulps(name, name if len(raws) == 2 else None) * ulp(value, dtype)
         for key in (None, name):  # all constant, or q's scale an element each
             spread = {k: np.broadcast_to(raw, length) if k == key else raw for k, raw in raws.items()}
             got = fe.gaussian_kl(np.broadcast_to(mean, length), **spread)

@@ -10,7 +10,7 @@ import pytest
 import fastelbo as fe
 from fastelbo import _families
 from fastelbo._declare import EMPTY
-from test_errors import pattern
+from messages import pattern
 
 try:
     import pandas as pd

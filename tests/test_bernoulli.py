@@ -13,9 +13,9 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import oracles
 import strategies
+from marks import DTYPES
 from oracles import eps
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 MEMBERS = oracles.BERNOULLI_MEMBERS
 
 

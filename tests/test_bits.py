@@ -167,12 +167,6 @@ def differing(one: dict[str, str], two: dict[str, str]) -> list[str]:
     return [name for name in one if one[name] != two[name]]
 
 
-@pytest.fixture
-def restored():
-    yield
-    fe.set_num_threads(None)
-
-
 def test_every_case_is_one_of_its_own():
     assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == effort(1, 9) * ONCE
 

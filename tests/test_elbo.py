@@ -8,20 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+import contract
 import fastelbo as fe
 import oracles
+import promises
 import strategies
 import sums
 from fastelbo import reference
+from marks import DTYPES, REDUCTIONS, SAMPLES
+from messages import FIVE, pattern
 from oracles import LOG, eps, ulp
-from test_accuracy import ulps
-from test_errors import pattern
-from test_reference import computing_dtype
 
 RNG = np.random.default_rng(9)
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-SAMPLES = pytest.mark.parametrize("samples", [None, 1, 3])
-REDUCTIONS = pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 WRT = ("x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale")
 FORMS = tuple(oracles.SCALES)
 ROWS, FEATURES, LATENTS = 4, 5, 3
@@ -70,7 +68,7 @@ def test_parity_with_the_reference(payload):
         size |= dict.fromkeys(members, max(own_sizes) + 64 * count)
     size |= {"nll": size["x"], "kl": size["z_mean"]}
     size["value"] = size["nll"] + options["beta"] * size["kl"]
-    dtype = computing_dtype([*operands.values(), *scales.values()])
+    dtype = contract.computing_dtype([*operands.values(), *scales.values()])
     for member, got, expected in zip(fast._fields, fast, plain, strict=True):
         if expected is None:
             assert got is None
@@ -134,7 +132,7 @@ def test_against_60_digits(form, z_form, samples, dtype):
             size, kl_slack = size.sum() / rows, np.sum(kl_slack) / rows
         bounds = {
             "nll": (11 if reduced else 12) * eps(dtype) * size,
-            "kl": (ulps(z_form, prior_form) + reduced) * ulp(truth["kl"], dtype) + kl_slack,
+            "kl": (promises.kl_ulps(z_form, prior_form) + reduced) * ulp(truth["kl"], dtype) + kl_slack,
         }
         bounds["value"] = bounds["nll"] + beta * bounds["kl"] + eps(dtype) * (size + beta * truth["kl"])
         for name, bound in bounds.items():
@@ -558,7 +556,6 @@ def test_an_error_leaves_inputs_under_the_other_half_untouched(scale):
 
 X, Z = np.zeros((4, 3)), np.zeros((4, 2))
 BASE = {"x": X, "recon": X, "z_mean": Z, "var": 1.0, "z_var": 1.0}
-FIVE = "var, std, logvar, logstd, precision"
 Z_FIVE = "z_var, z_std, z_logvar, z_logstd, z_precision"
 ZERO = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 
@@ -848,16 +845,14 @@ def awkward(dtype, samples=9, rows=33, features=700, latents=70) -> dict:
 
 @DTYPES
 @REDUCTIONS
+@pytest.mark.usefixtures("restored")
 def test_the_number_of_threads_changes_no_bit(dtype, reduction):
     found = awkward(dtype)
     assert found["recon"].size > 1 << 17
-    try:
-        results = []
-        for threads in (1, 2, 7):
-            fe.set_num_threads(threads)
-            results.append(fe.neg_elbo_grad(**found, reduction=reduction, beta=0.3, wrt=WRT))
-    finally:
-        fe.set_num_threads(None)
+    results = []
+    for threads in (1, 2, 7):
+        fe.set_num_threads(threads)
+        results.append(fe.neg_elbo_grad(**found, reduction=reduction, beta=0.3, wrt=WRT))
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             assert_array_equal(one, two)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import fastelbo as fe
+import strategies
+import sums
+from messages import FIVE, pattern
 
 A = np.zeros((4, 3))
 ROW = np.zeros(4)
 DAY = np.zeros((4, 3), "M8[D]")
-FIVE = "var, std, logvar, logstd, precision"
 FIVE_PRIOR = "prior_var, prior_std, prior_logvar, prior_logstd, prior_precision"
 
 
@@ -354,10 +356,6 @@ def run(function, options):
     return function(**options)
 
 
-def pattern(message):
-    return ".*".join(re.escape(part) for part in message.split("…"))
-
-
 @pytest.mark.parametrize(
     ("function", "case"),
     [
@@ -496,15 +494,6 @@ def test_scales_are_keywords_only():
 # --- out ----------------------------------------------------------------------------------------------------
 
 
-def read_only(array):
-    array.flags.writeable = False
-    return array
-
-
-def unaligned(shape, dtype=np.float64):
-    return np.empty(np.prod(shape) * np.dtype(dtype).itemsize + 1, np.uint8)[1:].view(dtype).reshape(shape)
-
-
 BAD_OUT = {
     "list": (lambda shape: np.zeros(shape).tolist(), TypeError, "must be a NumPy array or None, not list"),
     "float": (lambda shape: 0.0, TypeError, "must be a NumPy array or None, not float"),
@@ -526,8 +515,12 @@ BAD_OUT = {
     ),
     "larger": (lambda shape: np.zeros((2, *shape)), ValueError, "must have shape …, not (2,"),
     "flat": (lambda shape: np.zeros((*shape, 1)), ValueError, "must have shape"),
-    "read-only": (lambda shape: read_only(np.zeros(shape)), ValueError, "is read-only"),
-    "unaligned": (unaligned, ValueError, "is not aligned"),
+    "read-only": (lambda shape: sums.read_only(np.zeros(shape)), ValueError, "is read-only"),
+    "unaligned": (
+        lambda shape: strategies.LAYOUTS["unaligned"](np.zeros(shape)),
+        ValueError,
+        "is not aligned",
+    ),
     "broadcast": (
         lambda shape: np.lib.stride_tricks.as_strided(np.zeros(1), shape, (0,) * len(shape)),
         ValueError,

@@ -16,10 +16,8 @@ import promises
 import strategies
 from effort import effort
 from fastelbo._declare import EMPTY, Loss, Scale
+from marks import DTYPES, NAMES
 from oracles import eps
-
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 
 
 def arguments(name: str, choice: tuple[str, ...], count: int = 40, dtype=float) -> dict:

@@ -9,10 +9,9 @@ from mpmath import mp
 import declared
 import fastelbo as fe
 import oracles
-import strategies
+from marks import DTYPES, TWO_FORMS
 from oracles import eps
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 WRT = ("x", "mean", "scale")
 
 
@@ -35,11 +34,10 @@ def raw_of(form: str, log) -> np.ndarray:
 LAPLACE = of("laplace_nll")
 STUDENT_T = of("student_t_nll")
 BINS = of("discretized_gaussian_nll")
-FORMS = pytest.mark.parametrize("form", ["scale", "logscale"])
 
 
 @LAPLACE
-@FORMS
+@TWO_FORMS
 @DTYPES
 @pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"weight": "rows"}], ids=str)
 def test_the_best_laplace_scale_of_a_column_is_its_mean_distance(form, options, dtype):
@@ -71,7 +69,7 @@ def test_laplace_of_no_distance(dtype):
 
 
 @STUDENT_T
-@FORMS
+@TWO_FORMS
 @DTYPES
 @pytest.mark.parametrize("axis", [(), -1])
 def test_many_degrees_of_freedom_are_gaussian(form, axis, dtype):
@@ -88,7 +86,7 @@ def test_many_degrees_of_freedom_are_gaussian(form, axis, dtype):
 
 
 @STUDENT_T
-@FORMS
+@TWO_FORMS
 @DTYPES
 def test_one_degree_of_freedom_is_cauchy(form, dtype):
     """log π + log s + log(1 + z²): 4½ eps of these three."""

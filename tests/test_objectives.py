@@ -15,8 +15,8 @@ import fastelbo as fe
 import oracles
 import strategies
 from fastelbo._rules.axes import event_axes
+from marks import DTYPES, MODES, PER_AND_AVERAGE
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 RNG = np.random.default_rng(17)
 DOUBLE = oracles.eps(np.float64)
 
@@ -623,9 +623,6 @@ def test_misuse_of_iwae_bound():
 
 
 # --- free bits ----------------------------------------------------------------------------------------------
-
-MODES = list(itertools.product(("dim", "row"), ("first", "last")))
-PER_AND_AVERAGE = pytest.mark.parametrize(("per", "average"), MODES)
 
 
 def eighths(shape) -> np.ndarray:

@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
 from fastelbo._rules import overlap, run
+from marks import DTYPES
 
 RNG = np.random.default_rng(3)
 SHAPE = (5, 7)
-DTYPES = (np.float32, np.float64)
 NLL_WRT = ("x", "mean", "scale")
 KL_WRT = ("mean", "scale", "prior_mean", "prior_scale")
 
@@ -59,7 +59,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("loss", GRADS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("axis", [-1, 0, ()])
 def test_a_given_array_of_any_layout_is_returned_itself(loss, layout, dtype, axis):
     grad, names = GRADS[loss]
@@ -146,7 +146,7 @@ IN_PLACE = {
 @pytest.mark.parametrize("columns", [3, 40, 3000, 40_000])
 @pytest.mark.parametrize("weight", [False, True])
 @pytest.mark.parametrize("scale", ["number", "rows", "columns", "elements"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("loss", IN_PLACE)
 def test_in_place_with_where(loss, dtype, scale, weight, columns):
     """As elsewhere, to the bit; what is removed has no gradient, and rubbish there is not found."""
@@ -274,7 +274,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("loss", GRADS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("layout", VIEWS)
 @pytest.mark.parametrize("axis", [-1, 0, (), None])
 def test_gradients_may_be_written_over_any_of_the_inputs(loss, dtype, layout, axis):
@@ -417,7 +417,7 @@ def test_one_array_may_be_several_inputs_and_an_output():
 
 
 @pytest.mark.parametrize("loss", GRADS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("shape", [(5, 7), (2000, 33)])
 @pytest.mark.parametrize("scale", ["scale", "prior_scale"])
 def test_an_error_leaves_aliased_inputs_untouched(loss, dtype, shape, scale):

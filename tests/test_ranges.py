@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import oracles
 from fastelbo import _blocks, _squares
+from marks import PER_AND_AVERAGE
 from memory import MOST, scratch
 
 DOUBLE = oracles.eps(np.float64)
@@ -244,8 +245,6 @@ def test_memory_of_many_samples():
 
 # --- free bits, and the bound -------------------------------------------------------------------------------
 
-MODES = list(itertools.product(("dim", "row"), ("first", "last")))
-
 
 def exact_free_bits(kl, floor, per, average, weight):
     weight = [mpf(w) for w in weight]
@@ -257,7 +256,7 @@ def exact_free_bits(kl, floor, per, average, weight):
     return mp.fsum(mp.fsum(s * max(mpf(floor), n) for s, n in zip(share, g, strict=True)) for g in groups)
 
 
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 @pytest.mark.parametrize(
     "weight",
     [
@@ -282,14 +281,14 @@ def test_free_bits_with_weights_of_any_size(kl, weight, per, average):
             assert f == 0 or abs(mpf(float(f)) - share) <= 4 * mpf(DOUBLE) * share + mpf(2) ** -1072
 
 
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 def test_free_bits_whose_sum_overflows(per, average):
     """Without weights too, each mean being a number."""
     kl = [[1.5e308], [1.7e308]]
     close(fe.free_bits(kl, 0.5, per=per, average=average).value, mpf(1.5e308) / 2 + mpf(1.7e308) / 2)
 
 
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 def test_an_infinite_kl_of_weight_0(per, average):
     """Is in no mean, as nothing of its row is; NaN is not hidden."""
     options = {"per": per, "average": average, "weight": [0.0, 1.0]}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import contract
 import declared
 import fastelbo as fe
 import oracles
@@ -60,12 +61,6 @@ def test_members_of_the_elbo_are_those_of_the_oracle():
     assert fe.NegELBOGrad._fields == tuple(oracles.neg_elbo([[0.0]], [[0.0]], [[0.0]], var=1.0, z_var=1.0))
 
 
-def computing_dtype(operands) -> np.dtype:
-    """NumPy's promotion with weak Python scalars, at least float32, and float64 for integers alone."""
-    dtype = np.result_type(*operands)
-    return np.result_type(dtype, np.float32) if dtype.kind == "f" else np.dtype(np.float64)
-
-
 @LOSSES
 @given(payload=st.data())
 def test_parity(name, payload):
@@ -80,7 +75,7 @@ def test_parity(name, payload):
     # the inputs (|s| <= 2, |d|, |x|, |l| <= 4) keep below 64 an element: 21 eps are ample.
     exact = oracles.call(name, **operands, **scales, **options)
     weight = 1.0 if options["weight"] is None else options["weight"].max(initial=0.0)
-    dtype = computing_dtype([*operands.values(), *scales.values()])
+    dtype = contract.computing_dtype([*operands.values(), *scales.values()])
     count = int(np.prod(shape))
     for member, got, expected in zip(fast._fields, fast, plain, strict=True):
         if expected is None:
@@ -119,7 +114,7 @@ def test_optimal_var(payload, axis):
     shape = payload.draw(strategies.shapes())
     x, mean = (payload.draw(strategies.data(shape)) for _ in range(2))
     got, expected = (module.optimal_var(x, mean, axis=axis) for module in (fe, reference))
-    dtype = computing_dtype([x, mean])
+    dtype = contract.computing_dtype([x, mean])
     # r rounds once (2u of r²), r² and the division too, and at most 8 additions: 12 u; the reference likewise
     assert np.shape(got) == np.shape(expected)
     assert np.all(abs(got - expected) <= 12 * oracles.eps(dtype) * expected)

@@ -14,9 +14,8 @@ import fastelbo as fe
 import oracles
 import strategies
 from fastelbo import _blocks
+from marks import DTYPES, NAMES
 
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 RNG = np.random.default_rng(13)
 
 

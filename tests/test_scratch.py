@@ -19,12 +19,7 @@ BESIDE = 1 << 20  # slabs, and rows that wait, beside accumulators that take the
 SHAPES = [(3, 300, 500), (300, 3, 500), (300, 500, 3), (7, 1, 90_001)]
 RNG = np.random.default_rng(13)
 STATUS = Path("/proc/self/status")
-
-
-@pytest.fixture(autouse=True)
-def _restored():
-    yield
-    fe.set_num_threads(None)
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 def data(dtype, *shapes):

@@ -14,12 +14,11 @@ import declared
 import fastelbo as fe
 import oracles
 import promises
-import strategies
 from effort import effort
 from fastelbo._declare import Loss
+from marks import DTYPES
 from test_special import classes, special
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 PLAIN = 0.7
 #: Rows and columns: few, so that rows are short, and more than a vector has
 SIZES = effort([(1, 2), (2, 33), (3, 2)], [(n, d) for n in (1, 2, 3) for d in (2, 8, 33, 70)])

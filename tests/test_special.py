@@ -15,8 +15,7 @@ import fastelbo as fe
 import oracles
 import strategies
 from fastelbo._declare import Loss
-
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
+from marks import DTYPES
 
 
 def special(dtype) -> np.ndarray:

@@ -19,6 +19,7 @@ import fastelbo as fe
 import oracles
 import strategies
 from fastelbo import reference
+from marks import DTYPES
 from oracles import eps
 from test_layouts import LAYOUTS, assert_same
 
@@ -27,7 +28,6 @@ SHORT = [np.dtype(np.float16), BFLOAT16]
 KINDS = [*map(np.dtype, ("u1", "i1", "u2", "i2", "?")), *SHORT]
 FACTORS = (1 / 255, -0.3, 3e4)
 STORED = pytest.mark.parametrize("kind", KINDS, ids=str)
-FLOATS = pytest.mark.parametrize("dtype", strategies.DTYPES)
 MEMBERS = ("x", "mean", "scale")
 NATIVE = {
     name: make for name, make in LAYOUTS.items() if "swapped" not in name
@@ -69,7 +69,7 @@ def scaled(x, factor, dtype):
 
 
 @STORED
-@FLOATS
+@DTYPES
 def test_x_scale_is_as_precise_as_none(kind, dtype):
     x = stored(kind, 60)
     for factor, name in itertools.product(FACTORS, ("var", "std", "logvar", "precision")):
@@ -82,7 +82,7 @@ def test_x_scale_is_as_precise_as_none(kind, dtype):
 
 
 @STORED
-@FLOATS
+@DTYPES
 def test_rows_under_one_scale(kind, dtype):
     """The kernel of squares, whose ∂scale is a sum."""
     x = stored(kind, (5, 33))
@@ -105,7 +105,7 @@ def test_rows_under_one_scale(kind, dtype):
 
 
 @STORED
-@FLOATS
+@DTYPES
 def test_nothing_is_lost_where_x_and_mean_agree(kind, dtype):
     """mean is x·x_scale, rounded: what is left is the rounding error, all of its digits."""
     x, factor = stored(kind, 100), 1 / 255
@@ -118,7 +118,7 @@ def test_nothing_is_lost_where_x_and_mean_agree(kind, dtype):
 
 
 @STORED
-@FLOATS
+@DTYPES
 def test_bernoulli(kind, dtype):
     x = stored(kind, 80)
     logits = np.random.default_rng(1).normal(0, 4, 80).astype(dtype)
@@ -149,7 +149,7 @@ def test_all_arguments_in_16_bits(kind):
 
 
 @pytest.mark.parametrize("kind", SHORT, ids=str)
-@FLOATS
+@DTYPES
 def test_all_numbers_of_16_bits(kind, dtype):
     """∂mean of the KL from N(0, 1) is the mean, and ∂x of the NLL under N(0, 1) is x, times x_scale twice."""
     every = np.arange(1 << 16, dtype=np.uint16).view(kind)
@@ -241,21 +241,20 @@ def test_a_gradient_over_the_mean():
 
 
 @pytest.mark.parametrize("scale", [{"var": 0.25}, {"logvar": "rows"}, {"std": "elements"}], ids=str)
+@pytest.mark.usefixtures("restored")
 def test_x_scale_and_threads_and_batches(scale):
     x = stored(np.dtype("u1"), (300, 700))
     mean, var = near(x, 1 / 255, np.float32)
     raw = {"rows": var[:, :1], "elements": var}
     scale = {name: raw.get(value, value) for name, value in scale.items()}
     arguments = {"x_scale": 1 / 255, "wrt": ("x", "mean")}
-    try:
-        for n in (1, 2, 5):
-            fe.set_num_threads(n)
-            got = fe.gaussian_nll_grad(x, mean, **scale, **arguments)
-            if n == 1:
-                want = got
-            assert_same(got, want, str(n))
-    finally:
-        fe.set_num_threads(None)
+    for n in (1, 2, 5):
+        fe.set_num_threads(n)
+        got = fe.gaussian_nll_grad(x, mean, **scale, **arguments)
+        if n == 1:
+            want = got
+        assert_same(got, want, str(n))
+    fe.set_num_threads(None)
     for row in (0, 17, 299):
         one = {name: value if np.ndim(value) == 0 else value[row] for name, value in scale.items()}
         got = fe.gaussian_nll_grad(x[row], mean[row], **one, **arguments)

@@ -6,9 +6,9 @@ from mpmath import mp, mpf
 
 import oracles
 from fastelbo import reference
+from marks import TWO_FORMS
 from oracles import eps
 
-FORMS = pytest.mark.parametrize("form", ["scale", "logscale"])
 #: None is Laplace
 DFS = pytest.mark.parametrize("df", [None, 1e-3, 1.0, 2.5, 4.0, 1e3, 1e15, 1e300, np.inf])
 #: Numerical differentiation may lose half of the digits
@@ -45,7 +45,7 @@ def test_density_integrates_to_one(df):
         assert abs(2 * mp.quad(density, mp.linspace(0, far, 9)) - 1) < 1e-15
 
 
-@FORMS
+@TWO_FORMS
 def test_df_of_1_and_2(form):
     """Cauchy's density, and (2 + z²)^(−3/2)."""
     scale = mpf(1.5)
@@ -56,7 +56,7 @@ def test_df_of_1_and_2(form):
         assert mp.almosteq(value(2.0, x, **raw), mp.log(scale) + 1.5 * mp.log(2 + square), 1e-50)
 
 
-@FORMS
+@TWO_FORMS
 @pytest.mark.parametrize("df", [1e300, np.inf])
 def test_many_degrees_of_freedom_are_gaussian(form, df):
     given = arguments(form)
@@ -65,7 +65,7 @@ def test_many_degrees_of_freedom_are_gaussian(form, df):
         assert np.all(abs(exact.value - gaussian[member].value) <= mpf(10) ** -50 * gaussian[member].size)
 
 
-@FORMS
+@TWO_FORMS
 @DFS
 def test_gradients_are_derivatives_of_values(form, df):
     given = arguments(form, count=4)
@@ -126,7 +126,7 @@ def check(name: str, **given) -> None:
     np.testing.assert_array_equal(getattr(reference, name)(**given), got.value)
 
 
-@FORMS
+@TWO_FORMS
 @DFS
 @pytest.mark.parametrize("full", [True, False])
 def test_reference(form, df, full):
@@ -134,7 +134,7 @@ def test_reference(form, df, full):
     check(name, **arguments(form), **rest, axis=(), full=full)
 
 
-@FORMS
+@TWO_FORMS
 @pytest.mark.parametrize("name", ["laplace_nll", "student_t_nll"])
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_reference_options(form, name, reduction):

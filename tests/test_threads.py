@@ -19,12 +19,7 @@ X, MEAN, LOGVAR = RNG.normal(size=(3, 300, 700)).astype(np.float32)  # more elem
 PARALLEL = bool(fe._core.openmp_version())
 TASKS = Path("/proc/self/task")
 quota = _threads._quota.__wrapped__  # without its cache
-
-
-@pytest.fixture(autouse=True)
-def _restored():
-    yield
-    fe.set_num_threads(None)
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 def default() -> int:
