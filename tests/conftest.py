@@ -38,8 +38,8 @@ by_workers: list[int] = []  # of pytest-xdist, as they end
 
 def compared() -> int:
     """Numbers compared with their exact values, in this process."""
-    oracles = sys.modules.get("oracles")
-    return oracles.compared if oracles else 0
+    rounding = sys.modules.get("rounding")
+    return rounding.compared if rounding else 0
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

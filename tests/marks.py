@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-import oracles
 import strategies
+import variance
 
 DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 #: The five forms of a scale, and the two of a location family
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
+NAMES = pytest.mark.parametrize("name", variance.SCALES)
 TWO_FORMS = pytest.mark.parametrize("form", ["scale", "logscale"])
 REDUCTIONS = pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 #: Of the decoder, for each observation; None: recon has no axis of them

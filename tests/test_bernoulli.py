@@ -10,11 +10,13 @@ from hypothesis.extra import numpy as hnp
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
+import digits
 import fastelbo as fe
 import oracles
+import rounding
 import strategies
 from marks import DTYPES
-from oracles import eps
+from rounding import eps
 
 MEMBERS = oracles.BERNOULLI_MEMBERS
 
@@ -51,7 +53,7 @@ def test_elements(regime, dtype):
     for member, bound in zip(MEMBERS, (10, 6, 6), strict=True):
         value, size = exact[member]
         what = f"{regime}: {member}"
-        assert oracles.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
+        assert rounding.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
 
 
 @DTYPES
@@ -62,11 +64,11 @@ def test_rows(dtype, length):
         value, size = oracles.bernoulli(x, logits)["value"]
         got = fe.bernoulli_nll(np.broadcast_to(x, length), np.broadcast_to(logits, length))
         bound = 10 * eps(dtype) * size.item() * length
-        oracles.check(got, value.item() * length, bound, dtype, f"constant row of {length}")
+        rounding.check(got, value.item() * length, bound, dtype, f"constant row of {length}")
         got = everything(np.full((length, 1), x), np.full(1, logits))
         value, size = oracles.bernoulli(x, logits)["logits"]
         bound = 11 * eps(dtype) * size.item() * length  # 6 an element, eight additions, the last rounding
-        oracles.check(got.logits, value.item() * length, bound, dtype, f"∂logits over {length}")
+        rounding.check(got.logits, value.item() * length, bound, dtype, f"∂logits over {length}")
 
 
 def test_large_logits_are_exact():
@@ -101,7 +103,7 @@ def test_oracle_gradients_are_derivatives_of_oracle_values():
         }
         for member, derivative in derivatives.items():
             exact = sum(oracles.bernoulli_terms(member, x, logit))
-            assert abs(derivative - exact) <= mpf(10) ** (-oracles.DIGITS // 2)
+            assert abs(derivative - exact) <= mpf(10) ** (-digits.DIGITS // 2)
 
 
 def test_the_optimum_is_the_mean():
@@ -136,8 +138,8 @@ def test_special_values(dtype, noisy):
         got = everything(x, logits, axis=())
     for member, (value, size) in oracles.bernoulli(x, logits).items():
         for i in range(len(x)):
-            expected = oracles.kind(value[i], size[i], dtype)
-            found = oracles.kind(mpf(float(getattr(got, member)[i])), 0, dtype)
+            expected = rounding.kind(value[i], size[i], dtype)
+            found = rounding.kind(mpf(float(getattr(got, member)[i])), 0, dtype)
             unknown = found == "nan" and (np.isnan(x[i]) or np.isnan(logits[i]))
             assert unknown or expected in (found, "any"), (member, x[i], logits[i], expected, found)
 

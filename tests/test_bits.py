@@ -20,9 +20,9 @@ import pytest
 import declared
 import fastelbo as fe
 import instrumented
-import oracles
 import processes
 import sums
+import variance
 from effort import LARGE, effort
 from fastelbo._declare import Loss
 
@@ -330,7 +330,7 @@ def test_neighbours_change_no_bit(loss, choice, dtype):
     names = declared.LOSSES[loss].operands[:2]
     arguments = {name: generator.normal(size=s.size).astype(dtype) for name in names}
     for name, log in zip(choice, (s, s_p), strict=False):
-        arguments[name] = oracles.raw_of(declared.form_of(name), log).astype(dtype)
+        arguments[name] = variance.raw_of(declared.form_of(name), log).astype(dtype)
     elementwise = {"axis": ()} | declared.plain(declared.LOSSES[loss])
     want = grad(loss, arguments, elementwise)
     for reach in (0.1, 0.2, 0.4, 0.6, 0.8):

@@ -20,12 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import contract
 import declared
 import fastelbo as fe
 import oracles
 import promises
+import rounding
+import signatures
 import strategies
+import variance
 from effort import effort
 from fastelbo._declare import Scale
 
@@ -55,7 +57,7 @@ class Call(NamedTuple):
         return {member: result for member, result in got.items() if result is not None}
 
     def argument(self, member: str) -> Any:
-        return contract.argument_of(member, {"prior_mean": 0.0} | self.arguments)
+        return signatures.argument_of(member, {"prior_mean": 0.0} | self.arguments)
 
     def shape_of(self, member: str) -> tuple[int, ...]:
         """Of the elements that a member is made of."""
@@ -92,7 +94,7 @@ def numbers(dtype: Any, most: float = math.inf) -> st.SearchStrategy[float]:
 def raws(form: str, dtype: Any) -> st.SearchStrategy[float]:
     """Of a scale: any positive number, or a log to any that has a variance of any size."""
     limits = np.finfo(dtype)
-    ordinary = st.floats(-4, 4, width=32).map(lambda s: float(oracles.raw_of(form, s)))
+    ordinary = st.floats(-4, 4, width=32).map(lambda s: float(variance.raw_of(form, s)))
     if declared.is_log(form):
         most = float(np.float32(1.2 * math.log(float(limits.max))))
         return ordinary | st.floats(-most, most, width=32) | st.sampled_from((800.0, -800.0, 0.0))
@@ -131,7 +133,7 @@ def calls(draw, loss: str, kind: str | None = None, calm: bool = False) -> Call:
 
     given: dict[str, Any] = {}
     name, with_prior = loss.removesuffix(" of a prior"), loss not in declared.LOSSES
-    row = contract.FUNCTIONS[f"{name}_grad"]
+    row = signatures.FUNCTIONS[f"{name}_grad"]
     if row.declared:
         one, two = row.data
         given = {one: data(shape)}
@@ -151,11 +153,11 @@ def calls(draw, loss: str, kind: str | None = None, calm: bool = False) -> Call:
         given |= draw(scale(decoder, shape, dtype, kind)) | draw(scale(encoder, latents, dtype, kind))
         if draw(st.booleans()):
             given |= {"prior_mean": data(latents)} | draw(scale(prior, latents, dtype, kind))
-    forms = tuple([key for key in given if declared.form_of(key) in oracles.FORMS])
+    forms = tuple([key for key in given if declared.form_of(key) in variance.FORMS])
     have = {"prior_mean", *given}
-    fields = [field for field in row.out if field not in contract.VALUES]
+    fields = [field for field in row.out if field not in signatures.VALUES]
     given["wrt"] = tuple(
-        [field for field in fields if have.intersection(contract.SCALES.get(field, [field]))]
+        [field for field in fields if have.intersection(signatures.SCALES.get(field, [field]))]
     )
     given["axis"] = -1
     if not calm:
@@ -184,11 +186,11 @@ def test_a_weight_of_0_leaves_nothing(loss, reduction, payload):
     keep = np.ones(rows)
     keep[0] = 0
     one = call(weight=keep, reduction="none")
-    for member in contract.VALUES:
+    for member in signatures.VALUES:
         if member in one:
             assert one[member][0] == 0, f"{member}: {one[member]}"
     for member, result in one.items():
-        argument = None if member in contract.VALUES else call.argument(member)
+        argument = None if member in signatures.VALUES else call.argument(member)
         own = np.shape(argument)
         if len(own) >= 2 and own[-2] == rows > 1:
             assert is_zero(np.asarray(result)[..., 0, :]), f"{member}: {result}"
@@ -227,9 +229,9 @@ def check_power(call: Call, member: str, one: Any, other: Any, k: int, reduced: 
 
     In float64 a sum may have parts that are no numbers, though it is one.
     """
-    wide = reduced and member in contract.VALUES  # a Python float
+    wide = reduced and member in signatures.VALUES  # a Python float
     limits, elements = np.finfo(np.float64 if wide else call.dtype), 1
-    argument = None if member in contract.VALUES else call.argument(member)
+    argument = None if member in signatures.VALUES else call.argument(member)
     if argument is None or np.shape(argument) != call.shape_of(member):
         elements = math.prod(call.shape_of(member))
     slack = elements * float(limits.smallest_subnormal)
@@ -237,7 +239,7 @@ def check_power(call: Call, member: str, one: Any, other: Any, k: int, reduced: 
     one, other = np.asarray(one, float), np.asarray(other, float)
     with np.errstate(all="ignore"):
         there, back = np.ldexp(one, k), np.ldexp(other, -k)
-        roundings = 16 * oracles.eps(call.dtype) * np.fmin(abs(one), largest)
+        roundings = 16 * rounding.eps(call.dtype) * np.fmin(abs(one), largest)
         right = np.where(
             abs(there) > largest,
             other == np.copysign(np.inf, one),
@@ -384,7 +386,7 @@ def test_a_shared_scale_is_the_same_numbers_in_an_array(loss, kind, payload):
                 exact = exact | {
                     member: part
                     for member, part in oracles.call(call.name, **arguments | some, **options).items()
-                    if member in contract.SCALES
+                    if member in signatures.SCALES
                 }
             members = [member for member in got if member in exact]
             promises.check(

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from mpmath import mpf
 
 import fastelbo as fe
-import oracles
 import promises
+import rounding
+import summing
+import variance
 
 F4, F8 = np.float32, np.float64
 ROOT = np.sqrt(2.0)
@@ -54,7 +57,7 @@ ROOTS = [
     case(f"{dtype.__name__} 2^{k} around √2", "gaussian_kl_grad", "value", "scale",
          mean=np.zeros(7, dtype), axis=(), wrt="scale",
          **{form: np.ldexp((dtype(ROOT).view(integer) + np.arange(-3, 4)).astype(integer).view(dtype), k)})
-    for form in oracles.LINEAR
+    for form in variance.LINEAR
     for dtype, integer in ((F4, np.int32), (F8, np.int64))
     for k in (-3, -2, -1, 0, 1, 2)
 ]  # fmt: skip
@@ -98,9 +101,9 @@ FIRST_ROW_OUT = [
     case("a row of weight 0", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, logvar=0 * X,
          weight=[0, 1]),
     *[case(f"a row of weight 0, {form}", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, weight=[0, 1],
-           **{form: oracles.raw_of(form, 0 * X).astype(F4)}) for form in oracles.SCALES],
+           **{form: variance.raw_of(form, 0 * X).astype(F4)}) for form in variance.SCALES],
     *[case(f"a row of weight 0, one {form}", "gaussian_nll_grad", "value", "scale", "mean", x=X, mean=0 * X,
-           weight=[0, 1], **{form: F4(oracles.raw_of(form, 0.0))}) for form in oracles.SCALES],
+           weight=[0, 1], **{form: F4(variance.raw_of(form, 0.0))}) for form in variance.SCALES],
     case("a row of weight 0", "gaussian_kl", mean=np.zeros((2, 1), F4), logvar=f4([100.0], [1.0]),
          weight=[0, 1],
          reduction="sum"),
@@ -222,8 +225,8 @@ SMALL = {F4: (-1e-30, 1.3e-14, 3e-19), F8: (-1e-300, 1.3e-20, 1e-150)}
 ROUNDED = [
     *[case(f"x·x_scale {type(x).__name__} {form} {shape}", "gaussian_nll_grad", "value", "x", "mean", "scale",
            x=np.full((2, 3), x, dtype), mean=np.zeros((2, 3), dtype), x_scale=c, wrt=("x", "mean", "scale"),
-           **{form: np.full(shape, oracles.raw_of(form, 2 * np.log(std))).astype(dtype)})
-      for dtype, (x, c, std) in SMALL.items() for form in oracles.SCALES
+           **{form: np.full(shape, variance.raw_of(form, 2 * np.log(std))).astype(dtype)})
+      for dtype, (x, c, std) in SMALL.items() for form in variance.SCALES
       for shape in ((), (3,), (2, 1), (2, 3))],
     *[case(f"x·x_scale under a weight, {shape}", "gaussian_nll_grad", "value", "x", "mean",
            x=np.full((2, 3), -2.8e-45, F4), mean=np.zeros((2, 3), F4), x_scale=1e-14, wrt=("x", "mean"),
@@ -243,7 +246,7 @@ ROUNDED = [
       for dtype, x, far in ((F4, 1.4e-42, 1e37), (F8, 5.3e-321, 1e160)) for reduction in ("none", "sum")],
     *[case(f"a weight that float32 rounds to 0 or infinity, {shape} {form} {reduction}", "gaussian_nll_grad",
            "value", "mean", "scale", x=f4([far, 0.5], [far, 2.0]), mean=f4([0.0, 0.0], [0.0, 0.0]),
-           **{form: np.full(shape, oracles.raw_of(form, np.log(var))).astype(F4)},
+           **{form: np.full(shape, variance.raw_of(form, np.log(var))).astype(F4)},
            weight=np.array(weight), reduction=reduction)
       for far, var, weight in ((1e15, 1.0, [1e-60, 1.0]), (1e-15, 1e20, [1e50, 1.0]))
       for shape in ((), (2,), (2, 1), (2, 2)) for form in ("var", "logvar") for reduction in ("none", "sum")
@@ -294,8 +297,8 @@ def test_sum_of_many_small_gradients():
     count = 100_000_000
     x = np.broadcast_to(f4(1e-23).ravel()[0], (count,))
     got = fe.gaussian_nll_grad(x, F4(0), precision=F4(1e-23), axis=-1, wrt="mean").mean
-    exact = -(oracles.mpf(float(F4(1e-23))) ** 2) * count
-    oracles.check(got, np.array(exact, object), 11 * oracles.eps(F4) * abs(exact), F4, "∂mean")
+    exact = -(mpf(float(F4(1e-23))) ** 2) * count
+    rounding.check(got, np.array(exact, object), 11 * rounding.eps(F4) * abs(exact), F4, "∂mean")
 
 
 TIMES = 1_700_000_000_000_000_000
@@ -372,7 +375,7 @@ def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
     """One class, or both near the largest number; if finite, within 64 eps of a size, and subnormal units."""
     got, want, size = (np.asarray(one, float) for one in (got, want, size))
     with np.errstate(all="ignore"):
-        near = abs(got - want) <= 64 * oracles.eps(dtype) * size + 8 * float(
+        near = abs(got - want) <= 64 * rounding.eps(dtype) * size + 8 * float(
             np.finfo(dtype).smallest_subnormal
         )
         overflows = (abs(want) > 0.99 * float(np.finfo(dtype).max)) & (got * want > 0)
@@ -381,7 +384,7 @@ def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
 
 @pytest.mark.parametrize("dtype", [F4, F8])
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("form", oracles.SCALES)
+@pytest.mark.parametrize("form", variance.SCALES)
 @pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "prior"])
 def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, options, dtype):
     """A scale that is shared, or one a row, against the same numbers for each element (see test_special)."""
@@ -392,13 +395,13 @@ def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, optio
         SPECIAL, (0.0, 1.5, -np.inf, np.nan, "largest"), SHAPES.items()
     ):
         raw = special(what, dtype)
-        if raw <= 0 and form in oracles.LINEAR:
+        if raw <= 0 and form in variance.LINEAR:
             continue
         x = np.full((2, 3), 0.5, dtype)
         x[0, 1] = special(r, dtype)
         scale = np.full(shape, raw, dtype)
         if name == "column":
-            scale[1] = oracles.raw_of(form, 0.3)
+            scale[1] = variance.raw_of(form, 0.3)
         operands = (x, np.zeros_like(x)) if loss == "gaussian_nll" else (x,)
         wrt = (("x",) if loss == "gaussian_nll" else ()) + ("mean", own)
         options_of = given | OPTIONS[options] | {"wrt": wrt}
@@ -407,7 +410,7 @@ def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, optio
         with np.errstate(all="ignore"):
             elements = np.asarray(each[own], float)
             each[own], size = (
-                oracles.sum_to(array, x.shape, shape).astype(float) for array in (elements, abs(elements))
+                summing.sum_to(array, x.shape, shape).astype(float) for array in (elements, abs(elements))
             )
         if not np.isnan(
             [float(raw), float(x[0, 1])]
@@ -454,11 +457,11 @@ def test_an_element_does_not_depend_on_its_neighbours():
     rng = np.random.default_rng(5)
     for dtype in (F4, F8):
         tiny = float(np.finfo(dtype).tiny)
-        for form in oracles.SCALES:
+        for form in variance.SCALES:
             x = np.array([rng.uniform(0, tiny, 200), rng.normal(size=200)], dtype)
-            raw = oracles.raw_of(form, rng.normal(size=(2, 200))).astype(dtype)
+            raw = variance.raw_of(form, rng.normal(size=(2, 200))).astype(dtype)
             far = raw.copy()
-            far[1] = oracles.raw_of(form, np.full(200, math.log(tiny)))
+            far[1] = variance.raw_of(form, np.full(200, math.log(tiny)))
             for weight in (None, rng.uniform(0.1, 3, 2)):
                 one, other = (
                     fe.gaussian_nll_grad(x, 0 * x, weight=weight, wrt=("x", "scale"), **{form: scale})

@@ -19,13 +19,15 @@ import contract
 import declared
 import fastelbo as fe
 import judge
-import oracles
+import oddities
+import signatures
 import strategies
+import variance
 from effort import effort
 
 MEMORY = arenas.Arenas()
 DTYPES = [np.dtype(code) for code in "?bBhHiIqQefd"]
-NAMES = pytest.mark.parametrize("name", contract.FUNCTIONS)
+NAMES = pytest.mark.parametrize("name", signatures.FUNCTIONS)
 LEAST = 300  # cases of each function
 
 
@@ -56,7 +58,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "iwae_bound": {"log_w": (3, 4)},
     "free_bits": {"kl": (3, 4)},
 }  # fmt: skip
-SHAPES |= {name: SHAPES[name.removesuffix("_grad")] for name in contract.FUNCTIONS if name not in SHAPES}
+SHAPES |= {name: SHAPES[name.removesuffix("_grad")] for name in signatures.FUNCTIONS if name not in SHAPES}
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: declared.parameters(loss)[-1] for name, loss in declared.LOSSES.items()},
     "free_bits": {"min_kl": 0.5, "per": "dim", "average": "first"},
@@ -64,7 +66,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "neg_elbo": {"reduction": "none"},
 }
 OPTIONS |= {
-    name: OPTIONS.get(name.removesuffix("_grad"), {}) for name in contract.FUNCTIONS if name not in OPTIONS
+    name: OPTIONS.get(name.removesuffix("_grad"), {}) for name in signatures.FUNCTIONS if name not in OPTIONS
 }
 #: Shapes of one argument, from that of a right one: an axis more or less, sizes ± 1, 0 and 1, other orders.
 RESHAPED: list[Callable[[tuple[int, ...]], tuple[int, ...]]] = [
@@ -148,8 +150,8 @@ def numbers(key: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     eighths = np.resize(np.arange(-32, 32) * 7 % 65 - 32, count).reshape(shape)
     if key == "where":
         return np.asarray(eighths % 3 > 0, dtype)
-    if form in oracles.FORMS:
-        smooth = oracles.raw_of(form, eighths / 16) if dtype.kind == "f" else 1 + eighths % 3
+    if form in variance.FORMS:
+        smooth = variance.raw_of(form, eighths / 16) if dtype.kind == "f" else 1 + eighths % 3
         return np.asarray(smooth, dtype)
     if key in NUMBERS:
         return np.asarray(1 + abs(eighths) // 8, dtype)
@@ -164,8 +166,8 @@ def right(name: str, dtype: Any = np.float64, **other: Any) -> dict[str, Any]:
         if key not in other
     }
     given = arrays | OPTIONS[name] | other
-    if "wrt" in contract.PARAMETERS[name] and "wrt" not in given:
-        fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
+    if "wrt" in signatures.PARAMETERS[name] and "wrt" not in given:
+        fields = [field for field in signatures.FUNCTIONS[name].out if field not in signatures.VALUES]
         given["wrt"] = tuple([field for field in fields if calls.Calls.has(given, field)])
     return given
 
@@ -181,7 +183,7 @@ def of_arguments(name: str) -> Iterator[Case]:
                     name, **{key: laid_out(numbers(key, shape, dtype), layout)}
                 ),
             )
-        for code in calls.NOT_REAL:
+        for code in oddities.NOT_REAL:
             yield (
                 f"{key} of {code}",
                 lambda key=key, code=code, shape=shape: right(name, **{key: np.zeros(shape, code)}),
@@ -195,7 +197,7 @@ def of_arguments(name: str) -> Iterator[Case]:
                     name, **{key: laid_out(numbers(key, other, usual))}
                 ),
             )
-        for what, make in calls.objects_for(key).items():
+        for what, make in oddities.objects_for(key).items():
             yield (
                 f"{key}: {what}",
                 lambda key=key, make=make, usual=usual, shape=shape: right(
@@ -205,7 +207,7 @@ def of_arguments(name: str) -> Iterator[Case]:
 
 
 def bare(name: str) -> dict[str, None]:
-    return BARE if "where" in contract.PARAMETERS[name] else {}
+    return BARE if "where" in signatures.PARAMETERS[name] else {}
 
 
 def of_usual_arguments(name: str) -> Iterator[Case]:
@@ -223,7 +225,7 @@ def of_usual_arguments(name: str) -> Iterator[Case]:
 
 def of_frames(name: str) -> Iterator[Case]:
     """All arguments of one shape, with every axis and reduction."""
-    takes = contract.PARAMETERS[name]
+    takes = signatures.PARAMETERS[name]
     keys = [key for key in SHAPES[name] if key not in ("weight", "where")]
 
     def make(shape: tuple[int, ...], dtype: Any, **options: Any) -> dict[str, Any]:
@@ -246,11 +248,11 @@ def of_frames(name: str) -> Iterator[Case]:
 
 
 def of_options(name: str) -> Iterator[Case]:
-    for key, values in calls.WRONG.items():
-        if key in contract.PARAMETERS[name]:
+    for key, values in oddities.WRONG.items():
+        if key in signatures.PARAMETERS[name]:
             for value in values:
                 yield f"{key}={value!r}", lambda key=key, value=value: right(name, **{key: value})
-    for keys in contract.FUNCTIONS[name].forms.values():
+    for keys in signatures.FUNCTIONS[name].forms.values():
         for key in keys:
             yield f"{key} too", lambda key=key: right(name) | {key: 1.0}
             yield f"no {key}", lambda key=key: right(name) | {key: None}
@@ -278,7 +280,7 @@ def not_positive(name: str, keys: tuple[str, ...], key: str, bad: float, at: int
 
 def of_outputs(name: str) -> Iterator[Case]:
     """Each member of `out` in turn: of any layout, over any argument, or wrong."""
-    fields = contract.FUNCTIONS[name].out
+    fields = signatures.FUNCTIONS[name].out
     arrays = [key for key in SHAPES[name] if key not in BARE and (key, name) != ("eps", "reparameterize")]
     for i, field in enumerate(fields):
         for layout in LAYOUTS:
@@ -311,9 +313,9 @@ OUT: dict[str, Callable[[np.ndarray], Any]] = {
     "memoryview": lambda a: memoryview(a),
     "masked": np.ma.masked_array,
     "subclass": lambda a: laid_out(a).view(np.recarray) if a.ndim else laid_out(a),
-    "stubborn": lambda a: laid_out(a).view(calls.Stubborn),
-    "liar": lambda a: laid_out(a).view(calls.Liar),
-    "liar of size 1": lambda a: laid_out(np.resize(a, (1,) * a.ndim)).view(calls.Liar),
+    "stubborn": lambda a: laid_out(a).view(oddities.Stubborn),
+    "liar": lambda a: laid_out(a).view(oddities.Liar),
+    "liar of size 1": lambda a: laid_out(np.resize(a, (1,) * a.ndim)).view(oddities.Liar),
     "complex": lambda a: a.astype(complex),
     "objects": lambda a: a.astype(object),
     "structured": lambda a: np.zeros(a.shape, "f8,f8"),
@@ -335,7 +337,7 @@ def with_out(name: str, i: int, make: Callable[[np.ndarray], Any]) -> dict[str, 
     if name == "reparameterize":  # whose ε is drawn
         del given["eps"]
         given |= {"rng": np.random.default_rng(3), "n_samples": 2}
-    fields = contract.FUNCTIONS[name].out
+    fields = signatures.FUNCTIONS[name].out
     checks = contract.Checks(name, given)
     assert checks.results is not None
     shape = checks.results.get(fields[i], (3, 4))
@@ -362,7 +364,7 @@ def over(name: str, i: int, key: str, shift: Callable[[int], int]) -> dict[str, 
 
 def of_huge(name: str) -> Iterator[Case]:
     """More than 2³¹ elements by strides of 0, and something wrong: told without a look at them."""
-    row = contract.FUNCTIONS[name]
+    row = signatures.FUNCTIONS[name]
     keys = [key for key in SHAPES[name] if key not in ("weight", "where")]
 
     def make(**other: Any) -> dict[str, Any]:
@@ -379,7 +381,7 @@ def of_huge(name: str) -> Iterator[Case]:
         wrong = np.broadcast_to(np.complex64(1), (HUGE,))
         yield f"{key} complex", lambda key=key, wrong=wrong: make(**{key: wrong})
     for key, value in (("axis", 7), ("reduction", "all"), ("per", "x"), ("min_var", -1.0), ("n_samples", -1)):
-        if key in contract.PARAMETERS[name]:
+        if key in signatures.PARAMETERS[name]:
             yield f"{key}={value!r}", lambda key=key, value=value: make(**{key: value})
 
 
@@ -396,8 +398,8 @@ def test_every_function_with_arrays_is_covered():
     """All that is public but what takes no arrays; at least 300 cases of each."""
     others = {"get_num_threads", "set_num_threads", "show_config", "implied_objective", "reference"}
     public = {name for name in fe.__all__ if name[0].islower()}
-    assert public - others == set(contract.FUNCTIONS)
-    counts = {name: len(list(cases(name))) for name in contract.FUNCTIONS}
+    assert public - others == set(signatures.FUNCTIONS)
+    counts = {name: len(list(cases(name))) for name in signatures.FUNCTIONS}
     print(counts, sum(counts.values()))
     assert min(counts.values()) >= LEAST
 

@@ -11,14 +11,16 @@ from hypothesis.extra import numpy as hnp
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
+import digits
 import fastelbo as fe
-import oracles
+import objectives
+import rounding
 import strategies
 from fastelbo._rules.axes import event_axes
 from marks import DTYPES, MODES, PER_AND_AVERAGE
+from objectives import optimum
 
 RNG = np.random.default_rng(17)
-DOUBLE = oracles.eps(np.float64)
 
 
 # --- the σ-VAE ----------------------------------------------------------------------------------------------
@@ -49,14 +51,11 @@ def test_optimal_nll(dtype, size, floor):
     assert_array_equal(got.value, fe.optimal_nll(x, mean, axis=-1, min_var=min_var))
     assert got.value.dtype == got.x.dtype == got.mean.dtype == dtype
     assert_array_equal(got.x, -got.mean)
+    _, value, terms, slope = optimum(x, mean, -1, min_var)
+    rounding.check(got.value, value, 10 * rounding.eps(dtype) * terms, dtype, "value")
+    bound = (7 * rounding.eps(dtype) + 12 * rounding.DOUBLE) * abs(slope)
     for n in range(len(x)):
-        r = oracles._exact(x[n]) - oracles._exact(mean[n])
-        var = max(mp.fsum(r**2) / len(r), mpf(min_var))
-        exact = oracles.optimal_nll(x[n], mean[n], min_var)
-        terms = len(r) * (mp.log(2 * mp.pi) + abs(mp.log(var))) / 2 + mp.fsum(r**2) / (2 * var)
-        oracles.check(got.value[n], exact, 10 * oracles.eps(dtype) * terms, dtype, "value")
-        bound = (7 * oracles.eps(dtype) + 12 * DOUBLE) * abs(r / var)
-        assert oracles.check(got.x[n], r / var, bound, dtype, "∂x") > 0
+        assert rounding.check(got.x[n], slope[n], bound[n], dtype, "∂x") > 0
 
 
 @FLOORS
@@ -68,12 +67,12 @@ def test_the_variance_adds_nothing_to_the_gradient(floor):
     for i in range(5):
 
         def value(at, i=i):
-            moved = oracles._exact(mean)
+            moved = digits.exact(mean)
             moved[i] = at
-            return oracles.optimal_nll(oracles._exact(x), moved, min_var)
+            return optimum(x, moved, min_var=min_var).value.item()
 
         derivative = mp.diff(value, mpf(mean[i]))
-        assert abs(derivative - mpf(float(got.mean[i]))) <= 20 * DOUBLE * abs(derivative)
+        assert abs(derivative - mpf(float(got.mean[i]))) <= 20 * rounding.DOUBLE * abs(derivative)
 
 
 @pytest.mark.parametrize("axis", [None, -1, (), 0, (-1, -2)])
@@ -86,9 +85,9 @@ def test_optimal_nll_is_the_minimum_of_gaussian_nll(axis):
     got = fe.optimal_nll(x, mean, axis=axis)
     at = fe.gaussian_nll_grad(x, mean, var=full, axis=axis)
     assert np.shape(got) == np.shape(at.value)
-    np.testing.assert_allclose(got, at.value, rtol=0, atol=20 * DOUBLE * x.size * 4)
+    np.testing.assert_allclose(got, at.value, rtol=0, atol=20 * rounding.DOUBLE * x.size * 4)
     counts = x.size / max(1, np.size(var))
-    assert np.all(abs(at.scale) <= 24 * DOUBLE * counts / full)
+    assert np.all(abs(at.scale) <= 24 * rounding.DOUBLE * counts / full)
     for factor in (0.9, 1.1):
         assert np.all(fe.gaussian_nll(x, mean, var=factor * full, axis=axis) > got)
     terms = x.size / np.size(got) / 2
@@ -123,7 +122,7 @@ def test_parity_with_the_reference(dtype):
         for mine, theirs in zip(got, want, strict=True):
             assert np.shape(mine) == np.shape(theirs)
             assert mine.dtype == dtype
-            atol = 20 * oracles.eps(dtype) * 40 * max(x.size, mean.size)
+            atol = 20 * rounding.eps(dtype) * 40 * max(x.size, mean.size)
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=atol)
 
 
@@ -184,34 +183,6 @@ def test_optimal_nll_in_any_layout_and_into_any_out(payload):
 # --- mask, weight and reduction, and what float64 cannot square ---------------------------------------------
 
 
-def exact_optimum(x, mean, weight, mask, axis, min_var=0.0, x_scale=1.0):
-    """Rows of σ*² and NLL, their terms' absolute sum, and w·r/σ*², each an object array of mpf."""
-    x, mean, weight = (oracles._exact(part) for part in np.broadcast_arrays(x, mean, weight)[:3])
-    shape, events = x.shape, event_axes(axis, x.shape, "x")
-    rows = tuple([n for i, n in enumerate(shape) if i not in events])
-    kept = [i for i in range(len(shape)) if i not in events]
-    mask = np.broadcast_to(mask, shape)
-    var, value, size = (np.full(rows, mpf(0), object) for _ in range(3))
-    slope, slopes = np.full(shape, mpf(0), object), np.ndindex(*shape)
-    places: dict[tuple[int, ...], list[tuple[int, ...]]] = {row: [] for row in np.ndindex(*rows)}
-    for index in slopes:
-        if mask[index]:
-            places[tuple([index[i] for i in kept])].append(index)
-    for row, some in places.items():
-        r = {i: mpf(x_scale) * x[i] - mean[i] for i in some}
-        total, sse = mp.fsum(weight[i] for i in some), mp.fsum(weight[i] * r[i] ** 2 for i in some)
-        var[row] = sse / total if total else mp.nan
-        if not total:
-            continue
-        best = max(var[row], mpf(min_var))
-        log_term = mp.log(2 * mp.pi * best) if best else -mp.inf
-        value[row] = (total * log_term + sse / best) / 2 if best else -mp.inf
-        size[row] = total * (mp.log(2 * mp.pi) + abs(mp.log(best))) / 2 + sse / best / 2 if best else mpf(0)
-        for i in some:
-            slope[i] = weight[i] * r[i] / best if best else mpf(0)
-    return var, value, size, slope
-
-
 WEIGHTS = ("none", "rows", "features", "elements", "some 0")
 MASKS = ("none", "features", "elements", "a row", "all")
 
@@ -251,34 +222,31 @@ def test_mask_and_weight(which_weight, which_mask, axis, reduction, dtype):
     events = event_axes(axis, shape, "x")
     rows = tuple([n for i, n in enumerate(shape) if i not in events])
     weight, mask = weight_of(which_weight, shape, rows, dtype), mask_of(which_mask, shape)
-    full_weight = np.ones(shape) if weight is None else weight
-    if which_weight == "rows":
-        full_weight = np.expand_dims(weight, events)
     everywhere = np.broadcast_to(True if mask is None else mask, shape)
-    var, value, size, slope = exact_optimum(x, mean, full_weight, everywhere, axis, 0.25)
+    var, value, size, slope = optimum(x, mean, axis, 0.25, weight=weight, where=mask)
     x, mean = np.where(everywhere, x, dtype(np.nan)), np.where(everywhere, mean, dtype(np.inf))
     options = {"axis": axis, "weight": weight, "where": mask}
-    eps = oracles.eps(dtype)
+    eps = rounding.eps(dtype)
 
     got_var = np.asarray(fe.optimal_var(x, mean, **options))
     for row in np.ndindex(*rows):
         assert mp.isnan(var[row]) == np.isnan(got_var[row])
         if not mp.isnan(var[row]):
-            oracles.check(got_var[row], var[row], 6 * eps * var[row], dtype, "variance")
+            rounding.check(got_var[row], var[row], 6 * eps * var[row], dtype, "variance")
 
     options |= {"min_var": 0.25, "reduction": reduction}
     got = fe.optimal_nll_grad(x, mean, **options, wrt=("x", "mean"))
     assert_array_equal(got.value, fe.optimal_nll(x, mean, **options))
     count = {"none": 1, "sum": 1, "mean": math.prod(rows)}[reduction]
     if reduction == "none":
-        oracles.check(got.value, value, 10 * eps * size, dtype, "value")
+        rounding.check(got.value, value, 10 * eps * size, dtype, "value")
         assert got.value.dtype == dtype
     else:
         assert type(got.value) is float
-        bound = 10 * DOUBLE * np.sum(size) / count  # of unrounded rows
-        oracles.check(got.value, np.asarray(np.sum(value) / count), bound, np.float64, "value")
-    bound = (8 * eps + 12 * DOUBLE) * abs(slope) / count
-    oracles.check(got.x, slope / count, bound, dtype, "∂x")
+        bound = 10 * rounding.DOUBLE * np.sum(size) / count  # of unrounded rows
+        rounding.check(got.value, np.asarray(np.sum(value) / count), bound, np.float64, "value")
+    bound = (8 * eps + 12 * rounding.DOUBLE) * abs(slope) / count
+    rounding.check(got.x, slope / count, bound, dtype, "∂x")
     assert_array_equal(got.x, -got.mean)
     assert np.all(got.x[~everywhere] == 0)
 
@@ -367,23 +335,15 @@ def test_errors_whose_squares_leave_float64(size, axis, floor):
         {"where": mask},
         {"weight": weight, "where": mask, "x_scale": -2.0},
     ):
-        var, value, terms, slope = exact_optimum(
-            x,
-            mean,
-            extra.get("weight", 1.0),
-            extra.get("where", True),
-            axis,
-            floor,
-            extra.get("x_scale", 1.0),
-        )
+        var, value, terms, slope = optimum(x, mean, axis, floor, **extra)
         poisoned = np.where(extra.get("where", True), x, np.nan)
         got = fe.optimal_nll_grad(poisoned, mean, **options, **extra)
-        oracles.check(got.value, value, 10 * DOUBLE * terms, np.float64, "value")
-        checked = oracles.check(got.mean, -slope, 20 * DOUBLE * abs(slope), np.float64, "∂mean")
+        rounding.check(got.value, value, 10 * rounding.DOUBLE * terms, np.float64, "value")
+        checked = rounding.check(got.mean, -slope, 20 * rounding.DOUBLE * abs(slope), np.float64, "∂mean")
         assert checked or size < 1e-300
         plain = {name: option for name, option in extra.items() if name != "min_var"}
         got = fe.optimal_var(poisoned, mean, axis, **plain)
-        oracles.check(got, var, 10 * DOUBLE * abs(var), np.float64, "variance")
+        rounding.check(got, var, 10 * rounding.DOUBLE * abs(var), np.float64, "variance")
 
 
 @pytest.mark.parametrize(
@@ -400,12 +360,12 @@ def test_weights_of_any_size():
     """w·r² leaves float64 where neither does, and the largest r need not have the largest term."""
     x = np.array([[1.0, 1e-170], [1.0, 1e-170], [1e160, 1.0], [1.0, 3.0]])
     weight = np.array([[1e-300, 1e300], [1e300, 1e300], [1e-310, 1e10], [1e-310, 1e-310]])
-    var, value, terms, slope = exact_optimum(x, 0 * x, weight, True, -1)
-    oracles.check(fe.optimal_var(x, 0 * x, -1, weight=weight), var, 10 * DOUBLE * var, np.float64)
+    var, value, terms, slope = optimum(x, 0 * x, -1, weight=weight)
+    rounding.check(fe.optimal_var(x, 0 * x, -1, weight=weight), var, 10 * rounding.DOUBLE * var, np.float64)
     got = fe.optimal_nll_grad(x, 0 * x, axis=-1, weight=weight)
-    oracles.check(got.value, value, 10 * DOUBLE * terms, np.float64)
+    rounding.check(got.value, value, 10 * rounding.DOUBLE * terms, np.float64)
     for n in (1, 3):
-        oracles.check(got.mean[n], -slope[n], 20 * DOUBLE * abs(slope[n]), np.float64)
+        rounding.check(got.mean[n], -slope[n], 20 * rounding.DOUBLE * abs(slope[n]), np.float64)
 
 
 @DTYPES
@@ -414,13 +374,13 @@ def test_subnormal_optimal_std(dtype):
     tiny = float(np.finfo(dtype).tiny)
     x = np.array([[0.7, 0.3, 1e-3], [0.4, 0.2, 0.01]]) * tiny
     x, mean = x.astype(dtype), np.zeros((2, 3), dtype)
-    for weight in (1.0, np.full((2, 3), 0.5)):
-        _, value, terms, slope = exact_optimum(x, mean, weight, True, -1)
-        options = {"axis": -1, "weight": None if np.ndim(weight) == 0 else weight}
+    for weight in (None, np.full((2, 3), 0.5)):
+        options = {"axis": -1, "weight": weight}
+        _, value, terms, slope = optimum(x, mean, **options)
         got = fe.optimal_nll_grad(x, mean, **options)
-        oracles.check(got.value, value, 10 * oracles.eps(dtype) * terms, dtype)
-        bound = (8 * oracles.eps(dtype) + 12 * DOUBLE) * abs(slope)
-        assert oracles.check(got.mean, -slope, bound, dtype) >= 2
+        rounding.check(got.value, value, 10 * rounding.eps(dtype) * terms, dtype)
+        bound = (8 * rounding.eps(dtype) + 12 * rounding.DOUBLE) * abs(slope)
+        assert rounding.check(got.mean, -slope, bound, dtype) >= 2
 
 
 @DTYPES
@@ -428,18 +388,18 @@ def test_differences_beyond_the_dtype(dtype):
     """x − μ overflows, the NLL does not."""
     a = np.array([[0.9], [1.0], [1e-30]], dtype) * np.finfo(dtype).max
     for axis in (None, -1):
-        var, value, terms, _ = exact_optimum(a, -a, 1.0, True, axis)
-        oracles.check(fe.optimal_var(a, -a, axis), var, 10 * oracles.eps(dtype) * var, dtype)
-        oracles.check(fe.optimal_nll(a, -a, axis=axis), value, 10 * oracles.eps(dtype) * terms, dtype)
+        var, value, terms, _ = optimum(a, -a, axis)
+        rounding.check(fe.optimal_var(a, -a, axis), var, 10 * rounding.eps(dtype) * var, dtype)
+        rounding.check(fe.optimal_nll(a, -a, axis=axis), value, 10 * rounding.eps(dtype) * terms, dtype)
 
 
 @DTYPES
 def test_gradients_of_differences_beyond_the_dtype(dtype):
     a = np.array([[0.9], [1.0], [1e-30]], dtype) * np.finfo(dtype).max
     for axis, weight in itertools.product((None, -1), (None, np.full((3, 1), 0.75, dtype))):
-        slope = exact_optimum(a, -a, 1.0 if weight is None else weight, True, axis)[3]
+        slope = optimum(a, -a, axis, weight=weight).slope
         got = fe.optimal_nll_grad(a, -a, axis=axis, weight=weight)
-        oracles.check(got.mean, -slope, (8 * oracles.eps(dtype) + 12 * DOUBLE) * abs(slope), dtype)
+        rounding.check(got.mean, -slope, (8 * rounding.eps(dtype) + 12 * rounding.DOUBLE) * abs(slope), dtype)
 
 
 @pytest.mark.parametrize("width", [3, 20_000])
@@ -471,13 +431,13 @@ def test_extremes_in_every_argument(payload):
     mask = payload.draw(hnp.arrays(bool, shape))
     min_var = payload.draw(st.sampled_from([0.0, 1e-300, 1.0]))
     options = {"axis": -1, "weight": weight, "where": mask, "min_var": min_var}
-    _, value, terms, slope = exact_optimum(x, 0 * x, weight, mask, -1, min_var)
+    _, value, terms, slope = optimum(x, 0 * x, **options)
     assert_array_equal(np.isinf(fe.optimal_nll(x, 0 * x, **options)), [mp.isinf(v) for v in value])
     finite = np.array([not mp.isinf(v) for v in value])
     options |= {name: options[name][finite] for name in ("weight", "where")}
     got = fe.optimal_nll_grad(x[finite], 0 * x[finite], **options)
-    oracles.check(got.value, value[finite], 12 * DOUBLE * terms[finite], np.float64)
-    oracles.check(got.mean, -slope[finite], 20 * DOUBLE * abs(slope[finite]), np.float64)
+    rounding.check(got.value, value[finite], 12 * rounding.DOUBLE * terms[finite], np.float64)
+    rounding.check(got.mean, -slope[finite], 20 * rounding.DOUBLE * abs(slope[finite]), np.float64)
 
 
 X = np.zeros((4, 3))
@@ -528,17 +488,17 @@ def test_iwae_bound(samples, level, spread, dtype):
     got = fe.iwae_bound(log_w)
     assert got.value.shape == got.ess.shape == (9,)
     assert got.value.dtype == got.weights.dtype == got.ess.dtype == dtype
-    u, own, log_s = DOUBLE / 2, oracles.eps(dtype) / 2, math.log2(samples)
+    u, own, log_s = rounding.DOUBLE / 2, rounding.eps(dtype) / 2, math.log2(samples)
     for n in range(9):
-        value, weights, ess = oracles.iwae_bound(log_w[:, n])
+        value, weights, ess = objectives.iwae_bound(log_w[:, n])
         top = float(log_w[:, n].max())
         of_sum = u * (log_s + log_s + 4)
         bound = of_sum + 3 * u * log_s + (own + u) * abs(value)
-        oracles.check(got.value[n], value, bound, dtype, "value")
+        rounding.check(got.value[n], value, bound, dtype, "value")
         for s in range(samples):
             bound = (u * (abs(float(log_w[s, n]) - top) + 4) + of_sum + own) * weights[s]
-            oracles.check(got.weights[s, n], weights[s], bound, dtype, "weights")
-        oracles.check(got.ess[n], ess, (6 * of_sum + 6 * u + own) * ess, dtype, "ess")
+            rounding.check(got.weights[s, n], weights[s], bound, dtype, "weights")
+        rounding.check(got.ess[n], ess, (6 * of_sum + 6 * u + own) * ess, dtype, "ess")
 
 
 def test_weights_are_the_gradient():
@@ -547,9 +507,9 @@ def test_weights_are_the_gradient():
     for s in range(5):
 
         def value(at, s=s):
-            moved = oracles._exact(log_w)
+            moved = digits.exact(log_w)
             moved[s] = at
-            return oracles.iwae_bound(moved)[0]
+            return objectives.iwae_bound(moved)[0]
 
         assert abs(mp.diff(value, mpf(log_w[s])) - mpf(weights[s])) < 1e-15
 
@@ -640,7 +600,7 @@ def test_free_bits(per, average, min_kl):
         kl[0] = 1.0
         value, factor = fe.free_bits(kl, min_kl, per=per, average=average)
         assert type(value) is float
-        assert value == oracles.free_bits(kl, min_kl, per, average)
+        assert value == objectives.free_bits(kl, min_kl, per, average)
         assert factor.shape == (1 if average == "first" else 8, 1 if per == "row" else 5)
         full = np.broadcast_to(factor, kl.shape)
         for index in np.ndindex(kl.shape):
@@ -663,7 +623,7 @@ def test_the_factor_is_a_weight_of_the_kl(per, average, dtype):
     weighted = fe.gaussian_kl_grad(mean, logvar=logvar, weight=factor, reduction="mean")
     assert_array_equal(plain.mean * factor, weighted.mean)
     assert_array_equal(plain.scale * factor, weighted.scale)
-    assert value >= plain.value * (1 - 4 * oracles.eps(dtype))
+    assert value >= plain.value * (1 - 4 * rounding.eps(dtype))
 
 
 def test_without_a_floor_it_is_the_mean_kl():
@@ -777,7 +737,7 @@ def test_the_factor_is_a_weight_of_the_masked_kl(per, average, dtype):
     want = fe.gaussian_kl_grad(mean[rows], logvar=logvar[rows], weight=short, reduction="mean")
     for name in ("mean", "scale"):
         mine = getattr(got, name)
-        np.testing.assert_allclose(mine[rows], getattr(want, name), rtol=8 * oracles.eps(dtype))
+        np.testing.assert_allclose(mine[rows], getattr(want, name), rtol=8 * rounding.eps(dtype))
         assert_array_equal(mine[~rows], 0)
 
 
@@ -950,7 +910,7 @@ def test_implied_objective_at_extremes(sizes, var):
             got = fe.implied_objective("mean", "mean", var=var, **options)
             for mine, exact in zip(got, want, strict=True):
                 assert type(mine) is float
-                assert abs(mine - exact) <= oracles.ulp(exact, np.float64) / 2 * (1 + mpf(2) ** -100)
+                assert abs(mine - exact) <= rounding.ulp(exact, np.float64) / 2 * (1 + mpf(2) ** -100)
         else:
             with pytest.raises(ValueError, match=r"^the (var|beta|scale) of this mix is too (large|small) "):
                 fe.implied_objective("mean", "mean", var=var, **options)

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
+import digits
 import fastelbo as fe
-import oracles
+import objectives
+import rounding
 import strategies
+import variance
 from fastelbo import _blocks
 from marks import DTYPES, NAMES
 
@@ -30,11 +33,11 @@ def numbers(shape, dtype, *, positive=False) -> np.ndarray:
 
 def scale_argument(name: str, shape, dtype) -> np.ndarray:
     """σ as far as the argument, or products with σ, can be represented at all; half of them near 1."""
-    if name in oracles.LINEAR:
+    if name in variance.LINEAR:
         wide = numbers(shape, dtype, positive=True)
     else:
         wide = RNG.uniform(-4, 4, shape) * -np.log(float(np.finfo(dtype).tiny))
-    near = oracles.raw_of(name, RNG.uniform(-3, 3, shape))
+    near = variance.raw_of(name, RNG.uniform(-3, 3, shape))
     return np.where(RNG.random(shape) < 0.5, wide, near).astype(dtype)
 
 
@@ -53,14 +56,14 @@ def test_samples_at_any_scale(name, dtype):
     eps = np.where(RNG.random(400) < 0.5, numbers(400, dtype), RNG.normal(size=400)).astype(dtype)
     mean = np.where(RNG.random(400) < 0.5, 0, RNG.normal(size=400)).astype(dtype)
     got = fe.reparameterize(mean, **{name: raw}, eps=eps)
-    terms = np.frompyfunc(lambda *at: oracles.sample_terms(at[0], name, *at[1:]), 3, 1)
-    found = terms(*map(oracles._exact, (mean, raw, eps)))
+    terms = np.frompyfunc(lambda *at: objectives.sample_terms(at[0], name, *at[1:]), 3, 1)
+    found = terms(*map(digits.exact, (mean, raw, eps)))
     exact = np.frompyfunc(sum, 1, 1)(found)
     product = np.frompyfunc(lambda t: abs(t[1]), 1, 1)(found)
-    double = oracles.eps(np.float64) / 2
-    sigma = np.frompyfunc(lambda raw: abs(oracles.logvar(name, raw)) / 2 > 708, 1, 1)(oracles._exact(raw))
-    bound = np.where(sigma, 9, 3) * double * product + (double + oracles.eps(dtype) / 2) * abs(exact)
-    assert oracles.check(got.z, exact, bound, dtype, name) > 200
+    double = rounding.eps(np.float64) / 2
+    sigma = np.frompyfunc(lambda raw: abs(variance.logvar(name, raw)) / 2 > 708, 1, 1)(digits.exact(raw))
+    bound = np.where(sigma, 9, 3) * double * product + (double + rounding.eps(dtype) / 2) * abs(exact)
+    assert rounding.check(got.z, exact, bound, dtype, name) > 200
     assert got.eps is eps
     assert got.z.dtype == dtype
 
@@ -77,10 +80,10 @@ def test_gradients_at_any_scale(name, dtype):
         np.where(RNG.random(400) < 0.5, numbers(400, dtype), RNG.normal(size=400)).astype(dtype) for _ in "ge"
     )
     got = fe.reparameterize_grad(grad_z, eps, **{name: raw})
-    slope = np.frompyfunc(lambda *at: oracles.sample_slope(at[0], at[1], name, at[2]), 3, 1)
-    exact = slope(*map(oracles._exact, (grad_z, eps, raw)))
-    bound = (10 * oracles.eps(np.float64) / 2 + oracles.eps(dtype) / 2) * abs(exact)
-    assert oracles.check(got.scale, exact, bound, dtype, name) > 200
+    slope = np.frompyfunc(lambda *at: objectives.sample_slope(at[0], at[1], name, at[2]), 3, 1)
+    exact = slope(*map(digits.exact, (grad_z, eps, raw)))
+    bound = (10 * rounding.eps(np.float64) / 2 + rounding.eps(dtype) / 2) * abs(exact)
+    assert rounding.check(got.scale, exact, bound, dtype, name) > 200
     assert_array_equal(got.mean, grad_z)
 
 
@@ -88,8 +91,8 @@ def test_gradients_at_any_scale(name, dtype):
 def test_oracle_slope_is_the_derivative_of_the_oracle_sample(name):
     for raw in (mpf("0.3"), mpf("1.7")):
         for grad_z, eps in itertools.product((mpf(2), mpf("-0.7")), repeat=2):
-            derivative = mp.diff(lambda at, eps=eps: sum(oracles.sample_terms(mpf(3), name, at, eps)), raw)
-            exact = oracles.sample_slope(grad_z, eps, name, raw)
+            derivative = mp.diff(lambda at, eps=eps: sum(objectives.sample_terms(mpf(3), name, at, eps)), raw)
+            exact = objectives.sample_slope(grad_z, eps, name, raw)
             assert abs(grad_z * derivative - exact) < mpf(10) ** -25
 
 
@@ -104,23 +107,23 @@ def test_special_values(name, dtype, noisy):
 
     σε is formed first: where that overflows, an infinite mean may meet an infinity.
     """
-    raws = np.array([raw for raw in SPECIAL if name in oracles.LOG or not raw <= 0], dtype)
+    raws = np.array([raw for raw in SPECIAL if name in variance.LOG or not raw <= 0], dtype)
     mean, raw, eps = (
         g.ravel() for g in np.meshgrid(np.array(SPECIAL, dtype), raws, np.array(SPECIAL, dtype))
     )
     with np.errstate(all=noisy):
         z = fe.reparameterize(mean, **{name: raw}, eps=eps).z
         got = fe.reparameterize_grad(mean, eps, **{name: raw})
-    exact = [oracles._exact(array) for array in (mean, raw, eps)]
+    exact = [digits.exact(array) for array in (mean, raw, eps)]
     for i, (m, s, e) in enumerate(zip(*exact, strict=True)):
-        found = oracles.sample_terms(m, name, s, e)
-        kind = oracles.kind(sum(found), max(map(abs, found)), dtype)
+        found = objectives.sample_terms(m, name, s, e)
+        kind = rounding.kind(sum(found), max(map(abs, found)), dtype)
         if mp.isinf(m) and mp.isfinite(found[1]) and abs(found[1]) > np.finfo(np.float64).max:
             kind = "any"
-        assert kind in (oracles.kind(mpf(float(z[i])), 0, dtype), "any"), (m, s, e)
-        slope = oracles.sample_slope(m, e, name, s)
-        kind = oracles.kind(slope, abs(slope), dtype)
-        assert kind in (oracles.kind(mpf(float(got.scale[i])), 0, dtype), "any"), (m, s, e)
+        assert kind in (rounding.kind(mpf(float(z[i])), 0, dtype), "any"), (m, s, e)
+        slope = objectives.sample_slope(m, e, name, s)
+        kind = rounding.kind(slope, abs(slope), dtype)
+        assert kind in (rounding.kind(mpf(float(got.scale[i])), 0, dtype), "any"), (m, s, e)
     assert_array_equal(got.mean, mean)
 
 
@@ -147,7 +150,7 @@ def arguments(name, mean_shape, scale_shape, samples, dtype=np.float64):
     shape = mean_shape or scale_shape
     z_shape = shape if samples is None else (samples, *shape)
     mean, eps, grad_z = (RNG.normal(size=n).astype(dtype) for n in (mean_shape, z_shape, z_shape))
-    raw = np.asarray(oracles.raw_of(name, RNG.uniform(-2, 2, scale_shape)), dtype)
+    raw = np.asarray(variance.raw_of(name, RNG.uniform(-2, 2, scale_shape)), dtype)
     return mean, {name: raw}, eps, grad_z
 
 
@@ -162,7 +165,7 @@ def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples
     got, want = (module.reparameterize(mean, **scale, eps=eps) for module in (fe, fe.reference))
     size = fe.reference.reparameterize(abs(mean), **scale, eps=abs(eps)).z
     assert np.shape(got.z) == np.shape(want.z) == eps.shape
-    assert np.all(abs(got.z - want.z) <= 16 * oracles.eps(dtype) * size)
+    assert np.all(abs(got.z - want.z) <= 16 * rounding.eps(dtype) * size)
 
     got, want, size = (
         module.reparameterize_grad(*arrays, **scale, mean_shape=mean_shape)
@@ -176,7 +179,7 @@ def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples
         mine, theirs, most = (getattr(result, member) for result in (got, want, size))
         assert np.shape(mine) == np.shape(theirs) == shape
         assert mine.dtype == dtype
-        assert np.all(abs(mine - theirs) <= 16 * oracles.eps(dtype) * abs(most)), member
+        assert np.all(abs(mine - theirs) <= 16 * rounding.eps(dtype) * abs(most)), member
 
 
 @DTYPES

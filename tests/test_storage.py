@@ -15,12 +15,15 @@ from mpmath import mpf
 from numpy.testing import assert_array_equal
 
 import declared
+import digits
 import fastelbo as fe
 import oracles
+import rounding
 import strategies
+import variance
 from fastelbo import reference
 from marks import DTYPES
-from oracles import eps
+from rounding import eps
 from test_layouts import LAYOUTS, assert_same
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -57,12 +60,12 @@ def check(got, exact, dtype, factor=1.0, what=""):
         value, size = exact[member]
         of_x = mpf(float(dtype(factor))) if member == "x" else mpf(1)
         bound = bound * eps(dtype) * abs(of_x) * size
-        assert oracles.check(getattr(got, member), of_x * value, bound, dtype, f"{what}: {member}")
+        assert rounding.check(getattr(got, member), of_x * value, bound, dtype, f"{what}: {member}")
 
 
 def scaled(x, factor, dtype):
     """x·x_scale, exactly."""
-    return oracles._exact(x.astype(np.float64)) * mpf(float(dtype(factor)))
+    return digits.exact(x.astype(np.float64)) * mpf(float(dtype(factor)))
 
 
 # --- precision ----------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def test_x_scale_is_as_precise_as_none(kind, dtype):
     x = stored(kind, 60)
     for factor, name in itertools.product(FACTORS, ("var", "std", "logvar", "precision")):
         mean, var = near(x, factor, dtype)
-        raw = oracles.raw_of(name, np.log(var.astype(float))).astype(dtype)
+        raw = variance.raw_of(name, np.log(var.astype(float))).astype(dtype)
         got = fe.gaussian_nll_grad(x, mean, **{name: raw}, x_scale=factor, axis=(), wrt=MEMBERS)
         assert got.value.dtype == got.x.dtype == dtype
         exact = oracles.nll(scaled(x, factor, dtype), mean, **{name: raw})
@@ -99,7 +102,7 @@ def test_rows_under_one_scale(kind, dtype):
                 value, size = (part.sum(axis=1).reshape(shape) for part in (value, size))
             sign = -1 if member == "x" and factor < 0 else 1
             bound = sums * eps(dtype) * of * size
-            oracles.check(
+            rounding.check(
                 getattr(got, member), sign * of * value, bound, dtype, f"{kind}, {factor}: {member}"
             )
 
@@ -114,7 +117,7 @@ def test_nothing_is_lost_where_x_and_mean_agree(kind, dtype):
     assert kind.kind == "b" or np.count_nonzero(exact) > 30
     for var in (1.0, np.ones(100, dtype)):
         got = fe.gaussian_nll_grad(x, mean, var=var, x_scale=factor, axis=-1, wrt="mean").mean
-        oracles.check(got, exact, eps(dtype) * abs(exact), dtype, str(kind))
+        rounding.check(got, exact, eps(dtype) * abs(exact), dtype, str(kind))
 
 
 @STORED
@@ -131,8 +134,8 @@ def test_bernoulli(kind, dtype):
 def test_all_arguments_in_16_bits(kind):
     generator = np.random.default_rng(3)
     data = {name: generator.normal(size=60).astype(kind) for name in ("x", "mean", "prior_mean")}
-    for name in oracles.SCALES:
-        raw, prior = oracles.raw_of(name, generator.normal(size=(2, 60))).astype(kind)
+    for name in variance.SCALES:
+        raw, prior = variance.raw_of(name, generator.normal(size=(2, 60))).astype(kind)
         got = fe.gaussian_nll_grad(data["x"], data["mean"], **{name: raw}, axis=(), wrt=MEMBERS)
         plain = {key: array.astype(np.float64) for key, array in data.items()}
         exact = oracles.nll(plain["x"], plain["mean"], **{name: raw.astype(np.float64)})

@@ -4,18 +4,22 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+import digits
 import oracles
+import rounding
+import variance
+from digits import Exact
 from fastelbo import reference
 from marks import TWO_FORMS
-from oracles import eps
+from rounding import eps
 
 #: None is Laplace
 DFS = pytest.mark.parametrize("df", [None, 1e-3, 1.0, 2.5, 4.0, 1e3, 1e15, 1e300, np.inf])
 #: Numerical differentiation may lose half of the digits
-TINY = mpf(10) ** (-oracles.DIGITS // 2)
+TINY = mpf(10) ** (-digits.DIGITS // 2)
 
 
-def members(df, x, mean, **scale) -> dict[str, oracles.Exact]:
+def members(df, x, mean, **scale) -> dict[str, Exact]:
     if df is None:
         return oracles.laplace(x, mean, **scale)
     return oracles.student_t(x, mean, df, **scale)
@@ -27,7 +31,7 @@ def value(df, x, mean=0.5, **scale) -> mpf:
 
 def arguments(form: str, count: int = 20) -> dict[str, np.ndarray]:
     x, mean, log = np.random.default_rng(4).normal(size=(3, count))
-    return {"x": x, "mean": mean, form: oracles.raw_of(form, 2 * log)}
+    return {"x": x, "mean": mean, form: variance.raw_of(form, 2 * log)}
 
 
 # --- the oracle ---------------------------------------------------------------------------------------------
@@ -83,7 +87,7 @@ def test_gradients_are_derivatives_of_values(form, df):
 
 def test_optimal_scale_of_laplace_is_the_mean_distance():
     x = np.random.default_rng(4).normal(size=50)
-    best = abs(oracles._exact(x)).sum() / 50
+    best = abs(digits.exact(x)).sum() / 50
     assert abs(oracles.laplace(x, 0.0, scale=best)["scale"].value.sum()) < TINY
     assert np.all(oracles.laplace(1.0, 1.0, scale=[0.5, 2.0])["x"].value == 0)
 
@@ -122,7 +126,7 @@ def check(name: str, **given) -> None:
     """Rounding of a dozen float64 operations, and |s| <= 8 units of it from exp(−s/2): 32 eps are ample."""
     got = getattr(reference, f"{name}_grad")(**given, wrt=("x", "mean", "scale"))
     for member, exact in oracles.call(name, **given).items():
-        oracles.check(getattr(got, member), exact.value, 32 * eps(float) * exact.size, float, member)
+        rounding.check(getattr(got, member), exact.value, 32 * eps(float) * exact.size, float, member)
     np.testing.assert_array_equal(getattr(reference, name)(**given), got.value)
 
 
