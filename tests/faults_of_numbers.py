@@ -156,12 +156,12 @@ MUTANTS = [
     # --- outputs
     Mutant(
         "in place, the scale of a row that where removes is checked",
-        suite("tests/test_out.py", "-k", "where"),
+        suite("tests/test_out_over_inputs.py", "-k", "where"),
         ((f"{SRC}walk/rows.h", "bad |= w->scale[r].bad && w->counted;", "bad |= w->scale[r].bad;"),),
     ),
     Mutant(
         "in place, the scale of a row reaches what where removes",
-        suite("tests/test_out.py", "-k", "where"),
+        suite("tests/test_out_over_inputs.py", "-k", "where"),
         (
             (
                 f"{SRC}walk/give.h",
@@ -188,12 +188,12 @@ MUTANTS = [
     ),
     Mutant(
         "the domain is not checked before inputs are overwritten",
-        suite("tests/test_out.py"),
+        suite("tests/test_out_over_inputs.py"),
         ((f"{CORE}run.pxi", "    if j.p.aliased:\n", "    if False:\n"),),
     ),
     Mutant(
         "no check for outputs that overlap, at the fast door",
-        suite("tests/test_errors.py", "tests/test_out.py"),
+        suite("tests/test_errors_of_out.py", "tests/test_out_over_inputs.py"),
         ((f"{CORE}entry.pxi", "            for k in range(i):\n", "            for k in range(0):\n"),),
     ),
     Mutant(
@@ -209,7 +209,7 @@ MUTANTS = [
     ),
     Mutant(
         "a partial overlap with an input goes unnoticed, elsewhere",
-        suite("tests/test_out.py"),
+        suite("tests/test_out_over_inputs.py"),
         (
             (
                 RULES + "inplace.py",
@@ -220,7 +220,7 @@ MUTANTS = [
     ),
     Mutant(
         "read-only outputs are written",
-        suite("tests/test_errors.py"),
+        suite("tests/test_errors_of_out.py"),
         (
             (
                 f"{CORE}door.pxi",

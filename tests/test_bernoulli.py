@@ -190,28 +190,6 @@ def test_layouts_and_out_in_place(layout, dtype):
     assert_array_equal(rows, fe.bernoulli_nll(x, x))
 
 
-@DTYPES
-def test_bits(dtype):
-    """For any number of threads, for the batch and its parts, for the value alone and with gradients."""
-    generator = np.random.default_rng(9)
-    x, logits = generator.random((300, 701)).astype(dtype), generator.normal(0, 9, (300, 701)).astype(dtype)
-    try:
-        fe.set_num_threads(1)
-        want, shared = everything(x, logits), everything(x[0], logits)
-        for threads in (2, 3, 7):
-            fe.set_num_threads(threads)
-            for got, expected in zip(everything(x, logits), want, strict=True):
-                assert_array_equal(got, expected)
-            for got, expected in zip(everything(x[0], logits), shared, strict=True):
-                assert_array_equal(got, expected)
-    finally:
-        fe.set_num_threads(None)
-    assert_array_equal(fe.bernoulli_nll(x, logits), want.value)
-    for rows in (slice(0, 1), slice(1, 4), slice(7, 300)):
-        for got, expected in zip(everything(x[rows], logits[rows]), want, strict=True):
-            assert_array_equal(got, expected[rows])
-
-
 def test_empty():
     assert_array_equal(fe.bernoulli_nll(np.ones((2, 0)), np.ones((2, 0))), [0, 0])
     assert np.isnan(fe.bernoulli_nll(np.ones((0, 2)), np.ones((0, 2)), reduction="mean"))

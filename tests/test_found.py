@@ -5,7 +5,6 @@ They are of four kinds: a reduction of an argument that goes wrong at one mantis
 that is no number of that dtype; and a detour through a square, or through a number of limited range.
 """
 
-import itertools
 import math
 import re
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from mpmath import mpf
 import fastelbo as fe
 import promises
 import rounding
-import summing
 import variance
 
 F4, F8 = np.float32, np.float64
@@ -50,6 +48,7 @@ def case(about: str, name: str, *members: str, **arguments: Any) -> Case:
 
 Z4, Z8 = f4([0.0]), f8([0.0])
 
+
 # --- a mantissa ---------------------------------------------------------------------------------------------
 
 #: √2 and its neighbours in each binade near 1, where the mantissa's inverse is beyond √2, or not
@@ -62,6 +61,7 @@ ROOTS = [
     for k in (-3, -2, -1, 0, 1, 2)
 ]  # fmt: skip
 MANTISSAS = [case("√2", "gaussian_kl", mean=0.0, precision=ROOT), *ROOTS]
+
 
 # --- a factor -----------------------------------------------------------------------------------------------
 
@@ -163,6 +163,7 @@ SMALL_FACTORS = [
          x_scale=2.0**-80, std=f4([2.0**20]), wrt=("x", "mean", "scale")),
 ]  # fmt: skip
 
+
 # --- a difference -------------------------------------------------------------------------------------------
 
 A = f4([3e38])
@@ -182,6 +183,7 @@ BEYOND = [
     *[case("2a", "optimal_nll_grad", "value", "x", "mean", x=a, mean=-a, wrt=("x", "mean")) for a in (A, B)],
     case("2a", "neg_elbo_grad", "value", "nll", "recon", "scale", x=A, recon=-A, z_mean=Z4, std=A, z_var=1.0),
 ]  # fmt: skip
+
 
 # --- a detour -----------------------------------------------------------------------------------------------
 
@@ -218,6 +220,7 @@ DETOURS = [
       for form, raw, x in (("var", 1e-310, 1.0001e-155), ("std", 1e-310, 1.001e-310),
                            ("var", 3e-309, 4e-155))],
 ]  # fmt: skip
+
 
 # --- a product, or a weight, that is rounded before something large meets it --------------------------------
 
@@ -299,133 +302,6 @@ def test_sum_of_many_small_gradients():
     got = fe.gaussian_nll_grad(x, F4(0), precision=F4(1e-23), axis=-1, wrt="mean").mean
     exact = -(mpf(float(F4(1e-23))) ** 2) * count
     rounding.check(got, np.array(exact, object), 11 * rounding.eps(F4) * abs(exact), F4, "∂mean")
-
-
-TIMES = 1_700_000_000_000_000_000
-INTEGERS = [
-    (np.array([TIMES + 1, TIMES + 300]), np.full(2, TIMES)),
-    (np.array([TIMES + 1, TIMES + 300], np.uint64), np.full(2, TIMES, np.uint64)),
-    (np.array([2**53 + 1, -(2**53) - 1]), np.array([2**53, -(2**53)])),
-    (np.array([2**63 - 1, 0]), np.array([2**63 - 3, 2])),
-    (np.array([2**64 - 1, 0], np.uint64), np.array([2**64 - 3, 2], np.uint64)),
-]
-
-
-@pytest.mark.parametrize(("x", "mean"), INTEGERS)
-def test_integers_beyond_two_to_53_are_never_rounded_in_silence(x, mean):
-    """Right, or an error that says to subtract an offset."""
-    calls = [
-        ("gaussian_nll", {"var": 1.0, "full": False, "axis": ()}),
-        ("gaussian_nll_grad", {"var": 1.0, "full": False, "axis": ()}),
-        ("optimal_var", {}),
-        ("optimal_nll_grad", {"wrt": ("x", "mean")}),
-    ]
-    for name, options in calls:
-        message, got = "", None
-        try:
-            got = getattr(fe, name)(x, mean, **options)
-        except ValueError as error:
-            message = str(error)
-        if got is None:
-            assert "offset" in message
-            continue
-        options.pop("wrt", None)
-        assert promises.check(name, {"x": x, "mean": mean, **options}, got)
-
-
-def test_booleans_are_what_numpy_takes_them_for():
-    """Their bytes may be any: of files, of masks from C."""
-    x = np.array([2, 0, 1, 255], np.uint8).view(bool)
-    plain = x.astype(bool) & True
-    assert fe.gaussian_nll(x, np.zeros(4), var=1.0, full=False) == 1.5
-    assert fe.gaussian_nll(x, np.zeros(4, F4), var=1.0, full=False) == 1.5
-    assert fe.gaussian_nll(np.zeros(4, F4), x, var=1.0, full=False) == 1.5
-    assert fe.bernoulli_nll(x, np.ones(4)) == fe.bernoulli_nll(plain, np.ones(4))
-    assert fe.optimal_var(x, np.zeros(4)) == 0.75
-    rows = np.ones((4, 1))
-    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, weight=x).tolist() == [0.5, 0.0, 0.5, 0.5]
-    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, where=x[:, None]).tolist() == [
-        0.5,
-        0,
-        0.5,
-        0.5,
-    ]
-
-
-# --- special values in every shape of scale -----------------------------------------------------------------
-
-SHAPES = {"number": (), "row": (3,), "column": (2, 1), "one": (1, 1)}
-SPECIAL = (np.nan, np.inf, "largest", "smallest", "tiny", -np.inf)
-OPTIONS = {
-    "plain": {},
-    "weight": {"weight": f4(1.0, 2.0)},
-    "infinite weight": {"weight": f4(np.inf, 1.0)},
-    "where": {"where": np.array([[True, True, False]])},
-    "sum": {"reduction": "sum"},
-}
-
-
-def special(what: Any, dtype: Any) -> Any:
-    limits = np.finfo(dtype)
-    numbers = {"largest": limits.max, "smallest": limits.smallest_subnormal, "tiny": limits.tiny}
-    return dtype(numbers.get(what, what))
-
-
-def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
-    """One class, or both near the largest number; if finite, within 64 eps of a size, and subnormal units."""
-    got, want, size = (np.asarray(one, float) for one in (got, want, size))
-    with np.errstate(all="ignore"):
-        near = abs(got - want) <= 64 * rounding.eps(dtype) * size + 8 * float(
-            np.finfo(dtype).smallest_subnormal
-        )
-        overflows = (abs(want) > 0.99 * float(np.finfo(dtype).max)) & (got * want > 0)
-    return bool(np.all(near | (got == want) | overflows | (np.isnan(got) & np.isnan(want))))
-
-
-@pytest.mark.parametrize("dtype", [F4, F8])
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("form", variance.SCALES)
-@pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "prior"])
-def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, options, dtype):
-    """A scale that is shared, or one a row, against the same numbers for each element (see test_special)."""
-    call = fe.gaussian_nll_grad if loss == "gaussian_nll" else fe.gaussian_kl_grad
-    own, given = ("prior_scale", {"var": dtype(0.7)}) if loss == "prior" else ("scale", {})
-    key, wrong = "prior_" + form if loss == "prior" else form, []
-    for what, r, (name, shape) in itertools.product(
-        SPECIAL, (0.0, 1.5, -np.inf, np.nan, "largest"), SHAPES.items()
-    ):
-        raw = special(what, dtype)
-        if raw <= 0 and form in variance.LINEAR:
-            continue
-        x = np.full((2, 3), 0.5, dtype)
-        x[0, 1] = special(r, dtype)
-        scale = np.full(shape, raw, dtype)
-        if name == "column":
-            scale[1] = variance.raw_of(form, 0.3)
-        operands = (x, np.zeros_like(x)) if loss == "gaussian_nll" else (x,)
-        wrt = (("x",) if loss == "gaussian_nll" else ()) + ("mean", own)
-        options_of = given | OPTIONS[options] | {"wrt": wrt}
-        got = call(*operands, **{key: scale}, **options_of)._asdict()
-        each = call(*operands, **{key: np.broadcast_to(scale, x.shape).copy()}, **options_of)._asdict()
-        with np.errstate(all="ignore"):
-            elements = np.asarray(each[own], float)
-            each[own], size = (
-                summing.sum_to(array, x.shape, shape).astype(float) for array in (elements, abs(elements))
-            )
-        if not np.isnan(
-            [float(raw), float(x[0, 1])]
-        ).any():  # a shared variance of 0: what is not 0 outgrows the logarithms
-            each["value"] = np.where(np.isnan(each["value"]), got["value"], each["value"])
-        for member in ("value", *wrt):
-            most = size if member == own else abs(np.asarray(each[member], float)) + 1500
-            if member == own and (
-                options == "infinite weight" or not np.isnan(elements).any()
-            ):  # infinite ones of both signs have no sum
-                each[own] = np.where(np.isnan(each[own]), got[own], each[own])
-            if not agree(got[member], each[member], most, dtype):
-                about = f"{member} of {key}={raw} as {name}, r={r}"
-                wrong.append(f"{about}: {np.array(got[member])}, not {np.array(each[member])}")
-    assert not wrong, f"{len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])
 
 
 # --- sums that are looked at once more ----------------------------------------------------------------------

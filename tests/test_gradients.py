@@ -48,10 +48,14 @@ CASES = [(name, choice) for name, loss in declared.LOSSES.items() for choice in 
 LOSSES = pytest.mark.parametrize(("name", "choice"), CASES)
 
 
+#: > 0, as degrees of freedom are
+NUMBERS = (1e-3, 0.5, 1.0, 2.5, 3.0, 4.0, 1e3, 1e15, 1e300, np.inf)
+
+
 def rests(name: str) -> list[dict[str, float]]:
     """What else a loss takes: several of its number > 0; ends of a range, or none."""
     number = declared.LOSSES[name].number
-    numbers = [{number: one} for one in (0.5, 3.0, np.inf)] if number else [{}]
+    numbers = [{number: one} for one in NUMBERS] if number else [{}]
     return [one | two for one in numbers for two in declared.parameters(declared.LOSSES[name])]
 
 

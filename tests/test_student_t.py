@@ -69,22 +69,6 @@ def test_many_degrees_of_freedom_are_gaussian(form, df):
         assert np.all(abs(exact.value - gaussian[member].value) <= mpf(10) ** -50 * gaussian[member].size)
 
 
-@TWO_FORMS
-@DFS
-def test_gradients_are_derivatives_of_values(form, df):
-    given = arguments(form, count=4)
-    exact = members(df, **given)
-    for argument in given:
-        for i in range(4):
-            point = {name: array[i] for name, array in given.items()}
-
-            def at(y: mpf, point=point, argument=argument) -> mpf:
-                return value(df, **point | {argument: y})
-
-            gradient = exact["scale" if argument == form else argument]
-            assert abs(mp.diff(at, mpf(point[argument])) - gradient.value[i]) <= TINY * gradient.size[i]
-
-
 def test_optimal_scale_of_laplace_is_the_mean_distance():
     x = np.random.default_rng(4).normal(size=50)
     best = abs(digits.exact(x)).sum() / 50
