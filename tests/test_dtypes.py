@@ -7,9 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastelbo as fe
 from fastelbo import reference
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(2, 4, 3))
-MEAN = RNG.normal(size=(2, 4, 3))
+X, MEAN = np.random.default_rng(0).normal(size=(2, 2, 4, 3))
 
 F2, F4, F8, I4, U1, B1 = np.float16, np.float32, np.float64, np.int32, np.uint8, np.bool_
 

@@ -29,10 +29,9 @@ import signatures
 import strategies
 from effort import effort
 from far_calls import ALONE, LATENT, LOSSES, SHAPES, Call, arrays, calls, numbers
+from marks import REDUCTIONS
 
-REDUCTIONS = ("none", "sum", "mean")
 EACH = pytest.mark.parametrize("loss", LOSSES)
-OF_REDUCTION = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
 def is_zero(result: Any) -> bool:
@@ -43,7 +42,7 @@ def is_zero(result: Any) -> bool:
 
 
 @EACH
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data())
 def test_a_weight_of_0_leaves_nothing(loss, reduction, payload):
     """Not of value or gradients, if it is everyone's; of one row, as if it was not there."""
@@ -66,7 +65,7 @@ def test_a_weight_of_0_leaves_nothing(loss, reduction, payload):
 
 
 @pytest.mark.parametrize("loss", ALONE)
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data())
 def test_a_weight_of_0_for_elements(loss, reduction, payload):
     """Other elements' results are those without it."""
@@ -78,7 +77,7 @@ def test_a_weight_of_0_for_elements(loss, reduction, payload):
         np.testing.assert_array_equal(np.asarray(result), np.asarray(masked[member]), err_msg=member)
 
 
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data())
 def test_a_beta_of_0_leaves_the_nll(reduction, payload):
     call = payload.draw(calls("neg_elbo"))
@@ -125,7 +124,7 @@ def check_power(call: Call, member: str, one: Any, other: Any, k: int, reduced: 
 
 
 @EACH
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data(), k=st.integers(-80, 80))
 def test_a_weight_of_a_power_of_two_commutes(loss, reduction, payload, k):
     call = payload.draw(calls(loss))
@@ -137,7 +136,7 @@ def test_a_weight_of_a_power_of_two_commutes(loss, reduction, payload, k):
         check_power(call, member, result, other[member], k, reduction != "none")
 
 
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data(), k=st.integers(-140, 120))
 def test_a_beta_of_a_power_of_two_commutes(reduction, payload, k):
     call = payload.draw(calls("neg_elbo"))
@@ -174,7 +173,7 @@ def exact_products(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     "loss", [*[name for name, loss in declared.LOSSES.items() if "x_scale" in loss.options], *declared.JOINTS]
 )
-@OF_REDUCTION
+@REDUCTIONS
 @given(payload=st.data(), k=st.integers(-60, 60))
 def test_an_x_scale_of_a_power_of_two_commutes(loss, reduction, payload, k):
     """With x·x_scale, where that is exact; and the gradient of x is 2ᵏ times that of x·x_scale."""
@@ -246,7 +245,7 @@ def test_a_shared_scale_is_the_same_numbers_in_an_array(loss, kind, payload):
         full = shapes.get(prefix, "recon" if loss == "neg_elbo" else "mean")
         spread[key] = np.broadcast_to(call.arguments[key], np.shape(call.arguments[full])).copy()
     arguments = {key: value for key, value in call.arguments.items() if key not in ("wrt", "axis")}
-    for reduction in REDUCTIONS:
+    for reduction in ("none", "sum", "mean"):
         shared, each = (call(weight=weight, reduction=reduction, **some) for some in ({}, spread))
         exact = oracles.call(call.name, **arguments, weight=weight, reduction=reduction)
         options = {"weight": weight, "reduction": reduction}

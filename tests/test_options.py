@@ -11,7 +11,7 @@ import fastelbo as fe
 from fastelbo import _families
 from fastelbo._declare import EMPTY
 
-X, IMAGES, PLANES = np.zeros((7, 11)), np.zeros((7, 9, 11)), np.zeros((5, 3, 6, 4))
+X = np.zeros((7, 11))
 
 
 class Reduction(enum.StrEnum):

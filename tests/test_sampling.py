@@ -18,7 +18,6 @@ from test_sampling_accuracy import scale_argument
 
 RNG = np.random.default_rng(13)
 
-
 # --- shapes and sums ----------------------------------------------------------------------------------------
 
 #: mean's shape, scale's shape, samples

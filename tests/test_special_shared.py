@@ -10,20 +10,14 @@ import fastelbo as fe
 import rounding
 import summing
 import variance
-
-F4, F8 = np.float32, np.float64
-
-
-def f4(*rows: Any) -> np.ndarray:
-    return np.array(rows, F4)
-
+from marks import DTYPES
 
 SHAPES = {"number": (), "row": (3,), "column": (2, 1), "one": (1, 1)}
 SPECIAL = (np.nan, np.inf, "largest", "smallest", "tiny", -np.inf)
 OPTIONS = {
     "plain": {},
-    "weight": {"weight": f4(1.0, 2.0)},
-    "infinite weight": {"weight": f4(np.inf, 1.0)},
+    "weight": {"weight": np.array([1, 2], np.float32)},
+    "infinite weight": {"weight": np.array([np.inf, 1], np.float32)},
     "where": {"where": np.array([[True, True, False]])},
     "sum": {"reduction": "sum"},
 }
@@ -46,7 +40,7 @@ def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
     return bool(np.all(near | (got == want) | overflows | (np.isnan(got) & np.isnan(want))))
 
 
-@pytest.mark.parametrize("dtype", [F4, F8])
+@DTYPES
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("form", variance.SCALES)
 @pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "prior"])

@@ -11,6 +11,7 @@ from fastelbo import _threads
 from test_threads import LOGVAR, MEAN, PARALLEL, TASKS, X, same
 
 quota = _threads._quota.__wrapped__  # without its cache
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 def default() -> int:

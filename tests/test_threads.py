@@ -16,6 +16,7 @@ RNG = np.random.default_rng(6)
 X, MEAN, LOGVAR = RNG.normal(size=(3, 300, 700)).astype(np.float32)  # more elements than threads start at
 PARALLEL = bool(fe._core.openmp_version())
 TASKS = Path("/proc/self/task")
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 def call():
