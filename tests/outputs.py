@@ -1,7 +1,11 @@
 """Calls of the Gaussian losses with all gradients, and outputs of any layout, for the tests of `out`."""
 
+import itertools
+
 import numpy as np
+import pytest
 from numpy.lib.stride_tricks import as_strided
+from numpy.testing import assert_array_equal
 
 import fastelbo as fe
 
@@ -45,3 +49,14 @@ LAYOUTS = {
     "column": lambda shape, dtype: np.empty((*shape, 3), dtype)[..., 1],
     "interleaved": interleaved,
 }
+
+
+def assert_an_error_leaves_all_untouched(grad, args, names, values: int = 1, **options):
+    """Where a scale is not positive, with any of the gradients over their arguments."""
+    before = {name: array.copy() for name, array in args.items()}
+    for use in itertools.product([False, True], repeat=len(names)):
+        places = (args[name] if used else None for name, used in zip(names, use, strict=True))
+        with pytest.raises(ValueError, match="must be > 0"):
+            grad(args, (*[None] * values, *places), **options)
+        for name, array in args.items():
+            assert_array_equal(array, before[name])

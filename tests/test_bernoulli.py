@@ -15,7 +15,7 @@ import fastelbo as fe
 import oracles
 import rounding
 import strategies
-from marks import DTYPES
+from marks import DTYPES, NOISY
 from rounding import eps
 
 MEMBERS = oracles.BERNOULLI_MEMBERS
@@ -130,7 +130,7 @@ SPECIAL = (
 
 
 @DTYPES
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_special_values(dtype, noisy):
     """The class of the oracle's limit: finite, infinite or NaN; and not a word from NumPy."""
     x, logits = (grid.ravel() for grid in np.meshgrid(np.array(SPECIAL, dtype), np.array(SPECIAL, dtype)))

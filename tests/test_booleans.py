@@ -5,12 +5,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastelbo as fe
+from marks import DTYPES
 
 BYTES = np.uint8([2, 0, 1, 255])
 TRUTH = BYTES.view(bool)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 def test_true_is_1_whatever_its_byte(dtype):
     clean, zeros, ones = TRUTH.copy(), np.zeros(4, dtype), np.ones(4, dtype)
     clean[...] = BYTES != 0

@@ -17,6 +17,7 @@ import fastelbo as fe
 import promises
 import rounding
 import variance
+from marks import DTYPES
 
 F4, F8 = np.float32, np.float64
 ROOT = np.sqrt(2.0)
@@ -307,7 +308,7 @@ def test_sum_of_many_small_gradients():
 # --- sums that are looked at once more ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [F4, F8])
+@DTYPES
 @pytest.mark.parametrize("rows", [7, 40_000])
 @pytest.mark.parametrize("form", ["precision", "var", "logvar"])
 def test_a_sum_is_judged_by_its_own_elements(form, rows, dtype):
@@ -347,7 +348,7 @@ def test_an_element_does_not_depend_on_its_neighbours():
                 assert one.scale[0].tobytes() == other.scale[0].tobytes(), (form, dtype)
 
 
-@pytest.mark.parametrize("dtype", [F4, F8])
+@DTYPES
 def test_an_exact_product_is_not_formed_again(dtype):
     """x·x_scale that is subnormal and exact has the bits of the same x without a factor."""
     tiny = np.finfo(dtype).smallest_subnormal

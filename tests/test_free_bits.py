@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import objectives
 import rounding
-from marks import DTYPES, MODES, PER_AND_AVERAGE
+from marks import DTYPES, MODES, NOISY, PER_AND_AVERAGE
 
 RNG = np.random.default_rng(17)
 
@@ -78,7 +78,7 @@ def test_free_bits_of_more_axes(per, average):
     assert_array_equal(moved, np.broadcast_to(want.factor, moved.shape))
 
 
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_special_kls(noisy):
     with np.errstate(all=noisy):
         for per, average in MODES:

@@ -6,7 +6,6 @@ The right-hand sides are computed at 60 digits from the very floats that the lef
 """
 
 import numpy as np
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
@@ -15,6 +14,7 @@ import fastelbo as fe
 import rounding
 import strategies
 import variance
+from marks import DTYPES
 from rounding import eps
 
 C = mp.log(2 * mp.pi) / 2
@@ -79,7 +79,7 @@ def test_full_false_drops_the_constant_only(problem):
     assert error <= 2 * 10 * eps(x.dtype) * terms.sum()  # the policy's bound, twice
 
 
-@pytest.mark.parametrize("dtype", strategies.DTYPES)
+@DTYPES
 def test_first_slip_the_mean_for_the_sum(dtype):
     """MSE/(2σ²) + (D/2)·log(2πσ²) forgets D − 1 of the D squares: 1709 nats at D = 784, σ² = 0.04."""
     size, var, mse = 784, dtype(0.04), 0.1746

@@ -14,7 +14,7 @@ import fastelbo as fe
 import objectives
 import rounding
 import strategies
-from marks import DTYPES
+from marks import DTYPES, NOISY
 
 RNG = np.random.default_rng(17)
 
@@ -80,7 +80,7 @@ IWAE_SPECIAL = [
 
 
 @pytest.mark.parametrize(("log_w", "value", "weights", "ess"), IWAE_SPECIAL)
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_special_log_weights(log_w, value, weights, ess, noisy):
     """Alone, and beside an ordinary row."""
     with np.errstate(all=noisy):

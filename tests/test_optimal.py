@@ -14,7 +14,7 @@ import digits
 import fastelbo as fe
 import rounding
 import strategies
-from marks import DTYPES
+from marks import DTYPES, NOISY
 from objectives import optimum
 
 RNG = np.random.default_rng(17)
@@ -139,7 +139,7 @@ def test_an_mse_of_0():
     assert np.isnan(got.mean[2, 0])
 
 
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_infinite_errors_in_silence(noisy):
     with np.errstate(all=noisy):
         wanted = {(np.inf, 1.0): np.inf, (np.nan, 1.0): np.nan, (0.0, 0.0): -np.inf, (): 0.0}

@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import rounding
 from fastelbo._rules.axes import event_axes
-from marks import DTYPES
+from marks import DTYPES, REDUCTIONS
 from objectives import optimum
 
 RNG = np.random.default_rng(17)
@@ -40,7 +40,7 @@ def mask_of(which, shape):
 
 
 @DTYPES
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@REDUCTIONS
 @pytest.mark.parametrize("axis", [None, -1, 0, ()])
 @pytest.mark.parametrize("which_mask", MASKS)
 @pytest.mark.parametrize("which_weight", WEIGHTS)

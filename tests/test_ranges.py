@@ -11,9 +11,8 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import objectives
 import rounding
-import variance
 from fastelbo import _blocks, _squares
-from marks import PER_AND_AVERAGE
+from marks import DTYPES, NAMES, PER_AND_AVERAGE
 from memory import MOST, scratch
 
 INF, NAN = np.inf, np.nan
@@ -151,8 +150,8 @@ def test_memory_of_events_of_one_element():
 # --- samples ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", variance.SCALES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@NAMES
+@DTYPES
 def test_samples_whose_noise_overflows(name, dtype):
     """σε is no float, μ + σε is one; whatever else is in the block."""
     most = float(np.finfo(dtype).max)

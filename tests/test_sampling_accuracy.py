@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pytest
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
@@ -12,7 +11,7 @@ import fastelbo as fe
 import objectives
 import rounding
 import variance
-from marks import DTYPES, NAMES
+from marks import DTYPES, NAMES, NOISY
 
 RNG = np.random.default_rng(13)
 
@@ -93,7 +92,7 @@ SPECIAL = [np.nan, 0.0, 1.0, -1.0, 2.0, 1e-30, 1e30, -1e30, 2e5, -2e5, np.inf, -
 
 @NAMES
 @DTYPES
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_special_values(name, dtype, noisy):
     """Limits for infinite arguments, NaN without one; and not a word from NumPy.
 

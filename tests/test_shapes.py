@@ -8,6 +8,7 @@ import fastelbo as fe
 from fastelbo import reference
 from fastelbo._declare import FORMS
 from fastelbo._rules import run
+from marks import DTYPES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 3))
@@ -28,6 +29,11 @@ def assert_same(got, want, shapes):
         if mine is not None:
             assert_allclose(mine, plain, rtol=1e-12, atol=1e-14, err_msg=name)
             assert np.shape(mine) == (shapes[name] if name in shapes else np.shape(plain)), name
+
+
+def assert_both_as_the_reference(options):
+    assert_same(fe.gaussian_nll_grad(X, MEAN, **options), reference.gaussian_nll_grad(X, MEAN, **options), {})
+    assert_same(fe.gaussian_kl_grad(MEAN, **options), reference.gaussian_kl_grad(MEAN, **options), {})
 
 
 # --- x and mean ---------------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ def test_a_0d_input_is_one_event_of_size_1(options):
         assert isinstance(fe.gaussian_nll(1.0, 0.0, var=1.0, reduction=reduction, **options), float)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize("name", FORMS)
 def test_a_numpy_number_is_a_scale(name, dtype):
     """Of the computing dtype it takes the short way of a Python float, to what the same 0-d array gives."""
@@ -248,8 +254,7 @@ def test_a_numpy_number_is_a_scale(name, dtype):
 def test_weight_multiplies_rows_features_or_elements(axis, shape, dtype):
     weight = like(np.arange(1, 25), shape).astype(dtype)
     options = {"logvar": like(LOGVAR, (3,)), "axis": axis, "weight": weight}
-    assert_same(fe.gaussian_nll_grad(X, MEAN, **options), reference.gaussian_nll_grad(X, MEAN, **options), {})
-    assert_same(fe.gaussian_kl_grad(MEAN, **options), reference.gaussian_kl_grad(MEAN, **options), {})
+    assert_both_as_the_reference(options)
 
 
 def test_a_1d_weight_is_of_the_rows_also_where_n_is_d():
@@ -264,8 +269,7 @@ def test_a_1d_weight_is_of_the_rows_also_where_n_is_d():
 def test_where_broadcasts_by_numpys_rules(shape):
     where = like(np.arange(24) % 3 == 0, shape)
     options = {"logvar": LOGVAR, "where": where, "axis": (0, -1)}
-    assert_same(fe.gaussian_nll_grad(X, MEAN, **options), reference.gaussian_nll_grad(X, MEAN, **options), {})
-    assert_same(fe.gaussian_kl_grad(MEAN, **options), reference.gaussian_kl_grad(MEAN, **options), {})
+    assert_both_as_the_reference(options)
 
 
 @pytest.mark.parametrize("where", [True, False, np.True_, [True, False, True]])

@@ -10,7 +10,7 @@ import rounding
 import variance
 from digits import Exact
 from fastelbo import reference
-from marks import TWO_FORMS
+from marks import REDUCTIONS, TWO_FORMS
 from rounding import eps
 
 #: None is Laplace
@@ -124,7 +124,7 @@ def test_reference(form, df, full):
 
 @TWO_FORMS
 @pytest.mark.parametrize("name", ["laplace_nll", "student_t_nll"])
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@REDUCTIONS
 def test_reference_options(form, name, reduction):
     given = {key: array.reshape(5, 4) for key, array in arguments(form).items()}
     given["mean"], given[form] = given["mean"][0], given[form][:, :1]
