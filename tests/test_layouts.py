@@ -16,6 +16,7 @@ import declared
 import fastelbo as fe
 import strategies
 import sums
+from marks import DTYPES
 
 RNG = np.random.default_rng(5)
 #: Two operands of data; then scales, each in one of its forms, and a number > 0 if there is one
@@ -29,7 +30,6 @@ OPERANDS = {
 }
 NAN = np.float32(np.nan)
 LARGE = (40, 3, 1151)  # beyond the size from which threads are used
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 LOSSES = pytest.mark.parametrize("loss", OPERANDS)
 
 
