@@ -122,8 +122,6 @@ static void RE(copy_by)(int pack, const plan *p, const view *v, const RE(tile) *
     }
 }
 
-static void RE(copy_in)(const plan *p, const view *v, const RE(tile) *t, T *dst) { RE(copy_by)(CONVERTED, p, v, t, dst, 1, NULL); }
-
 static void RE(copy_out)(const plan *p, const view *v, const RE(tile) *t, const T *src) {
     if (t->cols == 1 && t->rows > 1) {
         RE(unpack)(src, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows);
