@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -66,7 +66,6 @@ class Scale:
     prefix: str = ""
     whose: str = "the scale"
     required: bool = True
-    gradient: str = "scale"  # its name, without the prefix
 
     @cached_property
     def names(self) -> Names:
@@ -78,6 +77,9 @@ class Scale:
 class Loss:
     """A likelihood or a divergence: `name` for its value, `name`_grad for its gradients."""
 
+    public: bool = (
+        True  # it has functions of its own; half of a joint loss, and the samples' scale, have none
+    )
     name: str = ""
     kernel: str = ""  # its name in the C code's table, src/losses/; empty where the core has no part in it
     operands: Names = ()  # its gradients: by two operands of data, the scale, the prior's scale
@@ -107,12 +109,9 @@ class Loss:
     alike: Mapping[str, Names] = field(default_factory=dict)  # what others call its gradients: its own names
 
     def __post_init__(self) -> None:
-        for scale in self.scales:
-            if len(scale.forms) != len(FORMS) or not any(scale.forms):
-                raise ValueError(
-                    f"{self.name}: a Scale has {len(FORMS)} forms, in the order of {', '.join(FORMS)}, empty "
-                    f"for each that it lacks; not {scale.forms}"
-                )
+        """A mistake is told here, where it is made, in place of the nonsense that would come of it."""
+        if fault := next(_faults(self), ""):
+            raise ValueError(f"the declaration of {self.name or 'a loss'} (fastelbo/_families/) {fault}")
 
     @cached_property
     def fields(self) -> Names:
@@ -240,6 +239,88 @@ class Joint:
             for k, name in enumerate(loss.operands)
         ]
         return (*values, *sorted(both, key=lambda each: self.fields.index(each[0])))
+
+
+#: What a loss with functions of its own can't be without
+_NEEDED: Final = {
+    "name": "that of its function",
+    "kernel": "its name in the table of src/losses/losses.h",
+    "operands": "the names of its gradients, such as ('x', 'mean', 'scale')",
+    "positional": "the parameters that need no keyword, such as ('x', 'mean')",
+    "result": "the named tuple of its value and gradients, such as NLLGrad",
+    "wrt": "the gradients that are computed where a call names none",
+    "maths": "its reference in plain NumPy",
+    "doc": "the docstring of its function",
+    "grad_doc": "the docstring of its function of gradients",
+}
+
+
+def _faults(loss: Any) -> Iterator[str]:
+    """What is wrong with a declaration, in words that go on after its name; the first is what counts."""
+    scales = loss.scales
+    if (
+        not isinstance(scales, tuple)
+        or not all(isinstance(scale, Scale) for scale in scales)
+        or len(scales) > 2
+    ):
+        yield f"has scales={scales!r}; it must be a tuple of at most two, such as (Scale(),)"
+    for scale in scales:
+        if not isinstance(scale.forms, tuple) or len(scale.forms) != len(FORMS) or not any(scale.forms):
+            yield (
+                f"has a Scale of the forms {scale.forms!r}: there must be {len(FORMS)}, in the order of "
+                f"{', '.join(FORMS)}, empty for each that it lacks"
+            )
+    if not loss.public:
+        return
+    for member, what in _NEEDED.items():
+        if not getattr(loss, member):
+            yield f"has no `{member}`, {what}"
+    for member, kind in (("operands", tuple), ("positional", tuple), ("wrt", tuple), ("options", frozenset)):
+        names = getattr(loss, member)
+        if not isinstance(names, kind) or not all(isinstance(one, str) for one in names):
+            yield f"has {member}={names!r}; it must be a {kind.__name__} of names, a comma after each"
+    data, n_operands = loss.operands[:2], 2 + len(scales)
+    if len(loss.operands) != n_operands or len({*loss.places[:n_operands]} & {*range(4)}) != n_operands:
+        yield (
+            f"has operands={loss.operands!r} and places={loss.places!r}: an operand for each of the two "
+            f"arguments of data and of the scales, {n_operands} in all, and a place from 0 to 3 for each"
+        )
+    if not hasattr(loss.result, "_fields") or {*loss.fields} != {loss.value, *loss.operands}:
+        found = _listed(getattr(loss.result, "_fields", ())) or "no names"
+        wanted = _listed((loss.value, *loss.operands))
+        yield f"has a result of {found}, which must be a named tuple of {wanted}"
+    for member, names, known in (
+        ("positional parameters", loss.positional, data),
+        ("defaults", loss.defaults, data),
+        ("wrt", loss.wrt, loss.operands),
+        ("options", loss.options, tuple(OPTIONS)),
+        *[("alike", own, loss.operands) for own in loss.alike.values()],
+    ):
+        for name in sorted({*names} - {*known}):
+            hint = _did_you_mean(name, names, known)
+            yield f"has {name!r} among its {member}, which is none of {_listed(known)}{hint}"
+    if missing := [name for name in data if name not in (*loss.positional, *loss.defaults)]:
+        yield f"has {_listed(missing)} neither among its positional parameters nor among its defaults"
+    if {*FLOORS} <= loss.options or (loss.floor and not scales):
+        yield f"has the options {_listed(sorted(loss.options))}: a scale has one floor, and no scale has none"
+    if (loss.number and len(scales) != 1) or len(loss.parameters_of_call) not in (0, 3):
+        yield "has a `number` without a scale or beside a prior's, or `parameters_of_call` other than three"
+    names = [parameter.name for parameter in loss.parameters(grad=True)]
+    for name in names:
+        if names.count(name) > 1 or not name.isidentifier():
+            yield f"makes {names.count(name)} parameters of the name {name!r}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _did_you_mean(name: str, names: Iterable[str], known: Iterable[str]) -> str:
+    if all(len(one) == 1 for one in names):  # frozenset("mean") has its letters
+        return ": is a comma missing, as in frozenset(('x_scale',))?"
+    from difflib import get_close_matches  # which only mistakes need
+
+    return "".join([f": did you mean {like!r}?" for like in get_close_matches(name, known, 1)])
 
 
 def _parameter(name: str, default: Any, annotation: str, positional: bool = False) -> inspect.Parameter:
