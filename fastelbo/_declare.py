@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
+import numpy as np
 import numpy.typing as npt
 
-from fastelbo._typing import Array, Axis, Reduction, Value
+from fastelbo._typing import Array, Axis, Reduction
 
 Names = tuple[str, ...]
 
@@ -51,8 +52,10 @@ ANNOTATIONS: Final = {
     "Iterable": Iterable,
     "Literal": Literal,
     "Reduction": Reduction,
+    "np": np,
     "npt": npt,
 }
+VALUE: Final = "np.ndarray | np.floating | float"  # of rows; of one; reduced
 FLOORS: Final = ("min_var", "min_scale")  # of a variance, and of a scale that is none's root
 COMMON: Final = frozenset(("axis", "weight", "where", "reduction"))
 EMPTY: Final = inspect.Parameter.empty
@@ -136,7 +139,7 @@ class Loss:
 
     def returns(self, grad: bool) -> Any:
         """The public function's annotation."""
-        return self.result if grad else Value
+        return self.result if grad else VALUE
 
     def parameters(self, grad: bool) -> list[inspect.Parameter]:
         """Those of the public function, with annotations as text."""
