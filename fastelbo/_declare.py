@@ -89,6 +89,7 @@ class Loss:
     places: tuple[int, ...] = (0, 1, 2, 3)  # of these in the core, where the first two are a difference
     scales: tuple[Scale, ...] = ()
     number: str = ""  # an operand > 0 without a gradient, one for each element
+    number_limit: str = ""  # what inf makes of it, in a message's words
     #: Numbers of the whole call, and what the core takes for None; EMPTY where there is no default
     parameters_of_call: Mapping[str, Any] = field(default_factory=dict)
     positional: Names = ()  # parameters of the public function
