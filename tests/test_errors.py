@@ -1,6 +1,5 @@
 """Every misuse: its exception, and a message that names the argument and the way out."""
 
-import functools
 import re
 import shutil
 import subprocess
@@ -485,47 +484,6 @@ def test_a_scalar_that_becomes_0_is_told_its_way_out():
         ):
             function(**data, std=1e-50)
         function(**data, std=np.float64(1e-50))
-
-
-student = functools.partial(fe.student_t_nll_grad, A, A, scale=1.0)
-bins = functools.partial(fe.discretized_gaussian_nll_grad, A, A, std=1.0, bin=1.0)
-
-#: Where the way out depends on the loss, or on whether it is one number; without "…" it is all that is said
-ADVICE = {
-    "df": (student, {"df": -1}, "df must be > 0: df is -1.0 (inf is the Gaussian)"),
-    "df, 0-d": (student, {"df": np.array(0.0)}, "df must be > 0: df is 0.0 (inf is the Gaussian)"),
-    "df of features": (
-        student,
-        {"df": [1.0, 0.0, 1.0]},
-        "df must be > 0: df[1] is 0.0 (inf is the Gaussian, use where to leave elements out)",
-    ),
-    "var": (nll, {"var": 0.0}, "var must be > 0: var is 0.0 (use min_var for a floor)"),
-    "var of features": (
-        nll,
-        {"var": [1.0, 0.0, 1.0]},
-        "var must be > 0: var[1] is 0.0 (use where to leave elements out, min_var for a floor)",
-    ),
-    "negative var": (
-        kl,
-        {"var": -1.0},
-        "var must be > 0: var is -1.0 (pass it as logvar if it is a logarithm)",
-    ),
-    "precision": (nll, {"precision": 0.0}, "precision must be > 0: precision is 0.0"),
-    "no bin": (bins, {"bin": None}, "bin (None) has dtype object; …: pass a number"),
-    "a string as bin": (bins, {"bin": "1"}, "bin has dtype <U1; …: pass a number"),
-    "a complex number": (bins, {"low": 1j}, "low has dtype complex128; …: pass a number"),
-    "a string as min_var": (nll, {"min_var": "1"}, "min_var has dtype <U1; …: pass a number"),
-    "wrt df": (student, {"df": 1.0, "wrt": "df"}, "wrt must name some of …, not 'df'; df has no gradient"),
-    "wrt bin": (bins, {"wrt": ("mean", "bin")}, "wrt must name some of …, not 'bin'; bin has no gradient"),
-    "wrt weight": (kl_grad, {"wrt": "weight"}, "wrt must …, not 'weight'; weight has no gradient"),
-}
-
-
-@pytest.mark.parametrize("case", ADVICE)
-def test_advice(case):
-    function, options, message = ADVICE[case]
-    with pytest.raises((TypeError, ValueError), match=f"^{pattern(message)}$"):
-        function(**options)
 
 
 def test_scales_are_keywords_only():

@@ -253,5 +253,6 @@ def test_reference_is_a_module_of_its_own_and_results_load_without_it():
     code = (
         f"import pickle, fastelbo.reference as r; print(r.__name__, type(pickle.loads({nothing!r})).__name__)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["fastelbo.reference", "NLLGrad"]
+    command = [sys.executable, "-P", "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["fastelbo.reference", "NLLGrad"]
