@@ -11,7 +11,7 @@ import linecache
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -346,28 +346,41 @@ def _outputs(fields: Names, values: int, wrt: Names, grad: bool) -> list[inspect
 def function(
     name: str, parameters: list[inspect.Parameter], returns: Any, doc: str, call: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """A public function that passes all its arguments, in order, to `call`."""
+    """A public function that passes all its arguments, in order, to `call`.
+
+    It takes more positional arguments than its signature has, to say what is to become of them. The same for
+    keywords would cost each call a dictionary.
+    """
     names = [parameter.name for parameter in parameters]
     keyword_only = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    positional = names[: len(names) - len(keyword_only)]
     source = (
-        f"def {name}({', '.join(names[: len(names) - len(keyword_only)])}, *, {', '.join(keyword_only)}):\n"
+        f"def {name}({', '.join([*positional, '*_more', *keyword_only])}):\n"
+        "    if _more:\n"
+        "        _refuse(_more)\n"
+        f"    return _call({', '.join(names)})\n"
     )
-    source += f"    return _call({', '.join(names)})\n"
     file = f"<declaration of fastelbo.{name}>"
-    linecache.cache[file] = (
-        len(source),
-        None,
-        source.splitlines(keepends=True),
-        file,
-    )  # for tracebacks, and ?? of IPython
-    space: dict[str, Any] = dict(ANNOTATIONS, _call=call, __name__="fastelbo")
+    lines = source.splitlines(keepends=True)
+    linecache.cache[file] = (len(source), None, lines, file)  # for tracebacks, and ?? of IPython
+
+    def refuse(more: tuple[Any, ...]) -> NoReturn:
+        few = " and ".join(positional) if len(positional) < 3 else ", ".join(positional)
+        own = [f"{one}=" for one in keyword_only if one not in OPTIONS and one not in ("wrt", "out")]
+        such = f", such as {', '.join(own[:5])}" if own else ""
+        raise TypeError(
+            f"{name}() takes {len(positional)} positional argument{'s'[: len(positional) > 1]}, {few}, but "
+            f"{len(positional) + len(more)} were given: pass others by keyword{such}"
+        )
+
+    space: dict[str, Any] = dict(ANNOTATIONS, _call=call, _refuse=refuse, __name__="fastelbo")
     exec(compile(source, file, "exec"), space)
     made: Callable[..., Any] = space[name]
     made.__doc__ = doc
     made.__kwdefaults__ = {
         p.name: p.default for p in parameters if p.name in keyword_only and p.default is not EMPTY
     }
-    made.__annotations__ = {p.name: p.annotation for p in parameters} | {
-        "return": returns
-    }  # text, as help shows it
+    made.__annotations__ = {p.name: p.annotation for p in parameters}
+    made.__annotations__ |= {"return": returns}  # text, as help shows it
+    made.__signature__ = inspect.Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]
     return made

@@ -1,6 +1,7 @@
 """Messages whose way out depends on the loss, or on whether the argument is one number."""
 
 import functools
+import inspect
 import re
 
 import numpy as np
@@ -51,3 +52,34 @@ def test_the_way_out(case):
     pattern = ".*".join(map(re.escape, message.split("…")))
     with pytest.raises((TypeError, ValueError), match=f"^{pattern}$"):
         function(**options)
+
+
+#: What is said after how many there may be
+MANY = {
+    "gaussian_nll": ("s, x and mean, but 3", ", such as var=, std=, logvar=, logstd=, precision="),
+    "gaussian_kl_grad": (", mean, but 2", ", such as var=, std=, logvar=, logstd=, precision="),
+    "bernoulli_nll": ("s, x and logits, but 3", ""),
+    "laplace_nll": ("s, x and mean, but 3", ", such as scale=, logscale="),
+    "neg_elbo_grad": ("s, x, recon, z_mean, but 4", ", such as var=, std=, logvar=, logstd=, precision="),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_too_many_positional_arguments(name):
+    """The names are told; the signature has no place for more of them."""
+    names, keywords = MANY[name]
+    for module in (fe, fe.reference):
+        function = getattr(module, name)
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+        few = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        assert inspect.Parameter.VAR_POSITIONAL not in kinds
+        said = f"{name}() takes {few} positional argument{names} were given: pass others by keyword{keywords}"
+        with pytest.raises(TypeError, match=f"^{re.escape(said)}$"):
+            function(*[A] * few, 1.0)
+
+
+def test_a_number_that_is_no_keyword():
+    with pytest.raises(TypeError, match=r"missing 1 required keyword-only argument: 'df'$"):
+        fe.student_t_nll(A, A, 3.0, scale=1.0)
+    with pytest.raises(TypeError, match=r"pass others by keyword, such as df=, scale=, logscale=$"):
+        fe.student_t_nll(A, A, 1.0, df=3.0)
