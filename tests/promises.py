@@ -153,7 +153,7 @@ def check(
     """Assert that a call's result is right, in those members or all; return how many answers were finite."""
     dtype = computing_dtype(arguments)
     exact = oracles.call(name, **arguments) if exact is None else exact
-    if are_finite(arguments):
+    if name.removesuffix("_grad") in (*declared.LOSSES, *declared.JOINTS) and are_finite(arguments):
         wrong = [key for key, (_, size) in exact.items() if not all(map(oracles.mp.isfinite, size.flat))]
         assert not wrong, (
             f"the oracle of {name} has an infinite term for finite arguments, in {', '.join(wrong)}: "
