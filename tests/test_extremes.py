@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+import digits
 import extremes
 import fastelbo as fe
-import oracles
 import promises
 from effort import effort
 
@@ -34,7 +34,7 @@ def test_it_sees_what_is_wrong(name, monkeypatch):
 
 def test_an_infinite_term_of_an_oracle_is_told():
     """Of finite arguments alone; nothing can be compared with it."""
-    x, infinite = np.zeros(2), oracles.Exact(*[oracles._exact([np.inf, 0.0])] * 2)
+    x, infinite = np.zeros(2), digits.Exact(*[digits.exact([np.inf, 0.0])] * 2)
     exact = {"value": infinite}
     with pytest.raises(
         AssertionError, match=r"oracle of laplace_nll has an infinite term .*tests/oracles\.py"

@@ -2,6 +2,7 @@
 
 import collections
 import inspect
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -201,6 +202,78 @@ def test_outputs_over_inputs_are_seen_in_a_known_call():
         got = fe.gaussian_nll_grad(one, two, var=2.0, wrt="mean", out=(None, None, place, None)).mean
         assert got is place
         np.testing.assert_array_equal(got, want)
+
+
+def read_only(x):
+    x.flags.writeable = False
+    return x
+
+
+class Odd(np.ndarray):
+    pass
+
+
+#: What may be passed in place of any argument
+ODDITIES = {
+    "None": None,
+    "(None,)": (None,),
+    "()": (),
+    "a list": [1.0],
+    "text": "none",
+    "other text": "mean",
+    "True": True,
+    "0": 0,
+    "2.0": 2.0,
+    "-1": -1,
+    "NaN": np.nan,
+    "inf": np.inf,
+    "1e300": 1e300,
+    "2**60": 2**60,
+    "10**400": 10**400,
+    "float32": np.float32(0.5),
+    "float64": np.float64(0.5),
+    "int64": np.int64(1),
+    "bool_": np.True_,
+    "a 0-d array": np.array(0.5, np.float32),
+    "another": np.array(0.5),
+    "one-element tuple": (array(),),
+    "array": array(),
+    "Fortran": fortran(array()),
+    "read-only": read_only(fortran(array())),
+    "double": array(dtype=np.float64),
+    "int64s": array(dtype=np.int64),
+    "booleans": array() > 0.8,
+    "rows": array(SHAPE[:-1]),
+    "features": array(SHAPE[-1:]),
+    "column": array((*SHAPE[:-1], 1)),
+    "empty": array((0, 3, 5)),
+    "object": array().astype(object),
+    "complex": array().astype(complex),
+    "a subclass": array().view(Odd),
+    "nine axes": array((1,) * 9),
+    "unaligned": np.frombuffer(bytes(241), np.uint8)[1:].view(np.float32).reshape(SHAPE),
+    "three": (None, None, None),
+    "four": (None,) * 4,
+    "five": (None,) * 5,
+    "ten": (None,) * 10,
+    "four of lists": [None] * 4,
+    "names": ("mean", "scale"),
+    "a name twice": ("mean", "mean"),
+    "a list of names": ["mean"],
+}
+
+
+@pytest.mark.parametrize("name", _losses.doors)
+def test_what_differs_from_a_known_call_in_one_argument_is_as_the_rules_have_it(name):
+    given = {key: fortran(x) if isinstance(x, np.ndarray) else x for key, x in arguments_of(name).items()}
+    for key, (what, odd) in itertools.product(PARAMETERS[name], ODDITIES.items()):
+        _core.forget()
+        want = outcome(name, given | {key: odd}, [])
+        _core.forget()
+        for _ in range(2):
+            getattr(fe, name)(**given)
+        for _ in range(2):
+            assert in_words(outcome(name, given | {key: odd}, [])) == in_words(want), f"{key} is {what}"
 
 
 def test_what_is_kept_is_bounded():

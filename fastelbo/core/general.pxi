@@ -46,7 +46,7 @@ cdef class Prepared:
 
     def __cinit__(self):
         clear(&self.p)
-        self.j.zeros = self.j.sums = self.j.work = NULL
+        self.j.zeros = self.j.sums = self.j.panels = self.j.work = NULL
         self.zero = 0.0
 
     def __dealloc__(self):

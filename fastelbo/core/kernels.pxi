@@ -34,6 +34,7 @@ cdef extern from "src/kernels.h" nogil:
         joining join
         wide reduced
         void *work
+        void *panel
     ctypedef struct traits:
         int forms, takes
     const traits *LOSSES
@@ -53,6 +54,7 @@ cdef extern from "src/kernels.h" nogil:
     size_t fe_plan_bytes(const plan *)
     void fe_plan_share(plan *, int, size_t)
     size_t fe_plan_slabs(const plan *)
+    size_t fe_plan_panels(const plan *)
     void fe_plan_use(plan *, void *, void *)
     void fe_plan_first_wave(plan *)
     bint fe_plan_next_wave(plan *)

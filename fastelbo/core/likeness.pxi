@@ -7,7 +7,7 @@ DEF ROOM = 24  # for the words of an array, or an axis
 cdef enum role: AS_OPERAND, AS_OPTION, AS_AXIS, AS_REDUCTION, AS_WRT, AS_OUT, AS_BETA
 
 # What a word says of an argument; of an array, what else is in the word
-cdef enum tag: NOTHING = 1, YES, NO, WEAK_FLOAT, WEAK_INT, FLOAT32, FLOAT64, CHOSEN, DEFAULT, ONE_AXIS, AXES, ARRAY
+cdef enum tag: NOTHING = 1, YES, NO, WEAK_FLOAT, WEAK_INT, FLOAT32, FLOAT64, CHOSEN, DEFAULT, ONE_AXIS, AXES, ARRAY, SEVERAL
 
 DEF LONGEST_INT = 1 << 53
 
@@ -101,16 +101,22 @@ cdef inline bint add_axis(likeness *k, object x, PyObject *default_axis) noexcep
     return True
 
 
-cdef inline bint add_out(likeness *k, object x) noexcept:
+cdef inline bint add_out(likeness *k, object x, int fields) noexcept:
+    """An array, where there is a value alone (fields 0); else one or None for each field"""
     if x is None:
         add(k, NOTHING)
-    elif type(x) is tuple:
-        for each in <tuple>x:
-            if each is None:
-                add(k, NOTHING)
-            elif not cnp.PyArray_CheckExact(each) or not add_array(k, <cnp.ndarray>each):
-                return False
-    else:
+        return True
+    if fields == 0:
         return cnp.PyArray_CheckExact(x) and add_array(k, <cnp.ndarray>x)
+    if type(x) is not tuple or len(<tuple>x) != fields:
+        return False
+    add(k, SEVERAL)
+    for each in <tuple>x:
+        if k.n + ROOM > MOST_WORDS:
+            return False
+        if each is None:
+            add(k, NOTHING)
+        elif not cnp.PyArray_CheckExact(each) or not add_array(k, <cnp.ndarray>each):
+            return False
     return True
 

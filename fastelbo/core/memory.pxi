@@ -137,7 +137,7 @@ cdef bint describe(Door door, likeness *k, PyObject **args):
             if found == 0:
                 return False
             add(k, found)
-        elif as_ == AS_OUT and not add_out(k, x):
+        elif as_ == AS_OUT and not add_out(k, x, 0 if door.wrt < 0 else door.n_fields):
             return False
     k.hash = hash_of(k.word, k.n)
     return True
