@@ -1,11 +1,11 @@
 """Gaussian VAE losses and their gradients on plain NumPy arrays: one pass, no temporaries, correct digits.
 
 Values and gradients: `neg_elbo`, `neg_elbo_grad`, and the two losses they are made of, `gaussian_nll`,
-`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; for binary data `bernoulli_nll`, `bernoulli_nll_grad`;
-`optimal_nll`, `optimal_nll_grad`, the Gaussian NLL at the variance that minimises it, which is `optimal_var`.
-`reparameterize` draws samples, `reparameterize_grad` leads back from them. `iwae_bound`, `free_bits` and
-`implied_objective` are about what is optimised. `reference` has losses and samples in plain NumPy, to read
-and compare.
+`gaussian_nll_grad`, `gaussian_kl`, `gaussian_kl_grad`; for other data `bernoulli_nll`, `laplace_nll` and
+more, each with its `_grad`; `optimal_nll`, `optimal_nll_grad`, the Gaussian NLL at the variance that
+minimises it, which is `optimal_var`. `reparameterize` draws samples, `reparameterize_grad` leads back from
+them. `iwae_bound`, `free_bits` and `implied_objective` are about what is optimised. `reference` has losses
+and samples in plain NumPy, to read and compare.
 """
 
 try:

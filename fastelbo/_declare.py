@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
+import numpy as np
 import numpy.typing as npt
 
-from fastelbo._typing import Array, Axis, Reduction, Value
+from fastelbo._typing import Array, Axis, Reduction
 
 Names = tuple[str, ...]
 
@@ -51,8 +52,10 @@ ANNOTATIONS: Final = {
     "Iterable": Iterable,
     "Literal": Literal,
     "Reduction": Reduction,
+    "np": np,
     "npt": npt,
 }
+VALUE: Final = "np.ndarray | np.floating | float"  # of rows; of one; reduced
 FLOORS: Final = ("min_var", "min_scale")  # of a variance, and of a scale that is none's root
 COMMON: Final = frozenset(("axis", "weight", "where", "reduction"))
 EMPTY: Final = inspect.Parameter.empty
@@ -66,7 +69,6 @@ class Scale:
     prefix: str = ""
     whose: str = "the scale"
     required: bool = True
-    gradient: str = "scale"  # its name, without the prefix
 
     @cached_property
     def names(self) -> Names:
@@ -78,12 +80,16 @@ class Scale:
 class Loss:
     """A likelihood or a divergence: `name` for its value, `name`_grad for its gradients."""
 
+    public: bool = (
+        True  # it has functions of its own; half of a joint loss, and the samples' scale, have none
+    )
     name: str = ""
     kernel: str = ""  # its name in the C code's table, src/losses/; empty where the core has no part in it
     operands: Names = ()  # its gradients: by two operands of data, the scale, the prior's scale
     places: tuple[int, ...] = (0, 1, 2, 3)  # of these in the core, where the first two are a difference
     scales: tuple[Scale, ...] = ()
     number: str = ""  # an operand > 0 without a gradient, one for each element
+    number_limit: str = ""  # what inf makes of it, in a message's words
     #: Numbers of the whole call, and what the core takes for None; EMPTY where there is no default
     parameters_of_call: Mapping[str, Any] = field(default_factory=dict)
     positional: Names = ()  # parameters of the public function
@@ -107,12 +113,9 @@ class Loss:
     alike: Mapping[str, Names] = field(default_factory=dict)  # what others call its gradients: its own names
 
     def __post_init__(self) -> None:
-        for scale in self.scales:
-            if len(scale.forms) != len(FORMS) or not any(scale.forms):
-                raise ValueError(
-                    f"{self.name}: a Scale has {len(FORMS)} forms, in the order of {', '.join(FORMS)}, empty "
-                    f"for each that it lacks; not {scale.forms}"
-                )
+        """A mistake is told here, where it is made, in place of the nonsense that would come of it."""
+        if fault := next(_faults(self), ""):
+            raise ValueError(f"the declaration of {self.name or 'a loss'} (fastelbo/_families/) {fault}")
 
     @cached_property
     def fields(self) -> Names:
@@ -137,7 +140,7 @@ class Loss:
 
     def returns(self, grad: bool) -> Any:
         """The public function's annotation."""
-        return self.result if grad else Value
+        return self.result if grad else VALUE
 
     def parameters(self, grad: bool) -> list[inspect.Parameter]:
         """Those of the public function, with annotations as text."""
@@ -242,6 +245,88 @@ class Joint:
         return (*values, *sorted(both, key=lambda each: self.fields.index(each[0])))
 
 
+#: What a loss with functions of its own can't be without
+_NEEDED: Final = {
+    "name": "that of its function",
+    "kernel": "its name in the table of src/losses/losses.h",
+    "operands": "the names of its gradients, such as ('x', 'mean', 'scale')",
+    "positional": "the parameters that need no keyword, such as ('x', 'mean')",
+    "result": "the named tuple of its value and gradients, such as NLLGrad",
+    "wrt": "the gradients that are computed where a call names none",
+    "maths": "its reference in plain NumPy",
+    "doc": "the docstring of its function",
+    "grad_doc": "the docstring of its function of gradients",
+}
+
+
+def _faults(loss: Any) -> Iterator[str]:
+    """What is wrong with a declaration, in words that go on after its name; the first is what counts."""
+    scales = loss.scales
+    if (
+        not isinstance(scales, tuple)
+        or not all(isinstance(scale, Scale) for scale in scales)
+        or len(scales) > 2
+    ):
+        yield f"has scales={scales!r}; it must be a tuple of at most two, such as (Scale(),)"
+    for scale in scales:
+        if not isinstance(scale.forms, tuple) or len(scale.forms) != len(FORMS) or not any(scale.forms):
+            yield (
+                f"has a Scale of the forms {scale.forms!r}: there must be {len(FORMS)}, in the order of "
+                f"{', '.join(FORMS)}, empty for each that it lacks"
+            )
+    if not loss.public:
+        return
+    for member, what in _NEEDED.items():
+        if not getattr(loss, member):
+            yield f"has no `{member}`, {what}"
+    for member, kind in (("operands", tuple), ("positional", tuple), ("wrt", tuple), ("options", frozenset)):
+        names = getattr(loss, member)
+        if not isinstance(names, kind) or not all(isinstance(one, str) for one in names):
+            yield f"has {member}={names!r}; it must be a {kind.__name__} of names, a comma after each"
+    data, n_operands = loss.operands[:2], 2 + len(scales)
+    if len(loss.operands) != n_operands or len({*loss.places[:n_operands]} & {*range(4)}) != n_operands:
+        yield (
+            f"has operands={loss.operands!r} and places={loss.places!r}: an operand for each of the two "
+            f"arguments of data and of the scales, {n_operands} in all, and a place from 0 to 3 for each"
+        )
+    if not hasattr(loss.result, "_fields") or {*loss.fields} != {loss.value, *loss.operands}:
+        found = _listed(getattr(loss.result, "_fields", ())) or "no names"
+        wanted = _listed((loss.value, *loss.operands))
+        yield f"has a result of {found}, which must be a named tuple of {wanted}"
+    for member, names, known in (
+        ("positional parameters", loss.positional, data),
+        ("defaults", loss.defaults, data),
+        ("wrt", loss.wrt, loss.operands),
+        ("options", loss.options, tuple(OPTIONS)),
+        *[("alike", own, loss.operands) for own in loss.alike.values()],
+    ):
+        for name in sorted({*names} - {*known}):
+            hint = _did_you_mean(name, names, known)
+            yield f"has {name!r} among its {member}, which is none of {_listed(known)}{hint}"
+    if missing := [name for name in data if name not in (*loss.positional, *loss.defaults)]:
+        yield f"has {_listed(missing)} neither among its positional parameters nor among its defaults"
+    if {*FLOORS} <= loss.options or (loss.floor and not scales):
+        yield f"has the options {_listed(sorted(loss.options))}: a scale has one floor, and no scale has none"
+    if (loss.number and len(scales) != 1) or len(loss.parameters_of_call) not in (0, 3):
+        yield "has a `number` without a scale or beside a prior's, or `parameters_of_call` other than three"
+    names = [parameter.name for parameter in loss.parameters(grad=True)]
+    for name in names:
+        if names.count(name) > 1 or not name.isidentifier():
+            yield f"makes {names.count(name)} parameters of the name {name!r}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _did_you_mean(name: str, names: Iterable[str], known: Iterable[str]) -> str:
+    if all(len(one) == 1 for one in names):  # frozenset("mean") has its letters
+        return ": is a comma missing, as in frozenset(('x_scale',))?"
+    from difflib import get_close_matches  # which only mistakes need
+
+    return "".join([f": did you mean {like!r}?" for like in get_close_matches(name, known, 1)])
+
+
 def _parameter(name: str, default: Any, annotation: str, positional: bool = False) -> inspect.Parameter:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
@@ -261,28 +346,41 @@ def _outputs(fields: Names, values: int, wrt: Names, grad: bool) -> list[inspect
 def function(
     name: str, parameters: list[inspect.Parameter], returns: Any, doc: str, call: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """A public function that passes all its arguments, in order, to `call`."""
+    """A public function that passes all its arguments, in order, to `call`.
+
+    It takes more positional arguments than its signature has, to say what is to become of them. The same for
+    keywords would cost each call a dictionary.
+    """
     names = [parameter.name for parameter in parameters]
     keyword_only = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    positional = names[: len(names) - len(keyword_only)]
     source = (
-        f"def {name}({', '.join(names[: len(names) - len(keyword_only)])}, *, {', '.join(keyword_only)}):\n"
+        f"def {name}({', '.join([*positional, '*_more', *keyword_only])}):\n"
+        "    if _more:\n"
+        "        _refuse(_more)\n"
+        f"    return _call({', '.join(names)})\n"
     )
-    source += f"    return _call({', '.join(names)})\n"
     file = f"<declaration of fastelbo.{name}>"
-    linecache.cache[file] = (
-        len(source),
-        None,
-        source.splitlines(keepends=True),
-        file,
-    )  # for tracebacks, and ?? of IPython
-    space: dict[str, Any] = dict(ANNOTATIONS, _call=call, __name__="fastelbo")
+    lines = source.splitlines(keepends=True)
+    linecache.cache[file] = (len(source), None, lines, file)  # for tracebacks, and ?? of IPython
+
+    def refuse(more: tuple[Any, ...]) -> NoReturn:
+        few = " and ".join(positional) if len(positional) < 3 else ", ".join(positional)
+        own = [f"{one}=" for one in keyword_only if one not in OPTIONS and one not in ("wrt", "out")]
+        such = f", such as {', '.join(own[:5])}" if own else ""
+        raise TypeError(
+            f"{name}() takes {len(positional)} positional argument{'s'[: len(positional) > 1]}, {few}, but "
+            f"{len(positional) + len(more)} were given: pass others by keyword{such}"
+        )
+
+    space: dict[str, Any] = dict(ANNOTATIONS, _call=call, _refuse=refuse, __name__="fastelbo")
     exec(compile(source, file, "exec"), space)
     made: Callable[..., Any] = space[name]
     made.__doc__ = doc
     made.__kwdefaults__ = {
         p.name: p.default for p in parameters if p.name in keyword_only and p.default is not EMPTY
     }
-    made.__annotations__ = {p.name: p.annotation for p in parameters} | {
-        "return": returns
-    }  # text, as help shows it
+    made.__annotations__ = {p.name: p.annotation for p in parameters}
+    made.__annotations__ |= {"return": returns}  # text, as help shows it
+    made.__signature__ = inspect.Signature(parameters, return_annotation=returns)  # type: ignore[attr-defined]
     return made

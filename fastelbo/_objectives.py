@@ -35,6 +35,7 @@ _Part: TypeAlias = Literal["sum", "mean"]
 #: At the variance that minimises it
 OPTIMAL: Final = replace(
     GAUSSIAN_NLL,
+    public=False,
     result=OptimalNLLGrad,
     operands=("x", "mean"),
     scales=(),

@@ -91,7 +91,7 @@ def expect(what: str, done: instrumented.Done, *says: str) -> None:
 
 def main() -> None:
     places = blocks()
-    _, include = [block for block in places if block.line]
+    entry, include = [block for block in places if block.line]
     declaration = next(block for block in places if "_families" in block.file)
     oracle = next(block for block in places if block.file.startswith("tests/"))
 
@@ -101,7 +101,12 @@ def main() -> None:
         done = python(tree, "-c", "import fastelbo")
         expect("the entry in C", done, "src/losses/losses.h has no loss 'logistic'")
     for tree in in_copy([block for block in places if block is not include]):
-        expect("the file of C, or its #include", instrumented.build(tree), "logistic")
+        expect("the #include of the file of C", instrumented.build(tree), "logistic", "#include")
+    group = ".group = 8, "
+    assert group in entry.text
+    for tree in in_copy([block for block in places if block is not entry]):
+        entry._replace(text=entry.text.replace(group, "")).put(tree)
+        expect("the group of additions", instrumented.build(tree), "logistic", "group")
 
     for tree in in_copy(places):
         built(tree)
@@ -115,11 +120,21 @@ def main() -> None:
         family, oracles = tree / declaration.file, tree / oracle.file
         whole = family.read_text("utf-8")
         test = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
-        family.write_text(whole.replace("    maths=_nll,\n", ""), "utf-8")
-        done = python(tree, *test, "tests/test_reference.py")
-        expect("the reference", done, "the declaration of logistic_nll has no `maths`")
-        family.write_text(whole.replace('("", "scale", "", "logscale", "")', "()"), "utf-8")
-        expect("the forms of the scale", python(tree, "-c", "import fastelbo"), "logistic")
+        loads = ("-c", "import fastelbo")
+        for what, there, instead, says in (
+            ("the reference", "    maths=_nll,\n", "", "has no `maths`"),
+            ("a docstring", "    doc=_NLL,\n", "", "has no `doc`"),
+            (
+                "the forms of the scale",
+                '("", "scale", "", "logscale", "")',
+                "()",
+                "has a Scale of the forms ()",
+            ),
+            ("a letter of an option", '"min_scale"))', '"min_scal"))', "did you mean 'min_scale'?"),
+        ):
+            assert whole.count(there) == 1, there
+            family.write_text(whole.replace(there, instead), "utf-8")
+            expect(what, python(tree, *loads), "the declaration of logistic_nll (fastelbo/_families/)", says)
         family.unlink()
         done = python(tree, *test, "tests/test_structure.py")
         expect("the declaration", done, "src/losses/losses.h has 'logistic', which no declaration names")

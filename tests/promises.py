@@ -148,6 +148,11 @@ def computing_dtype(arguments: Mapping[str, Any]) -> np.dtype:
     return contract.computing_dtype([arguments[key] for key in ALL if arguments.get(key) is not None])
 
 
+def are_finite(arguments: Mapping[str, Any]) -> bool:
+    given = [arguments[key] for key in (*ALL, "weight") if arguments.get(key) is not None]
+    return all(bool(np.all(np.isfinite(np.asarray(one, float)))) for one in given)
+
+
 def check(
     name: str, arguments: Mapping[str, Any], got: Any, members: Iterable[str] | None = None,
     exact: Mapping[str, Exact] | None = None, what: str = "",
@@ -155,6 +160,12 @@ def check(
     """Assert that a call's result is right, in those members or all; return how many answers were finite."""
     dtype = computing_dtype(arguments)
     exact = oracles.call(name, **arguments) if exact is None else exact
+    if name.removesuffix("_grad") in (*declared.LOSSES, *declared.JOINTS) and are_finite(arguments):
+        wrong = [key for key, (_, size) in exact.items() if not all(map(mp.isfinite, size.flat))]
+        assert not wrong, (
+            f"the oracle of {name} has an infinite term for finite arguments, in {', '.join(wrong)}: "
+            "tests/oracles.py"
+        )
     allowed = bounds(name, arguments, exact, dtype)
     results = got._asdict() if hasattr(got, "_asdict") else {"value": got}
     reduction = arguments.get(
@@ -169,7 +180,7 @@ def check(
         wide = reduction != "none" and member in VALUES
         shown = f"{what or name}: {member}"
         if summed(name.removesuffix("_grad"), member, arguments):
-            value = np.where(size > LARGEST, mp.inf, value)  # not compared
+            value = np.where((size > LARGEST) & (size < mp.inf), mp.inf, value)  # not compared
         own = np.dtype(float) if wide else dtype
         checked += rounding.check(result, value, allowed[member], own, shown)
         for index in np.ndindex(value.shape):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+import digits
 import extremes
 import fastelbo as fe
+import promises
 from effort import effort
 
 
@@ -28,3 +30,15 @@ def test_it_sees_what_is_wrong(name, monkeypatch):
 
         monkeypatch.setattr(fe, name, wrong)
         assert extremes.run(name, 0, range(200))[2]
+
+
+def test_an_infinite_term_of_an_oracle_is_told():
+    """Of finite arguments alone; nothing can be compared with it."""
+    x, infinite = np.zeros(2), digits.Exact(*[digits.exact([np.inf, 0.0])] * 2)
+    exact = {"value": infinite}
+    with pytest.raises(
+        AssertionError, match=r"oracle of laplace_nll has an infinite term .*tests/oracles\.py"
+    ):
+        promises.check("laplace_nll", {"x": x, "mean": x, "logscale": x, "axis": ()}, x, exact=exact)
+    far = np.array([np.inf, 0.0])
+    promises.check("laplace_nll", {"x": far, "mean": x, "logscale": x, "axis": ()}, far, exact=exact)

@@ -1,4 +1,4 @@
-"""What tools ask of public names: types, pickles, modules."""
+"""What tools ask of public names: types, pickles, modules, docstrings."""
 
 import inspect
 import pickle
@@ -36,3 +36,23 @@ def test_results_are_known_by_their_public_name(name):
     assert cls.__module__ == "fastelbo"
     assert getattr(fe, cls.__qualname__) is cls
     assert "ForwardRef" not in str(inspect.signature(cls))  # which help shows
+
+
+#: Of numpydoc, each with a line of dashes below it
+SECTIONS = (
+    *("Parameters", "Returns", "Yields", "Receives", "Raises", "Warns", "Warnings", "See Also", "Notes"),
+    *("References", "Examples", "Attributes", "Methods", "Other Parameters"),
+)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_sections_of_docstrings_are_underlined(name):
+    lines = inspect.getdoc(PUBLIC[name]).splitlines()
+    titles = [i for i, line in enumerate(lines) if line in SECTIONS]
+    assert [lines[i + 1] for i in titles] == ["-" * len(lines[i]) for i in titles]
+    assert [i for i, line in enumerate(lines) if "---" in line] == [i + 1 for i in titles]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in RESULTS])
+def test_help_shows_no_annotation_spelt_out(name):
+    assert "typing." not in str(inspect.signature(PUBLIC[name]))

@@ -32,7 +32,8 @@ bin : float
     those in [−1, 1].
 low, high : float or None, default None
     Ends of the range of ``x·x_scale``, low < high: the bins of what is at or beyond them are open, so
-    that the probabilities of all values sum to 1. None opens none.
+    that the probabilities of all values sum to 1. None opens none. With ``x_scale=1/255`` the pixels
+    0 … 255 lie between low=0.0 and high=1.0, not 255.
 x_scale : float, default 1.0
     Factor of `x`, finite and not 0: `x` times it takes the place of `x`, so that 8-bit images stay as
     they are. The product is not rounded before `mean` is subtracted; it is before it is compared with
@@ -52,7 +53,8 @@ Raises
 TypeError
     As `gaussian_nll`; a `bin`, `low` or `high` that is not a real number.
 ValueError
-    As `gaussian_nll`; a `bin` that is not finite and > 0; NaN as `low` or `high`, or low ≥ high.
+    As `gaussian_nll`; a `bin` that is not finite and > 0; a `low` or `high` that is not finite, or
+    low ≥ high.
 
 See Also
 --------
@@ -65,9 +67,9 @@ Infinite inputs give the limit. σ = 0: 0 in the bin, log 2 on its edge, inf out
 and log 2 in an open bin.
 
 References
----------- .. [1] J. Ho, A. Jain and P. Abbeel, "Denoising Diffusion Probabilistic Models",
-arXiv:2006.11239 (2020), eq.
-   (13): the decoder term, with data in [−1, 1] and bins of 2/255.
+----------
+.. [1] J. Ho, A. Jain and P. Abbeel, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239 (2020),
+   eq. (13): the decoder term, with data in [−1, 1] and bins of 2/255.
 
 Examples
 --------
@@ -127,9 +129,9 @@ TypeError, ValueError
     As `discretized_gaussian_nll`; ValueError also as `gaussian_nll_grad`.
 
 References
----------- .. [1] J. Ho, A. Jain and P. Abbeel, "Denoising Diffusion Probabilistic Models",
-arXiv:2006.11239 (2020), eq.
-   (13).
+----------
+.. [1] J. Ho, A. Jain and P. Abbeel, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239 (2020),
+   eq. (13).
 
 Examples
 --------

@@ -152,7 +152,7 @@ array([[[ 0.5,  0.5]],
 (np.float64(1.0), array([[1.]]), array([[-0.5]]))
 """
 
-_NLL: Final = replace(GAUSSIAN_NLL, value="nll", operands=("x", "recon", "scale"))
+_NLL: Final = replace(GAUSSIAN_NLL, public=False, value="nll", operands=("x", "recon", "scale"))
 
 NEG_ELBO: Final = Joint(
     name="neg_elbo",
@@ -160,6 +160,7 @@ NEG_ELBO: Final = Joint(
     of_samples=replace(_NLL, value="samples"),
     kl=replace(
         GAUSSIAN_KL,
+        public=False,
         value="kl",
         axis="z_axis",
         mask="z_where",

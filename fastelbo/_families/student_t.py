@@ -164,6 +164,7 @@ STUDENT_T_NLL: Final = Loss(
     operands=("x", "mean", "scale"),
     scales=(Scale(("", "scale", "", "logscale", "")),),
     number="df",
+    number_limit="inf is the Gaussian",
     options=frozenset(("x_scale", "full", "min_scale")),
     result=NLLGrad,
     wrt=("mean", "scale"),

@@ -42,9 +42,12 @@ def raise_domain(call: Call) -> NoReturn:
             ways_out = [f"pass np.float64({name}) to compute in float64"]
         elif call.loss.zero_scale and form in ("var", "std") and not negative:
             ways_out += [f"pass {_logarithm(call.loss, name)}, which is -np.inf for a σ of 0"]
-        ways_out += [f"use {call.loss.mask} to leave elements out"] if call.loss.mask else []
+        elif name == call.loss.number and call.loss.number_limit:
+            ways_out += [call.loss.number_limit]
+        uses = [f"{call.loss.mask} to leave elements out"] if call.loss.mask and index else []
         if call.loss.floor and form in ("var", "std") and not negative:
-            ways_out += [f"{call.loss.floor} for a floor"]
+            uses += [f"{call.loss.floor} for a floor"]
+        ways_out += [f"use {', '.join(uses)}"] if uses else []
         hint = f" ({', '.join(ways_out)})" if ways_out else ""
         raise ValueError(f"{name} must be > 0: {name}{index or ''} is {shown}{hint}")
     raise ValueError(f"{' and '.join(names)} must be > 0; an argument was changed during the call")

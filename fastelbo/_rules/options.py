@@ -40,7 +40,7 @@ def number(name: str, value: Any, what: str, positive: bool = False, instead: _W
 
 def one_number(name: str, value: Any, instead: _WayOut) -> Any:
     """A real number, which True and False are not."""
-    real = real_array(name, value)
+    real = real_array(name, value, alone=True)
     if np.ndim(real):
         way_out = instead(real.shape) if callable(instead) else instead
         if real.size == 1:

@@ -25,9 +25,10 @@ def as_plain(names: Sequence[str], passed: Sequence[Any]) -> list[Any]:
     return [real_array(name, value) for name, value in zip(names, passed, strict=True)]
 
 
-def real_array(name: str, value: Any) -> Any:
+def real_array(name: str, value: Any, alone: bool = False) -> Any:
     """`value` as a plain real ndarray; Python scalars come back as they are, being weak (NEP 50).
 
+    `alone`: it is to be one number, which no array takes the place of.
     Nobody looks at `value` again: a subclass may answer as it likes, and an array-like differently each time.
     """
     if type(value) is np.ndarray:
@@ -68,6 +69,8 @@ def real_array(name: str, value: Any) -> Any:
         if array.dtype == object and array.ndim == 0:  # nothing that NumPy takes for numbers
             of = "None" if value is None else f"a {type(value).__name__}"
             found, why = f"({of}) has", "pass a number or an array"
+        if alone and array.dtype.kind not in "fmM":
+            why = "pass a number"
         why = why.format(name=name)
         raise TypeError(f"{name} {found} dtype {array.dtype}; it must be real, at most float64: {why}")
     return array

@@ -16,7 +16,7 @@ from fastelbo._rules.outputs import given_arrays
 from fastelbo._typing import Array, Shape
 
 #: Of latents: the third operand is their scale
-SAMPLE: Final = Loss(mask="", zero_scale=True, scales=(Scale(),))
+SAMPLE: Final = Loss(public=False, mask="", zero_scale=True, scales=(Scale(),))
 
 
 def latents(name: str, scale: Array, mean_shape: Shape) -> Frame:

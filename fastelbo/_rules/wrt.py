@@ -28,6 +28,8 @@ def asked_for(wrt: str | Iterable[str], loss: Loss | Joint, members: Mapping[str
                 if name and name in scale.names
             ]
             alike = [repr(field) for field in loss.alike.get(name, ())]
+            if not hints and name in [parameter.name for parameter in loss.parameters(grad=True)]:
+                hints = [f"; {name} has no gradient"]
             hint = "".join(hints) + (f"; did you mean {' or '.join(alike)}?" if alike else "")
             raise ValueError(f"wrt must name some of {choices}, not {name!r}{hint}")
     return asked

@@ -32,8 +32,7 @@ def _scales(loss: Loss, given: dict[str, Any]) -> list[tuple[Array, Array, Array
 
 def evaluate(loss: Loss, grad: bool, given: dict[str, Any]) -> Any:
     """Any of them; `given` has all parameters of its public function by name."""
-    if loss.maths is None:
-        raise NotImplementedError(f"the declaration of {loss.name} has no `maths`, its reference")
+    assert loss.maths is not None  # of no public loss
     own = (*loss.operands[:2], *([loss.number] if loss.number else []))
     a = SimpleNamespace(**(given | {name: as_array(given[name]) for name in own}))
     with np.errstate(all="ignore"):
