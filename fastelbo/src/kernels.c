@@ -29,6 +29,9 @@ FUNCTION(float, f32)
 FUNCTION(double, f64)
 
 static const char *hole_in_tables(void) {
+#if defined(__OPTIMIZE__)
+    check_groups();
+#endif
     const char *found = hole_f32();
     return found ? found : hole_f64();
 }

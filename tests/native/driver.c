@@ -306,12 +306,13 @@ static uint64_t call(const kernel_set *kernels, request q, int threads) {
     char *zeros = calloc(sums + fe_plan_slabs(&prepared) + 1, 1);
     if (!zeros || posix_memalign(&prepared.work, WORK_ALIGNMENT, kernels->work[p.is_double] * (size_t)threads)) abort();
     fe_plan_use(&prepared, zeros, zeros + sums);
+    prepared.panel = malloc(fe_plan_panels(&prepared) + 1);
     if (p.aliased) prepared.check_only = 1, run_tasks(kernels, &prepared, threads), prepared.check_only = 0;
     double total = 0;
     if (q.bad && !prepared.bad) run_tasks(kernels, &prepared, threads);
     if (!prepared.bad) total = carry_out(kernels, &prepared, threads);
     if (prepared.bad != q.bad) abort();
-    free(zeros), free(prepared.work);
+    free(zeros), free(prepared.work), free(prepared.panel);
 
     if (p.reduction != NONE) hash = fnv1a(hash, &total, sizeof total);
     else if (!q.bad) hash = hash_of(hash, &p, &p.value, OF_SAMPLES | OF_ROWS);

@@ -61,6 +61,21 @@ static const traits LOSSES[N_LOSSES] = {
 #undef BIT
 };
 
+#if defined(__OPTIMIZE__) && defined(__GNUC__) /* for the compiler sees then that these are never called */
+#define LOSS(NAME, name, ...)                                                                                                       \
+    void group_of_##name(void) __attribute__((error("losses.h: the entry of " #name " has no .group, which is 1, 4 or 8")));       \
+    static inline void check_group_of_##name(void) {                                                                               \
+        if (LOSSES[NAME].group != 1 && LOSSES[NAME].group != 4 && LOSSES[NAME].group != 8) group_of_##name();                      \
+    }
+EACH_LOSS(LOSS)
+#undef LOSS
+static inline void check_groups(void) {
+#define LOSS(NAME, name, ...) check_group_of_##name();
+    EACH_LOSS(LOSS)
+#undef LOSS
+}
+#endif
+
 #endif
 
 #if defined(REAL) && !defined(MATHS_OF_LOSSES) /* once per type (next_type.h) */
@@ -79,7 +94,7 @@ static const traits LOSSES[N_LOSSES] = {
 #define CAREFUL_NUMBERED(name)
 #define CAREFUL_BINNED(name)
 #define CAREFUL_FAMILY(name) \
-    static wide_point careful_##name(const plan *p, const wide_element *e) { return careful_location(p, e, wide_##name); }
+    static wide_point careful_##name(const plan *p, const wide_element *e) { return careful_location(p, e, wide_##name); /* undeclared: #include its file */ }
 #define LOSS(NAME, name, maths, ...) CAREFUL_##maths(name)
 EACH_LOSS(LOSS)
 #undef LOSS
