@@ -52,3 +52,13 @@ def prepare(
 ) -> Prepared: ...  # fmt: skip
 def joined(nll: Prepared, kl: Prepared, samples: float, beta: float) -> tuple[float, float]: ...
 def unit_of_samples(is_double: bool, count: int) -> float: ...
+def run_latents(
+    form: str, is_double: bool, back: bool, summed: int, views: tuple[_Array | None, ...], aliased: bool,
+    num_threads: Callable[[], int], /,
+) -> None: ...  # fmt: skip
+def run_bound(
+    is_double: bool, summed: int, views: tuple[_Array, _Array, _Array, _Array],
+    num_threads: Callable[[], int], /,
+) -> None: ...  # fmt: skip
+def samples_door(result: type, num_threads: Callable[[], int]) -> Callable[..., Any]: ...
+def way_back_door(result: type, num_threads: Callable[[], int]) -> Callable[..., Any]: ...

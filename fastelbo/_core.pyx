@@ -40,6 +40,7 @@ include "core/general.pxi"
 include "core/door.pxi"
 include "core/elbo.pxi"
 include "core/entry.pxi"
+include "core/latents.pxi"
 
 
 def elementary(str name, cnp.ndarray x):

@@ -11,14 +11,14 @@ from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _blocks
+from fastelbo import _blocks, _core
 from fastelbo._declare import DEFAULT_AXIS
 from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll_grad
 from fastelbo._results import FreeBits, ImpliedObjective, IWAEBound, OptimalNLLGrad
 from fastelbo._rules.axes import check_one_event, check_reduction, event_axes
 from fastelbo._rules.dtypes import as_operands
-from fastelbo._rules.frames import Frame, along_rows, frame_of
+from fastelbo._rules.frames import Frame, along_rows, frame_of, spread
 from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
 from fastelbo._rules.options import choice, count_of, is_full, number, x_factor
@@ -26,6 +26,7 @@ from fastelbo._rules.outputs import given_arrays
 from fastelbo._rules.weights import as_mask, as_weight, row_weight
 from fastelbo._rules.wrt import asked_for
 from fastelbo._squares import MeanSquare, mean_square, pieces
+from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array, Axis, Out, Reduction
 
 _Name: TypeAlias = Literal["x", "mean"]
@@ -419,21 +420,18 @@ def iwae_bound(log_w: npt.ArrayLike, axis: Axis = 0) -> IWAEBound:
     (array,), dtype = as_operands(("log_w",), (log_w,))
     check_integers(("log_w",), (array,), ("log_w",))
     axes = event_axes(axis, array.shape, "log_w")
-    count = math.prod([array.shape[i] for i in axes])
-    log_weights = np.array(array, np.float64, order="C")
-    with np.errstate(all="ignore"):
-        top = np.max(log_weights, axes, keepdims=True, initial=-np.inf)
-        infinite = np.isposinf(log_weights)
-        w = _blocks.elementary("exp", np.where(infinite, 0.0, log_weights - top))
-        total = _blocks.fold(w, axes)
-        mean = total / np.float64(count)
-        value = np.where(np.isfinite(top), top + _blocks.elementary("log", mean), top if count else np.nan)
-        weights = np.where(infinite & (total > 1), np.nan, w / total)
-        # Squares of weights that rounding made a little large or small would leave [1, S].
-        ess = np.clip(total * (total / _blocks.fold(w * w, axes)), 1.0, count)
-        ess = np.where(np.isposinf(top) & (total > 1), np.nan, ess)
-        rows = [np.squeeze(result, axes).astype(dtype)[()] for result in (value, ess)]
-        return IWAEBound(rows[0], weights.astype(dtype)[()], rows[1])
+    frame = frame_of("log_w", array.shape, axes)
+    value, ess = (np.empty(frame.rows, dtype) for _ in range(2))
+    weights = np.empty(array.shape, dtype)
+    if array.size:
+        whole = frame_of("log_w", array.shape, ())
+        rows = [spread(np.expand_dims(result, axes), whole, writeable=True) for result in (value, ess)]
+        samples = sum(1 << i for i in axes)
+        _core.run_bound(dtype.char == "d", samples, (array, rows[0], weights, rows[1]), get_num_threads)
+    else:
+        value.fill(np.nan)
+        ess.fill(np.nan)
+    return IWAEBound(value[()], weights[()], ess[()])
 
 
 # --- free bits ----------------------------------------------------------------------------------------------
