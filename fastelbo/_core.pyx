@@ -41,6 +41,7 @@ include "core/door.pxi"
 include "core/elbo.pxi"
 include "core/entry.pxi"
 include "core/latents.pxi"
+include "core/objectives.pxi"
 
 
 def elementary(str name, cnp.ndarray x):

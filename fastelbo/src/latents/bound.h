@@ -8,10 +8,12 @@
 
 #if REAL == 64 /* once */
 #define HELD 8192 /* weights that are kept for their quotients; beyond them each is computed twice */
-#define LEAST_ACROSS 16 /* places that go together at least */
+#define LEAST_ACROSS 16 /* places that go together where weights are kept */
 #define ALONG 32   /* terms of a row from which on vectors run along it, and not across the rows */
 
 typedef struct { double top, total, squares; } bound_of_place;
+
+_Static_assert(TOGETHER * SPAN <= HELD, "terms that go together, and are not kept");
 
 /* e^(x - top), 1 for an infinite x. Of floats none is below 10^-307 but in the sums, where that is nothing beside the largest, 1 */
 INLINE double weight_of(double x, double top, int of_floats) {
@@ -131,8 +133,8 @@ static void RE(bound_across)(RE(bound_work) *w, const RE(places) *p, ptrdiff_t t
     for (ptrdiff_t t = 0, count; t < terms; t += count) {
         double *weight[TOGETHER];
         const T *x[TOGETHER];
-        count = held && terms - t >= TOGETHER ? TOGETHER : 1;
-        for (int k = 0; k < count; k++) weight[k] = w->weight + (held ? (t + k) * n : 0), x[k] = RE(log_weights_at)(w, p, t + k);
+        count = terms - t >= TOGETHER ? TOGETHER : 1;
+        for (int k = 0; k < count; k++) weight[k] = w->weight + (held ? t + k : k) * n, x[k] = RE(log_weights_at)(w, p, t + k);
         RE(add_weights)((int)count, weight, x, top, hi, lo, hi2, lo2, n);
     }
     _Pragma("omp simd reduction(|:shared)") for (ptrdiff_t i = 0; i < n; i++) {
@@ -219,7 +221,7 @@ static void RE(bound_along)(RE(bound_work) *w, ptrdiff_t row) {
 
 static void RE(bound_task)(RE(bound_work) *w, latents_place from, latents_place to) {
     const sampling *s = w->walk.s;
-    const ptrdiff_t terms = s->by_column ? s->terms : s->terms * s->columns, most = smaller(terms > HELD / LEAST_ACROSS ? LEAST_ACROSS : HELD / terms, SPAN);
+    const ptrdiff_t terms = s->by_column ? s->terms : s->terms * s->columns, most = smaller(terms > HELD / LEAST_ACROSS ? SPAN : HELD / terms, SPAN);
     for (latents_place at = from; at.row < to.row;) {
         if (s->by_column) {
             for (at.column = from.column; at.column < to.column;) {
