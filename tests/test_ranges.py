@@ -314,7 +314,7 @@ def test_an_infinite_kl_of_weight_0(per, average):
 
 
 @pytest.mark.parametrize(
-    "shape", [(8, 1 << 17), (1 << 17, 8), (1 << 20, 1), (1, 1 << 20), (1024, 1024)], ids=str
+    "shape", [(8, 1 << 17), (1 << 17, 8), (50, 3000), (1 << 20, 1), (1, 1 << 20), (1024, 1024)], ids=str
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_bound_in_blocks(shape, dtype):
