@@ -45,7 +45,7 @@ FLAGS = [
 # gcc's own: its jump threading and partial redundancy elimination turn a clamp such as x > a ? a : x into
 # copies of all that follows, one for each outcome, and the vectoriser blends them together again: 20 to 50 %
 # more time for exp and expm1.
-GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-pre"]
+GCC_FLAGS = ["-fno-thread-jumps", "-fno-tree-pre", "-fmax-errors=5"]  # the last: one mistake in a table makes thousands
 X86_LEVELS = {
     "baseline": ["-march=x86-64"],  # which is not every compiler's default
     "v3": ["-march=x86-64-v3"],

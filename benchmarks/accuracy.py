@@ -3,8 +3,9 @@
     python benchmarks/accuracy.py
 
 KL(q ‖ N(0, I)) where q differs from the prior by 1 … 1e-18, in mean and log σ²; then NLL and gradients where
-σ, and the residuals with it, are 1e-30 … 1e30. Needs no more than fastelbo. `identity` is where the MSE comes
-from, shown by the race on its real data.
+σ, and the residuals with it, are 1e-30 … 1e30. Needs no more than fastelbo. The textbook formulas are those
+of the race. Its own checks are here too: `reference` and `off` for each result, `identity` for where the MSE
+comes from.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ from __future__ import annotations
 import decimal
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastelbo as fe
+import losses
+from losses import Elbo, Loss
+from processes import Args, Array, FailedError, sample
 
-Array = np.ndarray[Any, np.dtype[Any]]
 ROWS, D = 64, 32
 LOG_2PI = Decimal("1.8378770664093454835606594728112352797227949472755668256343030809655313918545207954")
 HALF = Decimal("0.5")
+EXACT: Args = {"c": HALF * LOG_2PI, "half": HALF, "one": 1}  # the numbers in the table's text
+BLOCK = 2**15  # elements of a reference at a time, in the caches
+# Of the size of the terms: more than this is a wrong formula, not a rounding error.
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 decimal.setcontext(decimal.Context(prec=80))
 
 
@@ -32,30 +38,25 @@ def normal(dtype: type, size: float, centre: float = 0.0) -> Array:
     return np.asarray(centre + size * np.random.default_rng(2013).standard_normal((2, ROWS, D)), dtype)
 
 
-def exactly(array: Array) -> list[Decimal]:
+def exactly(array: Array) -> Any:
     """The elements as they are: every float is a decimal number."""
-    return [Decimal(float(a)) for a in array.ravel()]
+    return np.frompyfunc(lambda a: Decimal(float(a)), 1, 1)(array)
 
 
-def row_sums(terms: Sequence[Decimal]) -> list[Decimal]:
-    """Sums of D terms each."""
-    return [sum(terms[i : i + D], Decimal(0)) for i in range(0, len(terms), D)]
-
-
-def worst(result: Array, exact: Sequence[Decimal], unit: Sequence[Decimal]) -> float:
+def worst(result: Array, exact: Array, unit: Array) -> float:
     """The largest error, in a unit for each element; inf where the result is no number and should be one."""
     limit = Decimal(float(np.finfo(result.dtype).max))
     errors = [
         abs(Decimal(float(got)) - want) / one if np.isfinite(got) else Decimal("inf")
-        for got, want, one in zip(result.ravel(), exact, unit, strict=True)
+        for got, want, one in zip(result.ravel(), exact.ravel(), unit.ravel(), strict=True)
         if abs(want) <= limit
     ]
     return float(max(errors))
 
 
-def kl_textbook(mean: Array, logvar: Array) -> Array:
+def kl_textbook(mean: Array, logvar: Array, **numbers: Any) -> Array:
     """What papers and tutorials have: its terms cancel near the prior."""
-    return np.asarray(0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).sum(axis=-1))
+    return np.asarray(losses.rows(losses.OP["kl"], np, **numbers)(mean=mean, logvar=logvar))
 
 
 def kl_expm1(mean: Array, logvar: Array) -> Array:
@@ -63,76 +64,111 @@ def kl_expm1(mean: Array, logvar: Array) -> Array:
     return np.asarray(0.5 * (mean**2 + (np.expm1(logvar) - logvar)).sum(axis=-1))
 
 
+def kl_exact(mean: Array, logvar: Array) -> Array:
+    """The textbook's formula, to 80 digits."""
+    return kl_textbook(exactly(mean), exactly(logvar), **EXACT)
+
+
 def kl_row(distance: float) -> list[str]:
     """Worst relative error of each formula, and fastelbo's worst in ULP, at one distance from the prior."""
     theirs, ours = [], []
     for dtype in (np.float32, np.float64):
         mean, logvar = normal(dtype, distance)
-        pairs = zip(exactly(mean), exactly(logvar), strict=True)
-        exact = row_sums([HALF * (m * m + s.exp() - 1 - s) for m, s in pairs])
+        exact = kl_exact(mean, logvar)
         theirs += [worst(form(mean, logvar), exact, exact) for form in (kl_textbook, kl_expm1)]
-        ulp = [Decimal(float(np.spacing(dtype(want)))) for want in exact]
+        ulp = exactly(np.spacing(exact.astype(dtype)))
         ours.append(worst(fe.gaussian_kl(mean, logvar=logvar), exact, ulp))
     shown = ["> 100 %" if e > 1 else f"{100 * e:.2g} %" if e >= 1e-3 else f"{e:.0e}" for e in theirs]
     return [f"{distance:.0e}", *shown, *(f"{e:.2f} ULP" for e in ours)]
 
 
-def nll_textbook(r: Array, logvar: Array) -> tuple[Array, Array, Array]:
+def nll_textbook(r: Array, logvar: Array, **numbers: Any) -> list[Any]:
     """Value, ∂mean and ∂logvar as the formulas stand, for x − mean = r."""
-    inv_var = np.exp(-logvar)
-    value = 0.5 * (math.log(2 * math.pi) + logvar + r**2 * inv_var).sum(axis=-1)
-    return np.asarray(value), np.asarray(-r * inv_var), np.asarray(0.5 * (1 - r**2 * inv_var))
+    op, args = losses.OP["nll_logvar"], {"x": r, "mean": np.zeros_like(r), "logvar": logvar}
+    functions = [losses.function(op.args, text, np, **numbers) for text in op.grads.values()]
+    return [f(**args) for f in (losses.rows(op, np, **numbers), *functions)]
 
 
 def nll_row(std: float) -> list[str]:
     """Worst errors at one σ, in eps of the terms: their sum for the value, the largest for a gradient."""
     r, logvar = normal(np.float32, std)[0], normal(np.float32, 1.0, 2 * math.log(std))[1]
-    r_exact, s_exact = exactly(r), exactly(logvar)
-    d_mean = [-a * (-s).exp() for a, s in zip(r_exact, s_exact, strict=True)]
-    square = [-HALF * a * d for a, d in zip(r_exact, d_mean, strict=True)]
-    terms = list(zip(s_exact, square, strict=True))
-    value = row_sums([HALF * (LOG_2PI + s) + z for s, z in terms])
-    eps = Decimal(float(np.finfo(np.float32).eps))
-    units = (
-        [eps * size for size in row_sums([HALF * (LOG_2PI + abs(s)) + z for s, z in terms])],
-        [eps * abs(d) for d in d_mean],
-        [eps * max(HALF, z) for z in square],
-    )
-    exact = (value, d_mean, [HALF - z for z in square])
+    _, d_mean, d_logvar = exact = nll_textbook(exactly(r), exactly(logvar), **EXACT)
+    square, eps = HALF - d_logvar, Decimal(float(np.finfo(np.float32).eps))
+    size = (HALF * (LOG_2PI + abs(exactly(logvar))) + square).sum(axis=-1)
+    units = [eps * size, eps * abs(d_mean), eps * square.clip(HALF)]
     ours = fe.gaussian_nll_grad(r, np.zeros_like(r), logvar=logvar)
     results = (*nll_textbook(r, logvar), ours.value, ours.mean, ours.scale)
     errors = [worst(*each) for each in zip(results, exact * 2, units * 2, strict=True)]
     return [f"{std:.0e}", *("inf or NaN" if math.isinf(e) else f"{e:.2g} eps" for e in errors)]
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """NLL = D·MSE/(2σ²) + (D/2)·log 2πσ² on one data set, row by row; σ² is the MSE of all, the optimum."""
 
     data: str
     var: float
     nll: float  # mean over the rows, by fastelbo
-    right: float  # the same, by the right-hand side
+    right: float  # the same, by the right-hand side in long double
     ulp: float  # worst difference of a row
     slip: float  # mean error of the right-hand side with MSE in place of D·MSE: the usual slip
-    holds: bool
+    holds: bool  # within 20 ULP: the package promises 10·eps of the terms, and no term is negative here
 
 
-def identity(data: str, x: Array, mean: Array, bound: float = 20.0) -> Identity:
-    """Compare, with the right-hand side in long double.
-
-    `bound`, in ULP: the package promises 10·eps of the terms, and no term is negative here.
-    """
+def identity(data: str, x: Array, mean: Array) -> Identity:
+    """Both sides compared."""
     var = x.dtype.type(fe.optimal_var(x, mean))
     nll = fe.gaussian_nll(x, mean, var=float(var))
     wide, d = np.longdouble(var), x.shape[1]
     mse = np.mean((x.astype(np.longdouble) - mean) ** 2, axis=1)
-    log_term = np.longdouble(d) / 2 * (np.log(wide) + np.log(8 * np.arctan(np.longdouble(1))))
-    right = d * mse / (2 * wide) + log_term
+    right = d * mse / (2 * wide) + wide.dtype.type(d) / 2 * np.log(8 * np.arctan(wide.dtype.type(1)) * wide)
     ulp = float(np.max(np.abs(nll - right) / np.spacing(nll)))
     slip = float(np.mean((d - 1) * mse / (2 * wide)))
     left = float(np.mean(nll, dtype=np.float64))
-    return Identity(data, float(var), left, float(np.mean(right)), ulp, slip, ulp <= bound)
+    return Identity(data, float(var), left, float(np.mean(right)), ulp, slip, ulp <= 20)
+
+
+class Reference(NamedTuple):
+    """What is right, in float64: values, the size of their terms, and a sample of each gradient."""
+
+    value: Array
+    magnitude: Array
+    grads: tuple[Array, ...]
+
+
+def reference(loss: Loss, args: Args) -> Reference:
+    """The answer of `fastelbo.reference`, element by element."""
+    if isinstance(loss, Elbo):
+        parts = [(losses.share(own), reference(op, own)) for op, own in loss.parts(args)]
+        value, size = (np.sum([getattr(r, k).mean() for _, r in parts]) for k in ("value", "magnitude"))
+        return Reference(value, size, tuple(weight * g for weight, r in parts for g in r.grads))
+    shape = args["mean"].shape
+    flat = {k: np.broadcast_to(a, shape).reshape(-1) if np.ndim(a) else a for k, a in args.items()}
+
+    def answer(some: Args, wrt: Iterable[str]) -> tuple[Array, ...]:
+        f, names = losses.public(loss, some, grad=True, module="fastelbo.reference")
+        found = f(axis=(), wrt=[names[k] for k in wrt])
+        return (found.value, *(getattr(found, names[k]) for k in wrt))
+
+    terms, row_grads = np.empty(shape), np.zeros(len(loss.row_grads))
+    for i in range(0, terms.size, BLOCK):
+        block = {k: a[i : i + BLOCK] if np.ndim(a) else a for k, a in flat.items()}
+        terms.reshape(-1)[i : i + BLOCK], *totals = answer(block, loss.row_grads)
+        row_grads += totals
+    _, *grads = answer({k: sample(a) if np.ndim(a) else a for k, a in flat.items()}, loss.grads)
+    return Reference(terms.sum(-1), np.abs(terms).sum(-1), (*grads, *row_grads))
+
+
+def off(answer: Any, expected: Reference, dtype: str) -> float:
+    """Worst error in eps of the size of the terms; raises where that is no matter of rounding."""
+    value, grads = answer
+    largest = float(np.max(np.abs(value - expected.value) / expected.magnitude))
+    if not largest <= TOLERANCE[dtype]:
+        raise FailedError(f"wrong value, off by {largest:.1e} of the terms")
+    for got, want in zip(grads, expected.grads, strict=False):
+        error = float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+        if not error <= TOLERANCE[dtype]:
+            raise FailedError(f"wrong gradient, off by {error:.1e}")
+    return largest / float(np.finfo(dtype).eps)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

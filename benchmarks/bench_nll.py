@@ -17,9 +17,8 @@ import itertools
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,22 +29,20 @@ try:
     from rich.console import Console
     from rich.progress import Progress
 
-    import fastelbo  # noqa: F401
+    import accuracy
+    import plot
 except ImportError as missing:
     sys.exit(f'{missing}. The benchmark needs: pip install ".[bench,peers]"')
 
-import accuracy
 import contenders
-import inputs
+import losses
 import machine
-import ops
 import processes
 import report
-from ops import Args, Reference
-from processes import FailedError, Pace, Process
+from losses import LOSSES
+from processes import Args, Pace, Process
 from report import Cell, Result
 
-About = dict[str, Any]  # machine, versions, and what else a run says about itself
 PACES = {
     "full": Pace(rounds=(7, 25), seconds=3.0, sample=2e-3),
     "complete": Pace(rounds=(5, 12), seconds=1.2, sample=1e-3, few=2),  # hundreds of cells
@@ -53,8 +50,6 @@ PACES = {
 }
 QUICK_OPS = (("nll_shared", False), ("nll_logvar", False), ("nll_logvar", True), ("kl", False))
 QUICK_CASES = ("digits", "photos", "128x784", "8192x3072")
-# Of the size of the terms: more than this is a wrong formula, not a rounding error.
-TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 
 
 def arguments() -> argparse.Namespace:
@@ -87,42 +82,24 @@ def arguments() -> argparse.Namespace:
 def select(options: argparse.Namespace) -> list[Cell]:
     """What is raced. Cells with the same inputs are neighbours: they are loaded once."""
     some = options.quick and not options.only
-    cases = QUICK_CASES if some else inputs.CASES
-    kinds = QUICK_OPS if some else tuple(itertools.product(ops.LOSSES, (False, True)))
+    cases = QUICK_CASES if some else losses.CASES
+    kinds = QUICK_OPS if some else tuple(itertools.product(LOSSES, (False, True)))
     product = itertools.product(options.threads, options.dtype, cases, kinds)
     cells = [Cell(op, grad, case, dtype, threads) for threads, dtype, case, (op, grad) in product]
-    found = [c for c in cells if inputs.fits(ops.LOSSES[c.op], c.case)]
-    if options.only:
-        found = [c for c in found if re.search(options.only, c.key, re.IGNORECASE)]
+    only = re.compile(options.only or "", re.IGNORECASE)
+    found = [c for c in cells if losses.fits(LOSSES[c.op], c.case) and only.search(c.key)]
     if not found:
-        example = Cell("nll_logvar", True, "128x784", "float32", 1).key
-        sys.exit(f"--only {options.only!r} matches no cell; a cell's key looks like {example!r}")
+        sys.exit(f"--only {options.only!r} matches no cell; a cell's key looks like {cells[0].key!r}")
     return found
 
 
-def off(answer: Any, expected: Reference, dtype: str) -> float:
-    """Worst error in eps of the size of the terms; raises where that is no matter of rounding."""
-    value, grads = answer
-    worst = float(np.max(np.abs(value - expected.value) / expected.magnitude))
-    if not worst <= TOLERANCE[dtype]:
-        raise FailedError(f"wrong value, off by {worst:.1e} of the terms")
-    for got, want in zip(grads, expected.grads, strict=False):
-        error = float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
-        if not error <= TOLERANCE[dtype]:
-            raise FailedError(f"wrong gradient, off by {error:.1e}")
-    return worst / float(np.finfo(dtype).eps)
-
-
-def race_cell(
-    cell: Cell, args: Args, saved: Args, expected: Reference, running: list[Process], pace: Pace
-) -> Result:
+def race_cell(cell: Cell, args: Args, saved: Args, check: Any, running: list[Process], pace: Pace) -> Result:
     """Load, compile and check everywhere, then measure; `saved`: the arguments where contenders load them."""
     arrays = {k: a for k, a in args.items() if np.ndim(a)}
-    written = [a.nbytes for k, a in arrays.items() if cell.grad and k in ops.LOSSES[cell.op].wrt]
+    written = [a.nbytes for k, a in arrays.items() if cell.grad and k in LOSSES[cell.op].wrt]
     moved = sum(a.nbytes for a in arrays.values()) + sum(written)
     first, largest = next(iter(arrays.values())), max(a.size for a in arrays.values())
-    shape = (first.shape[0], first.shape[1])
-    result = Result(cell=cell, shape=shape, bytes_moved=moved, elements=largest)
+    result = Result(cell=cell, shape=first.shape, bytes_moved=moved, elements=largest)
     far = moved >= 2 * machine.cache_bytes()  # bound by memory
     runners = [p for p in running if far or p.contender.name != "bandwidth"]
     # the arrays of all, and temporaries: one array of NumPy's, some of an eager library's
@@ -130,105 +107,99 @@ def race_cell(
     if need > machine.free_bytes():
         result.skipped = f"the contenders together need {need / 2**30:.0f} GiB"
         return result
-    check = partial(off, expected=expected, dtype=cell.dtype)
     starters = processes.ready(runners, result, check, saved, cell.op, cell.grad)
     processes.measure(starters, result, pace, pause=0.005 if cell.threads > 1 else 0.0)
     return result
 
 
 def race(
-    cells: list[Cell], running: list[Process], pace: Pace, step: Callable[[Cell], object]
+    cells: list[Cell], running: list[Process], pace: Pace, starts: Callable[[Cell], object]
 ) -> Iterator[Result]:
-    """All cells of one thread count, neighbours sharing inputs; `step` hears of each before it starts."""
+    """All cells of one thread count, neighbours sharing inputs; `starts` hears of each."""
     for (case, dtype), of_case in itertools.groupby(cells, key=lambda c: (c.case, c.dtype)):
-        loaded = inputs.load(case, dtype)
+        inputs = losses.load(case, dtype)
         for op, of_op in itertools.groupby(of_case, key=lambda c: c.op):
-            args = loaded.args(ops.LOSSES[op])
-            expected = ops.reference(ops.LOSSES[op], args)
-            with tempfile.TemporaryDirectory() as folder:
-                saved = processes.save(args, Path(folder))
+            args = inputs.args(LOSSES[op])
+            check = partial(accuracy.off, expected=accuracy.reference(LOSSES[op], args), dtype=dtype)
+            with processes.shared(args, running) as saved:
                 for cell in of_op:
-                    step(cell)
-                    yield race_cell(cell, args, saved, expected, running, pace)
-                    processes.release(running, keep=True)
-                processes.release(running, keep=False)
+                    starts(cell)
+                    yield race_cell(cell, args, saved, check, running, pace)
 
 
-def run(
-    selected: list[Cell], options: argparse.Namespace, console: Console, before: About,
-    keep: Callable[[Result, About], None],
-) -> About:  # fmt: skip
-    """The race with a progress bar; `keep` hears of every cell when it is done: an interrupt loses one."""
-    said: dict[str, Any] = {}
-    about = before or describe(said, options)
-    limit = machine.limits()[options.isa] if options.isa else None
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("starting", total=len(selected))
-        try:
-            for threads, group in itertools.groupby(selected, key=lambda c: c.threads):
-                with processes.started("contenders", threads, limit) as (running, hello):
-                    said |= hello
-                    about = describe(said, options)
-                    same_setting(before, about)
-                    step = lambda c: bar.update(task, description=c.key)  # noqa: E731
-                    for result in race(list(group), running, options.pace, step):
-                        keep(result, about)
-                        bar.advance(task)
-        except KeyboardInterrupt:
-            console.print("Interrupted: what follows is what was measured until then.")
-    return about
+@dataclass
+class Run:
+    """What --json has: machine and versions, the identity, and the cells measured so far."""
 
+    file: Path | None
+    before: dict[str, Any] = field(default_factory=dict)  # `about` of the run that this one resumes
+    about: dict[str, Any] = field(default_factory=dict)
+    identity: list[accuracy.Identity] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
-def describe(said: dict[str, Any], options: argparse.Namespace) -> About:
-    """Machine and versions, as they stand above the table and in --json."""
-    here = [c for c in contenders.CONTENDERS if c.name in said]
-    missing = [c.package for c in contenders.CONTENDERS if c.name not in said]
-    return {
-        "machine": machine.describe(),
-        "versions": {c.package: said[c.name].get("version", "?") for c in here},
-        "not_installed": list(dict.fromkeys(missing)),
-        "failed": {k: a["failed"] for k, a in said.items() if "failed" in a},
-        "isa": {k: a["isa"] for k, a in said.items() if "isa" in a},
-        "limit": options.isa,
-        "pace": asdict(options.pace),
-        "config": said.get("fastelbo", {}).get("config", {}),
-    }
+    def resume(self) -> None:
+        """Go on from the file, if there is one."""
+        if self.file and self.file.exists():
+            self.about = self.before = json.loads(self.file.read_text())
+            self.results = [Result.of(r) for r in self.about.pop("cells").values()]
 
+    def describe(self, said: dict[str, Any], options: argparse.Namespace) -> None:
+        """Machine and versions; cells of two settings in one table would say nothing."""
+        here = [c for c in contenders.CONTENDERS if c.name in said]
+        missing = [c.package for c in contenders.CONTENDERS if c.name not in said]
+        self.about = {
+            "machine": machine.describe(),
+            "versions": {c.package: said[c.name].get("version", "?") for c in here},
+            "not_installed": list(dict.fromkeys(missing)),
+            "failed": {k: a["failed"] for k, a in said.items() if "failed" in a},
+            "isa": {k: a["isa"] for k, a in said.items() if "isa" in a},
+            "limit": options.isa,
+            "pace": asdict(options.pace),
+            "config": said.get("fastelbo", {}).get("config", {}),
+        }
+        for key in ("versions", "isa", "machine"):
+            old, new = self.before.get(key), self.about[key]
+            if self.before and old != new:
+                sys.exit(f"--resume: the {key} of that run, {old}, is not that of now, {new}")
 
-def same_setting(old: About, new: About) -> None:
-    """Cells of two settings in one table would say nothing."""
-    for key in ("versions", "isa", "machine"):
-        if old and old[key] != new[key]:
-            sys.exit(f"--resume: the {key} of that run, {old[key]}, is not that of now, {new[key]}")
+    def add(self, result: Result) -> None:
+        """Keep a result; in the file too, under keys that are the same in every run, and never half of it."""
+        self.results.append(result)
+        if not self.file:
+            return
+        content = {
+            "schema": 2,
+            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **self.about,
+            "identity": [s._asdict() for s in self.identity],
+            "cells": {r.cell.key: asdict(r) for r in self.results},
+        }
+        half = self.file.with_suffix(".partial")
+        half.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        half.replace(self.file)
 
-
-def write_json(file: Path, about: About, shown: list[accuracy.Identity], results: list[Result]) -> None:
-    """Everything, under keys that stay the same from run to run; never half a file."""
-    content = {
-        "schema": 2,
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **about,
-        "identity": [asdict(s) for s in shown],
-        "cells": {r.cell.key: asdict(r) for r in results},
-    }
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    partial.replace(file)
-
-
-def resumed(file: Path) -> tuple[list[Result], About]:
-    """What an earlier run measured, and on what."""
-    if not file.exists():
-        return [], {}
-    about = json.loads(file.read_text())
-    return [Result.of(r) for r in about.pop("cells").values()], about
+    def measure(self, cells: list[Cell], options: argparse.Namespace, console: Console) -> None:
+        """The race with a progress bar; an interrupt loses one cell."""
+        limit = machine.limits()[options.isa] if options.isa else None
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+            task = bar.add_task("starting", total=len(cells))
+            try:
+                for threads, group in itertools.groupby(cells, key=lambda c: c.threads):
+                    with processes.started("contenders", threads, limit) as (running, said):
+                        self.describe(said, options)
+                        starts = lambda c: bar.update(task, description=c.key)  # noqa: E731
+                        for result in race(list(group), running, options.pace, starts):
+                            self.add(result)
+                            bar.advance(task)
+            except KeyboardInterrupt:
+                console.print("Interrupted: what follows is what was measured until then.")
 
 
 def show_identity(console: Console) -> list[accuracy.Identity]:
     """The identity, on each data set and dtype."""
     shown, rows = [], []
-    for case, dtype in itertools.product(inputs.REAL, ("float32", "float64")):
-        data = inputs.load(case, dtype).nll
+    for case, dtype in itertools.product(losses.REAL, ("float32", "float64")):
+        data = losses.load(case, dtype).nll
         name = f"{case} {report.shape_label(data['x'].shape)} {dtype}"
         shown.append(s := accuracy.identity(name, data["x"], data["mean"]))
         worst, slip = report.marked(f"{s.ulp:.2f} ULP", not s.holds), f"off by {s.slip:.1f} nats"
@@ -244,34 +215,25 @@ def main() -> int:
     options = arguments()
     selected = select(options)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    run = Run(Path(options.json) if options.json else None)
+    run.describe({}, options)
+    if options.resume:
+        run.resume()
+    run.identity = show_identity(console)
+    done = {r.cell for r in run.results}
+    if left := [c for c in selected if c not in done]:
+        run.measure(left, options, console)
+    found = {r.cell: r for r in run.results}
+    results = [found[c] for c in selected if c in found]
     prose = min(console.width, 110)
-    shown = show_identity(console)
-    file = Path(options.json) if options.json else None
-    results, before = resumed(file) if file and options.resume else ([], {})
-    done = {r.cell for r in results}
-
-    def keep(result: Result, about: About) -> None:
-        results.append(result)
-        if file:
-            write_json(file, about, shown, results)
-
-    left = [c for c in selected if c not in done]
-    about = run(left, options, console, before, keep) if left else before
-    order = {c: i for i, c in enumerate(selected)}
-    results = sorted((r for r in results if r.cell in order), key=lambda r: order[r.cell])
-    for line in report.heading(about):
-        console.print(line, width=prose)
+    console.print(*report.heading(run.about), sep="\n", width=prose)
     report.print_tables(console, results)
-    for line in report.conclusion(results):
-        console.print(line, width=prose)
-    if options.plot or options.roofline:
-        import plot
-
-        for draw, picture in ((plot.heat_map, options.plot), (plot.roofline, options.roofline)):
-            if picture and not draw(results, about, picture):
-                console.print(f"{picture}: there is nothing to draw in these cells")
+    console.print(*report.conclusion(results), sep="\n", width=prose)
+    for draw, picture in ((plot.heat_map, options.plot), (plot.roofline, options.roofline)):
+        if picture and not draw(results, run.about, picture):
+            console.print(f"{picture}: there is nothing to draw in these cells")
     wrong = any("fastelbo" in r.absent or "fastelbo_new" in r.absent for r in results)
-    return 1 if wrong or not all(s.holds for s in shown) else 0
+    return 1 if wrong or not all(s.holds for s in run.identity) else 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ slower, in a cell or in the mean.
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import math
 import sys
@@ -27,7 +28,8 @@ try:
 except ImportError as missing:
     sys.exit(f'{missing}. The comparison needs: pip install ".[bench]"')
 
-Cells = dict[str, dict[str, list[float]]]  # key: samples of each contender, as --json has them
+Cells = dict[str, Any]  # by key, arrays
+UNIT = "numpy"  # whose time fastelbo's is measured in
 FALSE = 0.01  # share of the verdicts that may be false
 TRIM = 0.2  # of the rounds, at either end: spells of something else
 ENOUGH = 4  # rounds; with fewer the test has nothing to go by
@@ -45,13 +47,8 @@ class Change:
     verdict: str = "same"
 
 
-def in_units(samples: dict[str, list[float]], yardstick: str) -> Any:
-    """Logarithms of fastelbo's time over the yardstick's, round by round."""
-    return np.log([a / b for a, b in zip(samples["fastelbo"], samples[yardstick], strict=False)])
-
-
 def change(key: str, before: Any, after: Any, margin: float) -> Change:
-    """Compare one cell, both runs in units of the yardstick."""
+    """Compare one cell, both runs in units of NumPy's time."""
     ratio = math.exp(stats.trim_mean(after, TRIM) - stats.trim_mean(before, TRIM))
     noise = math.hypot(*(stats.mstats.trimmed_stde(a, (TRIM, TRIM)) for a in (before, after)))
     test = {"equal_var": False, "trim": TRIM}
@@ -71,27 +68,29 @@ def judge(changes: list[Change]) -> None:
 def together(changes: list[Change], margin: float) -> tuple[float, str]:
     """Geometric mean over the cells, and its verdict."""
     logs = np.log([c.ratio for c in changes])
-    mean, third = float(np.mean(logs)), math.log1p(margin / 3)
-    if len(logs) < ENOUGH:
-        return math.exp(mean), "same"
+    mean, third = math.exp(np.mean(logs)), math.log1p(margin / 3)
     for kind, alternative, limit in (("slower", "greater", third), ("faster", "less", -third)):
-        if stats.ttest_1samp(logs, limit, alternative=alternative).pvalue < FALSE:
-            return math.exp(mean), kind
-    return math.exp(mean), "same"
+        p = stats.ttest_1samp(logs, limit, alternative=alternative).pvalue if len(logs) >= ENOUGH else 1.0
+        if p < FALSE:
+            return mean, kind
+    return mean, "same"
 
 
-def load(file: str, yardstick: str) -> tuple[dict[str, Any], Cells]:
-    """A run: what it says about itself, and its cells that were measured."""
+def load(file: str) -> tuple[dict[str, Any], Cells]:
+    """A run: what it says about itself, and of each cell the logarithms of fastelbo's time over NumPy's."""
     run = json.loads(Path(file).read_text())
-    cells = {k: r["samples"] for k, r in run.pop("cells").items()}
-    return run, {k: s for k, s in cells.items() if {"fastelbo", yardstick} <= s.keys()}
+    samples = {k: r["samples"] for k, r in run.pop("cells").items()}
+    measured = {k: s for k, s in samples.items() if {"fastelbo", UNIT} <= s.keys()}
+    return run, {
+        k: np.log([a / b for a, b in zip(s["fastelbo"], s[UNIT], strict=False)]) for k, s in measured.items()
+    }
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], yardstick: str) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Why two runs can't be compared well."""
     facts = {
         "the machines differ": [run["machine"]["cpu"] for run in (old, new)],
-        f"the versions of {yardstick} differ": [run["versions"].get(yardstick) for run in (old, new)],
+        f"the versions of {UNIT} differ": [run["versions"].get(UNIT) for run in (old, new)],
         "the instruction sets differ": [run["isa"].get("fastelbo") for run in (old, new)],
     }
     return [f"{what}: {a}, {b}" for what, (a, b) in facts.items() if a != b]
@@ -104,16 +103,13 @@ def main(argv: list[str] | None = None) -> int:
     add("old", help="--json of the one run")
     add("new", help="and of the other, on the same machine")
     add("--margin", type=float, default=6.0, metavar="PERCENT", help="no smaller change counts (6)")
-    add("--yardstick", default="numpy", metavar="NAME", help="contender whose time is the unit (numpy)")
     options = p.parse_args(argv)
-    margin, unit = options.margin / 100, options.yardstick
-    console = Console(highlight=False, soft_wrap=True)
-    (old_run, old), (new_run, new) = load(options.old, unit), load(options.new, unit)
-    for text in differences(old_run, new_run, unit):
+    margin, console = options.margin / 100, Console(highlight=False, soft_wrap=True)
+    (old_run, old), (new_run, new) = load(options.old), load(options.new)
+    for text in differences(old_run, new_run):
         console.print(f"[yellow]![/] {text}")
     both = [k for k in new if k in old]
-    pairs = {k: (in_units(old[k], unit), in_units(new[k], unit)) for k in both}
-    changes = [change(k, *p, margin) for k, p in pairs.items() if min(map(len, p)) >= ENOUGH]
+    changes = [change(k, old[k], new[k], margin) for k in both if min(len(old[k]), len(new[k])) >= ENOUGH]
     if not changes:
         sys.exit("no cell has been measured in both runs, in enough rounds")
     judge(changes)
@@ -121,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         colour = "red" if c.verdict == "slower" else "green"
         console.print(f"[{colour}]{c.verdict}[/] {c.key}: {c.ratio:.2f}× the time, ± {100 * c.noise:.0f} %")
     mean, verdict = together(changes, margin)
-    count = {v: sum(c.verdict == v for c in changes) for v in ("slower", "same", "faster")}
+    count = collections.Counter(c.verdict for c in changes)
     commits = " → ".join(run["machine"]["commit"] or "?" for run in (old_run, new_run))
     few, alone = len(both) - len(changes), len(old.keys() ^ new.keys())
     console.print(

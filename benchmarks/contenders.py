@@ -1,4 +1,4 @@
-"""The contenders: a row each, and how each runs a loss of the table in ops.py.
+"""The contenders: a row each, and how each runs a loss of the table in losses.py.
 
 A contender turns a task into a call without arguments that computes the value of every row, then the
 gradients where the task asks for them. Libraries are imported inside: a process loads its own and NumPy,
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-import ops
-from ops import Elbo, Loss, Op
+import losses
+from losses import NUMBERS, Elbo, Loss, Op
 from processes import Array, Call, Contender
 
 
@@ -35,12 +35,12 @@ class Task:
 
     @property
     def loss(self) -> Loss:
-        return ops.LOSSES[self.name]
+        return losses.LOSSES[self.name]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = next(a.dtype for a in self.args.values() if np.ndim(a))
-        return dtype
+        first: Array = next(iter(self.args.values()))
+        return first.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def in_parts(build: Callable[[Task, Op], Call], task: Task) -> Call:
     if not isinstance(task.loss, Elbo):
         return build(task, task.loss)
     parts = task.loss.parts(task.args)
-    tasks = [Task(args, op.name, task.grad, task.threads, ops.share(args)) for op, args in parts]
+    tasks = [Task(args, op.name, task.grad, task.threads, losses.share(args)) for op, args in parts]
     first, second = (build(part, op) for part, (op, _) in zip(tasks, parts, strict=True))
 
     def mean(value: Any, share: float | None) -> Any:  # a number where a library has added the rows itself
@@ -77,19 +77,13 @@ def in_parts(build: Callable[[Task, Op], Call], task: Task) -> Call:
 
 def fastelbo(task: Task, *, reuse: bool = True) -> Call:
     """The public functions; with `out=`, or (not `reuse`) making new arrays at every call."""
-    import fastelbo as fe
-
-    loss, names = task.loss, [k for k in task.args if k in ("x", "mean", "recon", "z_mean")]
-    positional = [task.args[k] for k in names]
-    keywords = {k: a for k, a in task.args.items() if k not in names}
-    mean = isinstance(loss, Elbo)  # a number, for which there is no `out=`
+    f, names = losses.public(task.loss, task.args, grad=task.grad)
+    mean = isinstance(task.loss, Elbo)  # a number, for which there is no `out=`
     value = task.buffer(task.shape[:-1]) if reuse and not mean else None
-    f = partial(getattr(fe, loss.public + "_grad" * task.grad), *positional, **keywords)
     if not task.grad:
         into = partial(f, out=value)
         return (lambda: f()[:1]) if mean else (lambda: (into(),))
-    # the gradient with respect to "logvar" is the member "scale", whatever the scale's form
-    wrt = tuple(re.sub("(log)?var", "scale", k) for k in loss.wrt)
+    wrt = tuple(names.values())
     fields = f(wrt=wrt)._fields
     buffers = {"value": value} | dict(zip(wrt, task.grads(), strict=False)) if reuse else {}
     f = partial(f, wrt=wrt, out=tuple(buffers.get(k) for k in fields))
@@ -98,13 +92,21 @@ def fastelbo(task: Task, *, reuse: bool = True) -> Call:
 
 
 def numpy(task: Task, op: Op) -> Call:
-    """Ufuncs with `out=`: the forms in ops.py."""
-    form, share = ops.FORMS[op.name], () if task.share is None else (task.share,)
+    """Ufuncs with `out=`: the forms in losses.py, and what the table makes of their sums: it is affine."""
+    form, share = losses.FORMS[op.name], () if task.share is None else (task.share,)
     value, grads, temporaries = task.buffer(task.shape[:-1]), task.grads(), [task.buffer(), task.buffer()]
+    row, *row_grads = losses.row_functions(op, np)
+    n, d, scalars = value.size, task.shape[-1], [task.args[k] for k in op.row_grads]
+    slope, shift = row(1.0, 0, *scalars), row(0.0, d, *scalars)
 
     def call() -> Any:
-        row_grad = form(task.args, value, grads, temporaries, *share)
-        return (value, *grads) if row_grad is None else (value, *grads, row_grad)
+        form(task.args, value, grads, temporaries, *share)
+        total = value.sum(dtype=np.float64) if row_grads and grads else 0.0
+        sums = [n * f(total / n, d, *scalars) for f in row_grads if grads]
+        np.multiply(value, slope, out=value)
+        if shift:
+            np.add(value, shift, out=value)
+        return (value, *grads, *sums)
 
     return call
 
@@ -114,8 +116,8 @@ def numexpr(task: Task, op: Op) -> Call:
     import numexpr as ne
 
     kind = float if task.dtype == np.float32 else np.double  # numexpr's names for the two
-    constants = {"half": 0.5, "one": 1.0, "share": task.share or 1.0}
-    inputs = {k: np.asarray(a, task.dtype) for k, a in (task.args | constants).items()}
+    numbers = NUMBERS | {"share": task.share or 1.0}
+    inputs = {k: np.asarray(a, task.dtype) for k, a in (task.args | numbers).items()}
 
     def compiled(text: str) -> Call:
         names = [k for k in inputs if re.search(rf"\b{k}\b", text)]
@@ -124,24 +126,27 @@ def numexpr(task: Task, op: Op) -> Call:
 
     term, texts = compiled(op.term), op.grads.values() if task.grad else ()
     grads = [compiled(text if task.share is None else f"share * ({text})") for text in texts]
-    finish, d, scalars = ops.finish(op), task.shape[-1], [task.args[k] for k in op.row_grads]
+    row, *row_grads = losses.row_functions(op, np)
+    rest = task.shape[-1], *(task.args[k] for k in op.row_grads)
 
     def call() -> Any:
-        value, row_grads = finish(term().sum(axis=-1), d, *scalars)
-        return (value, *(f() for f in grads), *(np.sum(g) for g in row_grads if task.grad))
+        total = term().sum(axis=-1)
+        sums = [np.sum(f(total, *rest)) for f in row_grads if grads]
+        return (row(total, *rest), *(f() for f in grads), *sums)
 
     return call
 
 
 # Every element is loaded once; LLVM shares what term and gradients have in common. `scalar` is the gradient
-# of a scalar argument, or the total of all rows. `x` may have fewer rows, one for several samples.
+# of a scalar argument, or the total of all rows. `x` may have fewer rows, one for several samples. Threads
+# share the rows, or the elements of a single row.
 LOOP = """
 def loop({arguments}, value__n{outputs}, share):
     n, d = mean__nd.shape
     scalar = 0.0
-    for i in prange(n):
+    for i in {over_rows}(n):
         total = zero
-        for j in range(d):
+        for j in {over_elements}(d):
             {loads}
             total += {term}
             {stores}
@@ -151,12 +156,11 @@ def loop({arguments}, value__n{outputs}, share):
     return scalar
 """
 PARALLEL_FROM = 2**15  # elements; below, starting threads costs Numba more than they save
-PIECES = 1000  # of a long single row, so that the threads have something to share
 
 
 @cache
-def numba_loop(op: Op, dtype: np.dtype[Any], grad: bool, parallel: bool, cut: bool, mean: bool) -> Any:
-    """The fused loop of one loss. `cut`: into raw totals of pieces; `mean`: gradients scaled, all rows added.
+def numba_loop(op: Op, dtype: np.dtype[Any], grad: bool, parallel: bool, single: bool, mean: bool) -> Any:
+    """The fused loop of one loss. `single`: of one row; `mean`: gradients scaled, all rows added.
 
     Constants have the computing dtype: a double would drag the arithmetic along.
     """
@@ -168,15 +172,16 @@ def numba_loop(op: Op, dtype: np.dtype[Any], grad: bool, parallel: bool, cut: bo
     source = LOOP.format(
         arguments=", ".join(f"{k}__nd" if k in full else k for k in op.args),
         outputs="".join(f", grad_{k}__nd" for k in wanted),
+        over_rows="range" if single else "prange",
+        over_elements="prange" if single else "range",
         loads="; ".join(f"{k} = {k}__nd[{i}, j]" for k, i in rows.items()),
         term=op.term,
         stores="; ".join(f"grad_{k}__nd[i, j] = {'share * ' * mean}({text})" for k, text in wanted.items()),
-        row="total" if cut else op.row,
-        scalar="row" if mean else next(iter(op.row_grads.values()), "0.0") if grad and not cut else "0.0",
+        row=op.row,
+        scalar="row" if mean else next(iter(op.row_grads.values()), "0.0") if grad else "0.0",
     )
-    numbers = {"c": ops.C, "zero": 0.0, "half": 0.5, "one": 1.0}
     scope: dict[str, Any] = {"exp": math.exp, "log": math.log, "prange": nb.prange}
-    scope |= {k: dtype.type(v) for k, v in numbers.items()}
+    scope |= {k: dtype.type(v) for k, v in (NUMBERS | {"zero": 0.0}).items()}
     exec(source, scope)
     return nb.njit(parallel=parallel, fastmath=True)(scope["loop"])
 
@@ -184,29 +189,16 @@ def numba_loop(op: Op, dtype: np.dtype[Any], grad: bool, parallel: bool, cut: bo
 def numba(task: Task, op: Op) -> Call:
     """One fused loop, rows in parallel, fastmath, into buffers; its source is filled in from the table."""
     n, d, number = math.prod(task.shape[:-1]), task.shape[-1], task.dtype.type
-    parallel = task.threads > 1 and n * d >= PARALLEL_FROM
-    cut, mean = parallel and n == 1 and d % PIECES == 0, task.share is not None
-    loop = numba_loop(op, task.dtype, task.grad, parallel, cut, mean)
-    grads, value = task.grads(), task.buffer((PIECES if cut else n,))
-    table = (PIECES, -1) if cut else (-1, d)
-    rows = [a.reshape(table) if np.ndim(a) else number(a) for a in task.args.values()]
-    operands = [*rows, value, *(g.reshape(table) for g in grads), number(task.share or 1.0)]
-    finish, scalars = ops.finish(op), [task.args[k] for k in op.row_grads]
-
-    def call() -> Any:
-        loop(*operands)
-        return (value, *grads)
-
-    def call_cut() -> Any:
-        loop(*operands)
-        row, row_grads = finish(value.sum(dtype=np.float64), d, *scalars)
-        return (np.asarray([row], task.dtype), *grads, *(row_grads if task.grad else ()))
-
-    if mean and not cut:
-        return lambda: (loop(*operands), *grads)
-    if scalars and task.grad and not cut:
-        return lambda: (value, *grads, loop(*operands))
-    return call_cut if cut else call
+    parallel, mean = task.threads > 1 and n * d >= PARALLEL_FROM, task.share is not None
+    loop = numba_loop(op, task.dtype, task.grad, parallel, parallel and n == 1, mean)
+    grads, value = task.grads(), task.buffer((n,))
+    rows = [a.reshape(-1, d) if np.ndim(a) else number(a) for a in task.args.values()]
+    call = partial(loop, *rows, value, *(g.reshape(-1, d) for g in grads), number(task.share or 1.0))
+    if mean:
+        return lambda: (call(), *grads)
+    if op.row_grads and task.grad:
+        return lambda: (value, *grads, call())
+    return lambda: (call(), value, *grads)[1:]
 
 
 def _autograd(task: Task, loss: Callable[..., Any]) -> Call:
@@ -230,7 +222,7 @@ def _traceable(task: Task, library: Any, vjp: Callable[..., Any]) -> tuple[Calla
 
     The compiler sees forward and backward pass as one graph: PyTorch's is twice as fast then as with two.
     """
-    wrt, loss = task.loss.wrt, ops.value(task.loss, library)
+    wrt, loss = task.loss.wrt, losses.value(task.loss, library)
 
     def value(leaves: dict[str, Any], rest: dict[str, Any]) -> Any:
         return (loss(**leaves, **rest),)
@@ -249,7 +241,7 @@ def torch_eager(task: Task) -> Call:
     """The expression of the table, op by op."""
     import torch
 
-    return _autograd(task, ops.value(task.loss, torch))
+    return _autograd(task, losses.value(task.loss, torch))
 
 
 def torch_library(task: Task) -> Call:
@@ -270,7 +262,7 @@ def torch_library(task: Task) -> Call:
         return torch.distributions.kl_divergence(*normals).sum(-1)
 
     shipped = {"gaussian_nll": nll, "gaussian_kl": kl}
-    return _autograd(task, ops.value(task.loss, torch, lambda op, _: shipped[op.public]))
+    return _autograd(task, losses.value(task.loss, torch, lambda op, _: shipped[op.public]))
 
 
 def torch_compile(task: Task) -> Call:
@@ -299,26 +291,23 @@ def bandwidth(task: Task) -> Call:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    pool, groups = (
-        ThreadPoolExecutor(task.threads),
-        ([a for a in task.args.values() if np.ndim(a)], task.grads()),
-    )
+    pool, inputs = ThreadPoolExecutor(task.threads), [a for a in task.args.values() if np.ndim(a)]
+    outputs, sizes = task.grads(), {a.size for a in inputs}
 
     def part(thread: int, size: int) -> list[Call]:
         own = slice(size * thread // task.threads, size * (thread + 1) // task.threads)
-        ins, outs = ([a.reshape(-1)[own] for a in group if a.size == size] for group in groups)
+        ins, outs = ([a.reshape(-1)[own] for a in group if a.size == size] for group in (inputs, outputs))
         if not outs:
             return [partial(np.dot, a, b) for a, b in zip(ins[::2], ins[1::2] + ins[-1:], strict=False)]
         pairs = min(len(ins) - len(outs), len(outs))
         sums = [partial(np.add, ins[2 * i], ins[2 * i + 1], out=outs[i]) for i in range(pairs)]
         return sums + [partial(np.negative, ins[pairs + i], out=outs[i]) for i in range(pairs, len(outs))]
 
-    sizes = {a.size for a in groups[0]}
-    parts = [[call for size in sizes for call in part(i, size)] for i in range(task.threads)]
-
     def work(calls: list[Call]) -> None:
         for call in calls:
             call()
+
+    parts = [[call for size in sizes for call in part(i, size)] for i in range(task.threads)]
 
     def call() -> None:
         list(pool.map(work, parts))

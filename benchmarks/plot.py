@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-import inputs
+import contenders
 import report
+from losses import CASES, SHAPES
 from report import TIE, Result
 
 FULL = 3.0  # binary orders of magnitude from white to the full colour
@@ -24,16 +26,16 @@ def heat_map(results: list[Result], run: dict[str, Any], file: str) -> bool:
     results = [r for r in results if r.best()]
     if not results:
         return False
-    rows, columns = _rows(results), [c for c in inputs.CASES if any(r.cell.case == c for r in results)]
-    dtypes, threads = ({getattr(r.cell, k) for r in results} for k in ("dtype", "threads"))
+    rows, columns = _rows(results), [c for c in CASES if any(r.cell.case == c for r in results)]
+    threads, dtypes = {r.cell.threads for r in results}, {r.cell.dtype for r in results}
     width = max(7.5, 2.1 + 0.56 * len(columns) * len(dtypes))
     height = 1.5 + len(threads) * (0.75 + 0.33 * len(rows))
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(threads), len(dtypes), squeeze=False, sharex=True, sharey=True)
-    panels = [(n, dtype) for n in sorted(threads) for dtype in sorted(dtypes)]
-    for axes, (n, dtype) in zip(grid.flat, panels, strict=True):
-        _panel(axes, [r for r in results if (r.cell.threads, r.cell.dtype) == (n, dtype)], rows, columns)
-        axes.set_title(f"{dtype}, {report.threads_label(n)}", fontsize=10, loc="left", fontweight="bold")
+    for axes, setting in zip(grid.flat, itertools.product(sorted(threads), sorted(dtypes)), strict=True):
+        _panel(axes, [r for r in results if r.cell.setting == setting], rows, columns)
+        title = f"{setting[1]}, {report.threads_label(setting[0])}"
+        axes.set_title(title, fontsize=10, loc="left", fontweight="bold")
     legend = f"blue: fastelbo is faster;  red and framed: the peer named is faster (below {TIE})"
     figure.supxlabel(f"{legend};  compile, loss: PyTorch's", fontsize=8.5)
     return _save(figure, "Time of the fastest peer of each cell / time of fastelbo", run, file)
@@ -63,14 +65,14 @@ def _save(figure: Figure, title: str, run: dict[str, Any], file: str) -> bool:
 
 
 def _rows(results: list[Result]) -> Rows:
-    return dict(sorted({r.cell.row: r.cell.label for r in results}.items()))
+    return {r.cell.row: r.cell.label for r in report.by_row(results)}
 
 
 def _panel(axes: Axes, results: list[Result], rows: Rows, columns: list[str]) -> None:
     """One cell of the table is one coloured square with its number, and the peer's name below."""
     ratios, places = np.full((len(rows), len(columns)), np.nan), list(rows)
     for r in results:
-        peer, ratio = r.best() or (None, np.nan)
+        peer, ratio = r.best() or (contenders.PEERS[0], np.nan)
         x, y = columns.index(r.cell.case), places.index(r.cell.row)
         ratios[y, x] = ratio
         dark, lost = abs(np.log2(ratio)) > 0.64 * FULL, ratio < TIE
@@ -79,12 +81,11 @@ def _panel(axes: Axes, results: list[Result], rows: Rows, columns: list[str]) ->
         style: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if dark else INK}
         number, weight = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}", "bold" if lost else "normal"
         axes.text(x, y - 0.12, number, fontsize=9, fontweight=weight, **style)
-        name = peer.label.removeprefix("torch.").removeprefix("torch ") if peer else ""
+        name = peer.label.removeprefix("torch.").removeprefix("torch ")
         axes.text(x, y + 0.27, name, fontsize=6.5, **style)
     # red to blue by way of white: told apart by colour-blind readers too
     axes.imshow(np.log2(ratios), cmap="RdBu", vmin=-FULL, vmax=FULL, aspect="auto")
-    shapes = [(c, inputs.shape_of(c)) for c in columns]
-    labels = [report.shape_label(shape).replace("×", "\n×") if shape else c for c, shape in shapes]
+    labels = [report.shape_label(SHAPES[c]).replace("×", "\n×") if c in SHAPES else c for c in columns]
     axes.set_xticks(range(len(columns)), labels, fontsize=7.5)
     axes.set_yticks(range(len(rows)), list(rows.values()), fontsize=8.5)
     axes.set_facecolor("#ececec")  # where nobody was measured
@@ -99,24 +100,23 @@ def _panel(axes: Axes, results: list[Result], rows: Rows, columns: list[str]) ->
 def _bandwidth(axes: Axes, results: list[Result]) -> None:
     """A mark per cell out of cache: its share of the bandwidth measured in the same rounds."""
     rows = _rows(results)
-    for dtype, threads in sorted({(r.cell.dtype, r.cell.threads) for r in results}):
-        own = [r for r in results if (r.cell.dtype, r.cell.threads) == (dtype, threads)]
-        face, label = BLUE if dtype == "float32" else "white", f"{dtype}, {report.threads_label(threads)}"
-        style: dict[str, Any] = {
-            "facecolors": face,
-            "edgecolors": BLUE,
-            "marker": "o" if threads == 1 else "^",
-        }
+    for threads, dtype in sorted({r.cell.setting for r in results}):
+        own = [r for r in results if r.cell.setting == (threads, dtype)]
         axes.scatter(
-            [r.share or 0 for r in own], [list(rows).index(r.cell.row) for r in own], label=label, **style
+            [r.share or 0 for r in own],
+            [list(rows).index(r.cell.row) for r in own],
+            label=f"{dtype}, {report.threads_label(threads)}",
+            facecolors=BLUE if dtype == "float32" else "white",
+            edgecolors=BLUE,
+            marker="o" if threads == 1 else "^",
         )
     axes.axvspan(report.SHARE, 100, color="#e3eef6", lw=0, zorder=0)
     axes.set_xlim(0, max([125.0, *((r.share or 0) + 5 for r in results)]))
     axes.set_xlabel("\n".join(report.speeds(results)), fontsize=8)
     if results:
         axes.legend(fontsize=7.5, loc="lower left", framealpha=0.9)
-    second = "with the same streams reached in the same rounds"
-    _finish(axes, rows, f"Out of cache: bytes per second, % of what a plain loop\n{second}")
+    what = "bytes per second, % of what a plain loop\nwith the same streams reached in the same rounds"
+    _finish(axes, rows, f"Out of cache: {what}")
 
 
 def _arithmetic(axes: Axes, results: list[Result]) -> None:
@@ -131,11 +131,8 @@ def _arithmetic(axes: Axes, results: list[Result]) -> None:
     axes.xaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    _finish(
-        axes,
-        rows,
-        "In cache, 128×784 float32, 1 thread: ns per element\nblue: fastelbo   grey: the fastest peer",
-    )
+    what = f"{report.NEAR[0].upper()}{report.NEAR[1:]}: ns per element"
+    _finish(axes, rows, f"{what}\nblue: fastelbo   grey: the fastest peer")
 
 
 def _finish(axes: Axes, rows: Rows, title: str) -> None:

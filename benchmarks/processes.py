@@ -14,12 +14,12 @@ import contextlib
 import gc
 import importlib
 import importlib.metadata
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +34,7 @@ import numpy as np
 import machine
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Args = dict[str, Any]
 Call = Callable[[], Any]
 PATIENCE = 600.0  # seconds that one request may take, compilation included
 BRIEF = 0.02  # seconds; what takes longer than this streams through memory and is not warmed up
@@ -107,11 +108,11 @@ class Process:
         self.contender, self.dead = contender, ""
         self.pipe, theirs = Pipe()
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (read when the process has died)
-        words = [sys.executable, __file__, module, contender.name, str(threads), str(theirs.fileno())]
+        fd = theirs.fileno()
+        words = [sys.executable, __file__, module, contender.name, str(threads), str(fd)]
         own = {k: v.format(n=threads) for k, v in contender.env.items()}
         env = os.environ | dict.fromkeys(THREADS, str(threads)) | own | (limit.env if limit else {})
-        files: dict[str, Any] = {"pass_fds": [theirs.fileno()], "stdout": self.log, "stderr": self.log}
-        self.process = subprocess.Popen(words, env=env, **files)
+        self.process = subprocess.Popen(words, env=env, pass_fds=[fd], stdout=self.log, stderr=self.log)
         theirs.close()
 
     def send(self, method: str, *arguments: Any) -> None:
@@ -121,9 +122,9 @@ class Process:
                 self.pipe.send((method, arguments))
 
     def answer(self) -> Any:
-        """The result of the last request."""
+        """The result of the last request, or the FailedError in its place."""
         if self.dead:
-            raise FailedError(self.dead)
+            return FailedError(self.dead)
         try:
             if not self.pipe.poll(PATIENCE):
                 self.process.kill()
@@ -133,10 +134,8 @@ class Process:
             self.log.seek(0)
             last = self.log.read().decode(errors="replace").strip().splitlines()[-1:]
             self.dead = f"process ended with {code}" + "".join(f": {line[:200]}" for line in last)
-            raise FailedError(self.dead) from None
-        if state == "ok":
-            return result
-        raise FailedError(result)
+            return FailedError(self.dead)
+        return result if state == "ok" else FailedError(result)
 
     def stop(self) -> None:
         """It has nothing to lose."""
@@ -146,22 +145,18 @@ class Process:
         self.log.close()
 
 
-Started = tuple[list[Process], dict[str, Any]]
-
-
 def ask_all(processes: list[Process], method: str, *arguments: Any) -> Iterator[tuple[Process, Any]]:
-    """A request to all at once; every process with its answer, or the FailedError in its place."""
+    """A request to all at once; every process with its answer."""
     for p in processes:
         p.send(method, *arguments)
     for p in processes:
-        try:
-            yield p, p.answer()
-        except FailedError as failure:
-            yield p, failure
+        yield p, p.answer()
 
 
 @contextlib.contextmanager
-def started(module: str, threads: int, limit: machine.Limit | None = None) -> Iterator[Started]:
+def started(
+    module: str, threads: int, limit: machine.Limit | None = None
+) -> Iterator[tuple[list[Process], dict[str, Any]]]:
     """The contenders of a race that are installed, libraries loaded; and what each says about itself."""
     rows = importlib.import_module(module).CONTENDERS
     processes = [Process(module, c, threads, limit) for c in rows if find_spec(c.package)]
@@ -180,7 +175,7 @@ def started(module: str, threads: int, limit: machine.Limit | None = None) -> It
 
 
 def ready(
-    processes: list[Process], timed: Timed, check: Callable[[Any], float], saved: dict[str, Any], *what: Any
+    processes: list[Process], timed: Timed, check: Callable[[Any], float], saved: Args, *what: Any
 ) -> list[Process]:
     """Load, compile and check everywhere; returns those who start."""
     for p, answer in ask_all(processes, "prepare", saved, *what):
@@ -203,13 +198,14 @@ def measure(starters: list[Process], timed: Timed, pace: Pace, pause: float = 0.
 
     def ask(p: Process, method: str, argument: float) -> Any:
         time.sleep(pause)
-        try:
-            p.send(method, argument)
-            return p.answer()
-        except FailedError as failure:
-            running.remove(p)
-            timed.samples.pop(p.contender.name, None)
-            timed.absent[p.contender.name] = str(failure)
+        p.send(method, argument)
+        found = p.answer()
+        if not isinstance(found, FailedError):
+            return found
+        running.remove(p)
+        timed.samples.pop(p.contender.name, None)
+        timed.absent[p.contender.name] = str(found)
+        return None
 
     for p in starters:
         if (found := ask(p, "calibrate", pace.sample)) is not None:
@@ -229,19 +225,16 @@ def measure(starters: list[Process], timed: Timed, pace: Pace, pause: float = 0.
                 timed.samples[p.contender.name].append(seconds)
 
 
-def release(processes: list[Process], *, keep: bool) -> None:
-    """Buffers everywhere, and inputs unless the next cell has the same. Who is dead will say so there."""
-    for _ in ask_all(processes, "release", keep):
-        pass
-
-
-def save(args: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the arrays where `Worker.prepare` loads copies of its own; returns paths in their place."""
-    saved = {k: folder / f"{k}.npy" if np.ndim(a) else a for k, a in args.items()}
-    for k, path in saved.items():
-        if isinstance(path, Path):
-            np.save(path, args[k])
-    return saved
+@contextlib.contextmanager
+def shared(args: Args, processes: list[Process]) -> Iterator[Args]:
+    """For `ready`: paths in place of arrays, of which each process loads copies of its own, until the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = {k: Path(folder, f"{k}.npy") if np.ndim(a) else a for k, a in args.items()}
+        for k, path in saved.items():
+            if isinstance(path, Path):
+                np.save(path, args[k])
+        yield saved
+    list(ask_all(processes, "release"))  # who is dead will say so in the next cell
 
 
 class Worker:
@@ -250,8 +243,8 @@ class Worker:
     def __init__(self, module: str, name: str, threads: int) -> None:
         self.module, self.name, self.threads = module, name, threads
         self.call: Any = None
-        self.saved: dict[str, Any] = {}
-        self.args: dict[str, Any] = {}
+        self.saved: Args = {}
+        self.args: Args = {}
         self.brief = True
 
     def hello(self) -> dict[str, Any]:
@@ -263,17 +256,17 @@ class Worker:
         about = {"version": importlib.metadata.version(self.contender.package), "isa": says()}
         return about | ({"config": machine.fastelbo_config()} if self.name == "fastelbo" else {})
 
-    def prepare(self, saved: dict[str, Any], *what: Any) -> Any:
+    def prepare(self, saved: Args, *what: Any) -> Any:
         """Load the inputs, compile, run once; returns the value and samples of the gradients, if any.
 
         All contenders prepare at once: one thread may wander between two cores meanwhile. Not several, they
         would be created there, and stay.
         """
-        self.call = None
         machine.pin(max(self.threads, 2))
         try:
+            self.call = None
             if saved != self.saved:
-                self.args = {}
+                self.release()
                 self.args = {k: np.load(a) if isinstance(a, Path) else a for k, a in saved.items()}
                 self.saved = saved
             self.call = self.contender.build(self.race.Task(self.args, *what, self.threads))
@@ -300,19 +293,15 @@ class Worker:
 
     def sample(self, loops: int) -> float:
         """Seconds per call, after one that does not count: the others have had the caches meanwhile."""
-        call, repeat = self.call, itertools.repeat(None, loops)
+        timer = timeit.Timer(self.call)
         if self.brief:
-            call()
-        start = time.perf_counter()
-        for _ in repeat:
-            call()
-        return (time.perf_counter() - start) / loops
+            self.call()
+        return timer.timeit(loops) / loops
 
-    def release(self, keep: bool) -> None:
-        """Give the buffers back, and the inputs unless the next cell has the same."""
+    def release(self) -> None:
+        """Give buffers and inputs back."""
         self.call = None
-        if not keep:
-            self.saved, self.args = {}, {}
+        self.saved, self.args = {}, {}
         gc.collect()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import ops
 from contenders import CONTENDER, CONTENDERS, PEERS
-from inputs import REAL
+from losses import LOSSES, REAL
 from processes import Contender, Timed
 
 TIE = 0.95  # a ratio from here on is no loss; up to 1/TIE it is a tie
 SHARE = 90  # % of the bandwidth that a call out of cache is to reach
 IN_CACHE = ("128x784", "float32", 1)  # case, dtype, threads: where arithmetic is the limit
+NEAR = "in cache, 128×784 float32, 1 thread"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,16 @@ class Cell:
     @property
     def row(self) -> tuple[int, bool]:
         """The loss by its place in the table, values before gradients."""
-        return list(ops.LOSSES).index(self.op), self.grad
+        return list(LOSSES).index(self.op), self.grad
 
     @property
     def label(self) -> str:
-        return ops.LOSSES[self.op].label + (" + grad" if self.grad else "")
+        return LOSSES[self.op].label + " + grad" * self.grad
+
+    @property
+    def setting(self) -> tuple[int, str]:
+        """What has a table, and a panel, of its own."""
+        return self.threads, self.dtype
 
 
 @dataclass(eq=False, kw_only=True)
@@ -89,9 +95,19 @@ class Result(Timed):
         return f"{self.cell.case} " * (self.cell.case in REAL) + shape_label(self.shape)
 
 
+def by_row(results: Iterable[Result]) -> list[Result]:
+    return sorted(results, key=lambda r: r.cell.row)
+
+
 def times(ratio: float) -> str:
     """Three figures at most."""
     return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.3g}×"
+
+
+def duration(seconds: float) -> str:
+    """Three figures and a unit."""
+    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if seconds >= s), ("µs", 1e-6))
+    return f"{seconds / size:.3g} {unit}"
 
 
 def threads_label(n: int) -> str:
@@ -120,49 +136,41 @@ def table(title: str, left: Sequence[str], right: Sequence[str], rows: Iterable[
 
 def print_tables(console: Console, results: list[Result]) -> None:
     """One table per dtype and thread count; without the spread where the terminal is too narrow for it."""
-    for dtype, threads in dict.fromkeys((r.cell.dtype, r.cell.threads) for r in results):
-        group = [r for r in results if (r.cell.dtype, r.cell.threads) == (dtype, threads) and not r.skipped]
+    for setting in dict.fromkeys(r.cell.setting for r in results):
+        group = [r for r in results if r.cell.setting == setting and not r.skipped]
         for spread in (True, False):
-            made = race_table(group, f"{dtype}, {threads_label(threads)}", spread=spread)
+            made = race_table(group, setting, spread=spread)
             width = console.measure(made, options=console.options.update(max_width=1000)).maximum
             if width <= console.width:
                 break
         console.print(made, crop=False, width=max(console.width, width))  # a lost figure is worse than a wrap
 
 
-def race_table(results: list[Result], title: str, *, spread: bool) -> Table:
+def race_table(results: list[Result], setting: tuple[int, str], *, spread: bool) -> Table:
     """A row per cell, a column per peer."""
     columns = [c for c in (*PEERS, CONTENDER["fastelbo_new"]) if any(c.name in r.samples for r in results)]
     names = ("fastelbo", "memory", *(c.label.replace(" ", "\n").replace(".c", ".\nc") for c in columns))
-    title += ": time of the peer / time of fastelbo   (✗ the peer is faster, = a tie)"
-    made = table(title, ("loss", "", "input"), names, [])
-    last = -1
-    for r in sorted(results, key=lambda r: r.cell.row):
-        if r.cell.row[0] != last:
-            made.add_section()
-        last = r.cell.row[0]
-        made.add_row(
-            ops.LOSSES[r.cell.op].label,
-            "+ grad" if r.cell.grad else "value",
-            r.where,
-            duration(r.median()) if "fastelbo" in r.samples else marked("", True),
-            "" if r.share is None else f"{r.share:.0f} %",
-            *(ratio_text(r, c, spread=spread) for c in columns),
-        )
+    what = "time of the peer / time of fastelbo   (✗ the peer is faster, = a tie)"
+    made = table(f"{setting[1]}, {threads_label(setting[0])}: {what}", ("loss", "", "input"), names, [])
+    for _, group in itertools.groupby(by_row(results), key=lambda r: r.cell.op):
+        made.add_section()
+        for r in group:
+            made.add_row(
+                LOSSES[r.cell.op].label,
+                "+ grad" if r.cell.grad else "value",
+                r.where,
+                duration(r.median()) if "fastelbo" in r.samples else marked("", True),
+                "" if r.share is None else f"{r.share:.0f} %",
+                *(ratio_text(r, c, spread=spread) for c in columns),
+            )
     return made
-
-
-def duration(seconds: float) -> str:
-    """Three figures and a unit."""
-    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if seconds >= s), ("µs", 1e-6))
-    return f"{seconds / size:.3g} {unit}"
 
 
 def ratio_text(result: Result, contender: Contender, *, spread: bool) -> str:
     """Median and half the interquartile range, marked where the contender wins (✗) or ties (=)."""
-    middle, low, high = result.ratio(contender.name) or (0.0, 0.0, 0.0)
-    if not middle:
+    if not (found := result.ratio(contender.name)):
         return "[dim]–[/]"
+    middle, low, high = found
     text = times(middle) + (f" [dim]±{50 * (high - low) / middle:.0f}%[/]" if spread else "")
     tied = contender.peer and TIE <= middle <= 1 / TIE
     return f"[yellow]= {text}[/]" if tied else marked(text, contender.peer and middle < TIE)
@@ -191,17 +199,14 @@ def conclusion(results: list[Result]) -> list[str]:
     small = [r for r in raced if r.shape == (1, 2)]  # measures the call: counted apart
     large = [r for r in raced if r.shape != (1, 2)]
     said = [*verdict(large, ""), *verdict(small, " with 1×2"), *means(large), *bandwidth(raced)]
-    near = "; ".join(f"{r.cell.label} {r.ns:.3f}" for r in raced if r.in_cache)
-    errors = {c.label: [r.error[c.name] for r in results if c.name in r.error] for c in CONTENDERS}
-    errors.pop("no out=")
-    worst = ", ".join(f"{label} {max(found):.2g}" for label, found in errors.items() if found)
-    if near:
-        said.append(f"ns per element in cache, 128×784 float32, 1 thread: {near}.")
-    return [
-        *said,
-        f"Largest error of a value against float64, in eps of the sum of its terms: {worst}.",
-        *absences(results),
-    ]
+    if near := "; ".join(f"{r.cell.label} {r.ns:.3f}" for r in raced if r.in_cache):
+        said.append(f"ns per element {NEAR}: {near}.")
+    errors = {c: [r.error[c.name] for r in results if c.name in r.error] for c in CONTENDERS}
+    worst = ", ".join(
+        f"{c.label} {max(found):.2g}" for c, found in errors.items() if found and c.name != "fastelbo_new"
+    )
+    said.append(f"Largest error of a value against float64, in eps of the sum of its terms: {worst}.")
+    return said + absences(results)
 
 
 def verdict(results: list[Result], which: str) -> list[str]:
@@ -209,7 +214,7 @@ def verdict(results: list[Result], which: str) -> list[str]:
     ratios = [best[1] for r in results if (best := r.best())]
     lost, won = sum(q < TIE for q in ratios), sum(q > 1 / TIE for q in ratios)
     lines: dict[str, list[str]] = {}
-    for r in sorted(results, key=lambda r: r.cell.row):
+    for r in by_row(results):
         peer, middle = r.best() or (PEERS[0], 1.0)
         if middle < TIE:
             _, low, high = r.ratio(peer.name) or (0.0, 0.0, 0.0)

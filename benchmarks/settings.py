@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
+import importlib
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 try:
@@ -31,14 +33,13 @@ except ImportError as missing:
     sys.exit(f'{missing}. The benchmark needs: pip install ".[bench]"')
 
 import contenders
-import inputs
+import losses
 import machine
-import ops
 from processes import Array, Call
-from report import marked, table
+from report import marked, shape_label, table
 
 NEIGHBOURED, STALL, STORED = 1.3, 15.0, 1.5  # limits: ×, ms, ×
-BELOW, ABOVE = ("128x784",), ("256x784", "1024x3072")  # either side of 2¹⁷ elements
+BELOW, ABOVE = ((128, 784),), ((256, 784), (1024, 3072))  # either side of 2¹⁷ elements
 STALLS = 3000  # calls, of which 30 are beyond the 99th percentile
 STORAGE = ("float32 float32", "uint8 float32", "uint8 float16", "float16 float16", "bfloat16 bfloat16")
 
@@ -46,9 +47,7 @@ STORAGE = ("float32 float32", "uint8 float32", "uint8 float16", "float16 float16
 def seconds(call: Call, threads: int = 1) -> float:
     """Of one call, with so many threads."""
     fe.set_num_threads(threads)
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    return timeit.timeit(call, number=1)
 
 
 @contextlib.contextmanager
@@ -67,14 +66,15 @@ def busy(count: int = 2) -> Iterator[None]:
 def neighbours() -> Iterator[Table]:
     """Two threads' time beside two busy processes, in units of one thread's beside the same."""
     below, above = [], []
-    for case in BELOW + ABOVE:
-        task = contenders.Task(inputs.load(case, "float32").args(ops.OP["nll_logvar"]), "nll_logvar", True, 2)
-        call, name = contenders.fastelbo(task), f"{case.replace('x', '×')} NLL, logvar + grad"
+    for shape in BELOW + ABOVE:
+        (nll, _), op = losses.synthetic(shape, "float32"), losses.OP["nll_logvar"]
+        call = contenders.fastelbo(contenders.Task({k: nll[k] for k in op.args}, op.name, True, 2))
         with busy():
             rounds = 1e3 * np.array([[seconds(call, n) for n in (1, 2)] for _ in range(STALLS)])
         one, two = np.median(rounds, axis=0).tolist()
         alone, late = np.quantile(rounds, 0.99, axis=0) - one
-        if case in BELOW:
+        name = f"{shape_label(shape)} {op.label} + grad"
+        if shape in BELOW:
             below.append((name, f"{one:.3f} ms", marked(f"{two / one:.2f}×", two > NEIGHBOURED * one)))
         else:
             figures = f"{one:.3f}", f"{two - one:.2f}", marked(f"{late:.2f}", late > STALL)
@@ -88,38 +88,36 @@ def neighbours() -> Iterator[Table]:
 def stored(values: Array, dtype: str) -> Array:
     """Numbers of 0 … 1 in a dtype; bytes are 0 … 255."""
     if dtype == "bfloat16":
-        import ml_dtypes
-
-        return values.astype(ml_dtypes.bfloat16)
+        dtype = importlib.import_module("ml_dtypes").bfloat16
     return np.round(255 * values).astype(dtype) if dtype == "uint8" else values.astype(dtype)
 
 
-def on_storage(x: Array, mean: Array, pair: str, grad: bool) -> Any:
-    """The call on a pair of dtypes, with `out=`."""
-    own = [stored(a, dtype) for a, dtype in zip((x, mean), pair.split(), strict=True)]
-    options: dict[str, Any] = {"var": 0.04} | ({"x_scale": 1 / 255} if pair.startswith("uint8") else {})
+def on_storage(arrays: Array, pair: str, grad: bool) -> Any:
+    """The call on x and mean in a pair of dtypes, with `out=`."""
+    own = [stored(a, dtype) for a, dtype in zip(arrays, pair.split(), strict=True)]
     function: Any = fe.gaussian_nll_grad if grad else fe.gaussian_nll
-    call = functools.partial(function, *own, **options, **({"wrt": ("mean", "scale")} if grad else {}))
+    x_scale = 1 / 255 if pair.startswith("uint8") else 1.0
+    call = partial(function, *own, var=0.04, x_scale=x_scale)
     first = call()
-    return functools.partial(call, out=(first.value, None, first.mean, None) if grad else first)
+    return partial(call, out=(first.value, None, first.mean, None) if grad else first)
 
 
 def storage() -> Iterator[Table | str]:
     """Time on float32 over the time on other dtypes."""
-    x, mean = np.random.default_rng(2013).random((2, 8192, 3072), dtype=np.float32)
+    arrays = np.random.default_rng(2013).random((2, 8192, 3072), dtype=np.float32)
     rows, reasons = [], {}
     for grad in (False, True):
         calls = {}
         for pair in STORAGE:
             try:
-                calls[pair] = on_storage(x, mean, pair, grad)
+                calls[pair] = on_storage(arrays, pair, grad)
             except (ImportError, TypeError) as error:
                 reasons[pair] = f"No time for x, mean of {pair}: {str(error).splitlines()[0]}"
         rounds = np.array([[seconds(call) for call in calls.values()] for _ in range(15)])
-        for (pair, call), own in zip(calls.items(), rounds.T, strict=True):
-            speed, size = float(np.median(rounds[:, 0] / own)), sum(a.nbytes for a in call.args) / 1e9
+        for (pair, call), times in zip(calls.items(), rounds.T, strict=True):
+            speed, size = float(np.median(rounds[:, 0] / times)), sum(a.nbytes for a in call.args) / 1e9
             missed = not grad and pair != STORAGE[0] and speed < STORED
-            figures = f"{1e3 * np.median(own):.1f} ms", marked(f"{speed:.2f}×", missed), f"{size:.2f}"
+            figures = f"{1e3 * np.median(times):.1f} ms", marked(f"{speed:.2f}×", missed), f"{size:.2f}"
             rows.append((*pair.split(), "+ grad" if grad else "value", *figures))
     title = f"NLL, shared σ², 8192×3072, 1 thread: time on float32 / time   (limit of values {STORED}×)"
     yield table(title, ("x", "mean", ""), ("time", "speed", "read, GB"), rows)
@@ -128,15 +126,15 @@ def storage() -> Iterator[Table | str]:
 
 def main() -> int:
     """Ask, and print."""
+    parts = {"neighbours": neighbours, "storage": storage}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("part", nargs="?", choices=["neighbours", "storage"], help="(both)")
+    p.add_argument("part", nargs="?", choices=parts, help="(both)")
     part = p.parse_args().part
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     about = machine.describe()
     console.print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, fastelbo {fe.__version__}")
-    for name, tables in (("neighbours", neighbours), ("storage", storage)):
-        if part in (None, name):
-            console.print(*tables(), sep="\n")
+    for name in [part] if part else parts:
+        console.print(*parts[name](), sep="\n")
     return 0
 
 

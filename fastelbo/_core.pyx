@@ -16,6 +16,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport memcmp, memcpy
 
 cnp.import_array()
 
@@ -36,10 +37,13 @@ cdef object new = tuple.__new__  # of a named tuple, whose own goes through the 
 
 include "core/machine.pxi"
 include "core/run.pxi"
+include "core/outline.pxi"
 include "core/general.pxi"
+include "core/likeness.pxi"
 include "core/door.pxi"
 include "core/elbo.pxi"
 include "core/entry.pxi"
+include "core/memory.pxi"
 include "core/latents.pxi"
 include "core/objectives.pxi"
 

@@ -7,8 +7,7 @@ not known here: contract.py tells, and judge.py makes it.
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,217 +16,33 @@ import arenas
 import contract
 import declared
 import judge
-import oracles
-from fastelbo._declare import EMPTY, FLOORS, Scale
+import signatures
+import variance
+from fastelbo._declare import FLOORS
+from oddities import NAN, NOT_REAL, WRONG, objects_for
+from random_arrays import FLOATS, LARGE, POOL, SIDES, Array, Arrays
 
-try:
-    import ml_dtypes
-except ImportError:  # not for every Python
-    ml_dtypes = None
-
-Array = np.ndarray
-
-FLOATS = tuple(np.dtype(code) for code in "ffffdddde") + (
-    (np.dtype(ml_dtypes.bfloat16),) if ml_dtypes else ()
-)
-INTEGERS = tuple(np.dtype(code) for code in "?bBhHiIqQ")
-POOL = np.random.default_rng(20).integers(-32, 33, 1 << 19)
 NOISE = np.random.default_rng(21).integers(0, 2, POOL.size).astype(bool)
-LARGE = 1 << 17  # threads from here on, as _core.pyx has it
-NAN = float("nan")
 
 
-# --- random arrays ------------------------------------------------------------------------------------------
-
-
-def raising(error: type[Exception]) -> Callable[[Array], Any]:
-    class Raises:
-        def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-            raise error("no array")
-
-    return lambda _: Raises()
-
-
-class Wrapped:
-    """An array-like that is no array, as those of other libraries."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return self.array
-
-
-class Stubborn(np.ndarray):
-    """A subclass that takes part in nothing."""
-
-    __array_ufunc__ = None  # type: ignore[assignment]
-
-    def __array_function__(self, *_: Any) -> Any:
-        raise AssertionError("called")
-
-
-class Liar(np.ndarray):
-    """A subclass whose attributes are not those of its memory."""
-
-    shape = property(lambda self: (1 << 40,))  # type: ignore[assignment]
-    ndim = property(lambda self: 1)  # type: ignore[assignment]
-    strides = property(lambda self: (1 << 20,))  # type: ignore[assignment]
-    dtype = property(lambda self: np.dtype(bool))  # type: ignore[assignment]
-    size = property(lambda self: 1 << 40)  # type: ignore[assignment]
-
-
-#: What may be passed in an array's place, made of it.
-OBJECTS: dict[str, Callable[[Array], Any]] = {
-    "list": lambda a: a.tolist(),
-    "tuple": lambda a: tuple(a.tolist()) if a.ndim else a.item(),
-    "array-like": Wrapped,
-    "subclass": lambda a: a.view(Stubborn),
-    "liar": lambda a: a.view(Liar),
-    "matrix-like": lambda a: a.view(np.recarray) if a.dtype.kind != "V" else a,
-    "memoryview": lambda a: memoryview(np.array(a, np.float32)),
-    "masked": np.ma.masked_array,
-    "number": lambda a: 1.0,
-    "int": lambda a: 1,
-    "bool": lambda a: True,
-    "large int": lambda a: 10**15,
-    "larger int": lambda a: 10**400,
-    "None": lambda a: None,
-    "str": lambda a: "1.0",
-    "bytes": lambda a: b"1.0",
-    "strings": lambda a: a.astype("U8") if a.dtype.kind != "V" else "x",
-    "complex": lambda a: 1j,
-    "dict": lambda a: {"x": a},
-    "set": lambda a: {1.0},
-    "object": lambda a: object(),
-    "class": lambda a: np.float32,
-    "generator": lambda a: (x for x in (1.0, 2.0)),
-    "ragged": lambda a: [[1.0], [1.0, 2.0]],
-    "empty list": lambda a: [],
-    "raises ValueError": raising(ValueError),
-    "raises TypeError": raising(TypeError),
-    "raises RuntimeError": raising(RuntimeError),
-    "raises ZeroDivisionError": raising(ZeroDivisionError),
-    "raises MemoryError": raising(MemoryError),
-    "no array": lambda a: type("Liar", (), {"__array__": lambda self, dtype=None, copy=None: [1.0]})(),
-}
-
-
-def objects_for(key: str) -> dict[str, Callable[[Array], Any]]:
-    """Of a log scale e to any of them can be represented: infinite answers are test_special's."""
-    log = declared.is_log(key)
-    return {what: make for what, make in OBJECTS.items() if not (log and what == "large int")}
-
-
-NOT_REAL = ("F", "D", "g", "O", "U3", "S2", "M8[D]", "m8[s]", "V2", "V4", "i4,f4", "G")
-
-
-class Calls:
+class Calls(Arrays):
     """Call number `n` of a seed: the name of a function, and its arguments."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.memory = arenas.Arenas()
-
     def __getitem__(self, number: int) -> tuple[str, dict[str, Any]]:
-        self.random = random.Random(self.seed << 40 | number)
-        self.memory.begin()
-        self.chance = self.random.random
-        self.pick = self.random.choice
+        self.begin(number)
         name = self.pick(NAMES)
         self.usual = self.chance() < 0.45  # as the fast doors take it: plain arrays of one dtype, no options
         self.swaps = not self.usual and self.chance() < 0.3
         self.floats = [self.pick(FLOATS[:8])] if self.usual or self.chance() < 0.5 else FLOATS
         faults = self.random.choices((0, 1, 2), (60, 34, 6))[0]
         self.faults = [self.pick(FAULTS) for _ in range(faults)]
-        self.arguments: dict[str, Any] = {}
-        self.positive = False
-        getattr(self, contract.FUNCTIONS[name].loss)(name)
+        getattr(self, signatures.FUNCTIONS[name].loss)(name)
         self.options(name)
         for fault in self.faults:
             getattr(self, fault)(name)
         self.poison()
         self.outputs(name)
         return name, self.arguments
-
-    # --- one array
-
-    def shape(self) -> tuple[int, ...]:
-        if self.chance() < 0.0004:
-            return self.pick(((1, LARGE + 9), (LARGE + 9, 1), (LARGE // 2 + 1, 2), (33, 2, 2111), (17, 9001)))
-        sizes = [self.pick(SIDES) for _ in range(self.pick((0, 1, 1, 2, 2, 2, 2, 2, 3, 3, 4, 5)))]
-        while math.prod(sizes) > 700:
-            sizes[self.random.randrange(len(sizes))] = 2
-        if self.chance() < 0.02 and sizes:
-            sizes[self.random.randrange(len(sizes))] = 0
-        return tuple(sizes)
-
-    def part(self, shape: Sequence[int], stretch: float = 0.25) -> tuple[int, ...]:
-        """A shape that broadcasts to `shape`."""
-        if self.chance() < 0.4:
-            return tuple(shape)
-        sizes = [1 if self.chance() < stretch else n for n in shape]
-        return tuple(sizes[self.random.randrange(len(sizes) + 1) if self.chance() < 0.5 else 0 :])
-
-    def values(self, shape: Sequence[int], dtype: np.dtype, scale: str | None = None) -> Array:
-        """Data within ±4, exact in every dtype; a scale with log σ² within ±2; or a mask."""
-        count = math.prod(shape)
-        start = self.random.randrange(POOL.size)
-        eighths = POOL.take(np.arange(start, start + count), mode="wrap").reshape(shape)
-        if scale is not None:
-            form = declared.form_of(scale)
-            if dtype.kind not in "fV":
-                return np.asarray(abs(eighths) // 16 + declared.is_linear(form), dtype)
-            return np.asarray(oracles.raw_of(form, eighths / 16), dtype)
-        return np.asarray(eighths / 8 if dtype.kind in "fV" else abs(eighths) // 8, dtype)
-
-    def put(self, values: Array, output: bool = False) -> Array:
-        """The values in memory of any layout; an output's has no element twice."""
-        dtype, shape, kind = values.dtype, values.shape, 0.0 if self.usual else self.chance()
-        order, steps = list(reversed(range(len(shape)))), [1] * len(shape)
-        if 0.45 < kind < 0.55:
-            order.reverse()
-        elif kind >= 0.55:
-            self.random.shuffle(order)
-            steps = [self.pick((1, 1, 2, 3, -1, -2, 1 if output else 0)) for _ in shape]
-        misaligned = 0
-        if not output and self.swaps:
-            if dtype.itemsize > 1 and dtype.kind != "V" and self.chance() < 0.4:
-                dtype = dtype.newbyteorder("S")
-            if dtype.itemsize > 1 and self.chance() < 0.4:
-                misaligned = self.random.randrange(1, dtype.itemsize)
-        strides = arenas.strides_of(shape, dtype.itemsize, order, steps)
-        slack = sum(arenas.offsets(shape, strides, dtype.itemsize)) if self.chance() < 0.3 else 0
-        place = "between" if slack else self.pick(("end", "end", "start", "between"))
-        slack = slack // 16 * 16
-        array = self.memory.array(shape, dtype, strides, place, slack, misaligned)
-        arenas.filled(array, values)
-        if not output and self.chance() < 0.15:
-            array.flags.writeable = False
-        return array
-
-    def add(self, key: str, shape: Sequence[int], scale: bool = False) -> None:
-        """An argument of this shape; one without axes may be a number."""
-        integers = not self.usual and self.chance() < 0.08
-        dtype = self.pick(INTEGERS if integers else self.floats)
-        values = self.values(shape, dtype, key if scale else None)
-        values = abs(values) if key == "weight" and self.positive else values  # of others Σ w may cancel
-        if not shape and self.chance() < 0.7:
-            self.arguments[key] = values.item() if self.chance() < 0.7 else values[()]
-        elif self.chance() < 0.02:
-            self.arguments[key] = values.tolist()
-        else:
-            self.arguments[key] = self.put(values)
-
-    def add_scale(self, shape: Sequence[int], scale: Scale) -> None:
-        self.add(self.pick(declared.forms(scale)), self.part(shape), scale=True)
-
-    def add_number(self, key: str, shape: Sequence[int]) -> None:
-        """An operand > 0."""
-        array = self.put(
-            np.resize(np.array([0.5, 3.0, np.inf, 1.0, 40.0], self.pick("fde")), self.part(shape))
-        )
-        self.arguments[key] = array if array.ndim or self.chance() < 0.3 else array.item()
 
     # --- the arguments of each loss, right but for chance
 
@@ -256,7 +71,7 @@ class Calls:
         return shape
 
     def loss(self, name: str) -> None:
-        row = contract.FUNCTIONS[name]
+        row = signatures.FUNCTIONS[name]
         assert row.declared is not None
         one, two = row.data
         if two in row.declared.defaults and self.chance() < 0.5:
@@ -281,7 +96,7 @@ class Calls:
     optimal = variance
 
     def elbo(self, name: str) -> None:
-        decoder, encoder, prior = contract.FUNCTIONS[name].scales
+        decoder, encoder, prior = signatures.FUNCTIONS[name].scales
         shape = self.shape()
         if len(shape) > 4 or math.prod(shape) > LARGE:
             shape = shape[:2]
@@ -313,7 +128,7 @@ class Calls:
         latents = self.shape()
         samples = (self.pick((1, 2, 3)),) if self.chance() < 0.4 else ()
         self.add("mean", latents)
-        self.add_scale(latents, *contract.FUNCTIONS[name].scales)
+        self.add_scale(latents, *signatures.FUNCTIONS[name].scales)
         if self.chance() < 0.6:
             self.add("eps", (*samples, *latents))
         else:
@@ -326,7 +141,7 @@ class Calls:
         samples = (self.pick((1, 2, 3)),) if self.chance() < 0.4 else ()
         self.add("grad_z", (*samples, *latents))
         self.add("eps", (*samples, *latents))
-        self.add_scale(latents, *contract.FUNCTIONS[name].scales)
+        self.add_scale(latents, *signatures.FUNCTIONS[name].scales)
         if self.chance() < 0.8:
             self.arguments["mean_shape"] = latents
 
@@ -346,7 +161,7 @@ class Calls:
     # --- options
 
     def options(self, name: str) -> None:
-        takes, given = contract.PARAMETERS[name], self.arguments
+        takes, given = signatures.PARAMETERS[name], self.arguments
         for key, (chance, choices) in OPTIONS.items():
             wanted = key in ("reduction", "beta") or not self.usual
             if key in takes and key not in given and wanted and self.chance() < chance:
@@ -354,14 +169,14 @@ class Calls:
         if "weight" in takes and not self.usual and self.chance() < 0.25:
             rows = tuple([n for i, n in enumerate(self.frame) if i not in self.events])
             shapes = [rows, [n if self.chance() < 0.6 else 1 for n in self.frame]]
-            self.positive = contract.FUNCTIONS[name].loss in ("optimal", "variance", "bits")
+            self.positive = signatures.FUNCTIONS[name].loss in ("optimal", "variance", "bits")
             of_rows = name == "free_bits"
             self.add("weight", self.rows if "z_mean" in given else rows if of_rows else self.pick(shapes))
         for key, of in (("where", "frame"), ("z_where", "latents")):
             if key in takes and not self.usual and self.chance() < 0.25:
                 self.mask(key, getattr(self, of))
         if "wrt" in takes and self.chance() < 0.8:
-            fields = [field for field in contract.FUNCTIONS[name].out if field not in contract.VALUES]
+            fields = [field for field in signatures.FUNCTIONS[name].out if field not in signatures.VALUES]
             have = DEFAULT_MEANS | given
             fields = [field for field in fields if self.has(have, field)]
             wrt = tuple(self.random.sample(fields, self.random.randrange(len(fields) + 1)))
@@ -369,7 +184,7 @@ class Calls:
 
     @staticmethod
     def has(given: Mapping[str, Any], field: str) -> bool:
-        return any(key in given for key in contract.SCALES.get(field, (field,)))
+        return any(key in given for key in signatures.SCALES.get(field, (field,)))
 
     def mask(self, key: str, frame: Sequence[int]) -> None:
         shape = self.part(frame)
@@ -380,8 +195,8 @@ class Calls:
     def poison(self) -> None:
         """NaN, or what is no scale, in elements that a mask removes."""
         if "z_mean" in self.arguments:
-            latents = [*contract.SCALES["z_scale"], *contract.SCALES["prior_scale"]]
-            self.poison_removed("where", self.frame, ("recon", *contract.SCALES["scale"]))
+            latents = [*signatures.SCALES["z_scale"], *signatures.SCALES["prior_scale"]]
+            self.poison_removed("where", self.frame, ("recon", *signatures.SCALES["scale"]))
             self.poison_removed("z_where", self.latents, ("z_mean", "prior_mean", *latents))
         elif "where" in self.arguments:
             self.poison_removed("where", self.frame, self.arrays())
@@ -400,7 +215,7 @@ class Calls:
     # --- outputs, fresh or over inputs
 
     def outputs(self, name: str) -> None:
-        fields = contract.FUNCTIONS[name].out
+        fields = signatures.FUNCTIONS[name].out
         if not fields or self.chance() < 0.4:
             return
         checks = contract.Checks(name, self.arguments)
@@ -410,7 +225,7 @@ class Calls:
         often = self.pick((0.3, 1.0))
         out: list[Any] = []
         for field in fields:
-            absent = field not in shapes or (reduced and field in contract.VALUES)
+            absent = field not in shapes or (reduced and field in signatures.VALUES)
             if self.chance() > (0.01 if absent else often):
                 out.append(None)
             else:
@@ -466,39 +281,14 @@ class Calls:
         )
         return self.pick(ways)()
 
-    def unaligned(self, array: Array) -> Array:
-        order, steps = list(reversed(range(array.ndim))), [1] * array.ndim
-        strides = arenas.strides_of(array.shape, array.itemsize, order, steps)
-        off = self.random.randrange(1, array.itemsize)
-        return self.memory.array(array.shape, array.dtype, strides, misaligned=off)
-
     # --- faults
-
-    def arrays(self) -> list[str]:
-        real = (*FLOATS, *INTEGERS)
-        given = {key: value for key, value in self.arguments.items() if isinstance(value, Array)}
-        return [key for key, value in given.items() if value.dtype.newbyteorder("=") in real]
-
-    def altered(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """One axis more or less, one element more or less along one, another order, or none at all."""
-        sizes, i = list(shape), self.random.randrange(len(shape) or 1)
-        ways: list[Callable[[], Sequence[int]]] = [
-            lambda: [*sizes[:i], self.pick((1, 1, 2)), *sizes[i:]],
-            lambda: sizes[:i] + sizes[i + 1 :],
-            lambda: sizes[:i] + [n + 1 for n in sizes[i : i + 1]] + sizes[i + 1 :],
-            lambda: sizes[:i] + [max(0, n - 1) for n in sizes[i : i + 1]] + sizes[i + 1 :],
-            lambda: [math.prod(sizes)],
-            lambda: sizes[::-1],
-            lambda: [*sizes[:i], 0, *sizes[i + 1 :]],
-        ]
-        return tuple(self.pick(ways)())
 
     def wrong_shape(self, name: str) -> None:
         keys = self.arrays()
         if keys:
             key = self.pick(keys)
             old = self.arguments[key]
-            scale = declared.form_of(key) in oracles.FORMS
+            scale = declared.form_of(key) in variance.FORMS
             values = self.values(self.altered(old.shape), judge.native(old.dtype), key if scale else None)
             values = abs(values) if key == "weight" and self.positive else values
             self.arguments[key] = self.put(values)
@@ -520,7 +310,7 @@ class Calls:
             self.arguments[key] = self.pick(tuple(objects_for(key).values()))(made_of)
 
     def wrong_scale(self, name: str) -> None:
-        scales = contract.FUNCTIONS[name].scales
+        scales = signatures.FUNCTIONS[name].scales
         if scales:
             keys = declared.forms(self.pick(scales))
             if self.chance() < 0.5:
@@ -530,7 +320,7 @@ class Calls:
                     self.arguments.pop(key, None)
 
     def wrong_option(self, name: str) -> None:
-        keys = [key for key in WRONG if key in contract.PARAMETERS[name]]
+        keys = [key for key in WRONG if key in signatures.PARAMETERS[name]]
         if keys:
             key = self.pick(keys)
             self.arguments[key] = self.pick(WRONG[key])
@@ -540,8 +330,8 @@ class Calls:
         for key in self.arrays():
             array = self.arguments[key]
             fit = array.size and array.flags.writeable and array.dtype.kind in "fi"
-            numbers = contract.FUNCTIONS[name].operands[2:]
-            if fit and (declared.is_linear(key) or (contract.FUNCTIONS[name].declared and key in numbers)):
+            numbers = signatures.FUNCTIONS[name].operands[2:]
+            if fit and (declared.is_linear(key) or (signatures.FUNCTIONS[name].declared and key in numbers)):
                 at = tuple([self.random.randrange(n) for n in array.shape])
                 array[at] = self.pick((0, -1, 0))
 
@@ -549,8 +339,7 @@ class Calls:
         """See `outputs`."""
 
 
-NAMES = tuple(contract.FUNCTIONS)
-SIDES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33)
+NAMES = tuple(signatures.FUNCTIONS)
 DEFAULT_MEANS = {"prior_mean": 0.0}
 NO_NUMBERS = (
     "rng", "wrt", "per", "average", "n_samples", "mean_shape", "axis", "z_axis", "reduction", "full"
@@ -559,10 +348,6 @@ FAULTS = (
     "wrong_shape", "wrong_shape", "wrong_dtype", "wrong_object", "wrong_scale", "wrong_option",
     "wrong_number", "wrong_out",
 )  # fmt: skip
-#: Numbers of the whole call, and the ends of a range
-OF_CALL = {key: none for loss in declared.LOSSES.values() for key, none in loss.parameters_of_call.items()}
-WIDTHS = [key for key, none in OF_CALL.items() if none is EMPTY]
-ENDS = [key for key in OF_CALL if key not in WIDTHS]
 #: How often an option is given, and what it may be
 OPTIONS: dict[str, tuple[float, Sequence[Any]]] = {
     "x_scale": (
@@ -573,30 +358,4 @@ OPTIONS: dict[str, tuple[float, Sequence[Any]]] = {
     **dict.fromkeys(FLOORS, (0.25, (0.0, 0.5, 1.0, 1, np.float32(0.5), np.array(1.0)))),
     "reduction": (0.5, ("none", "sum", "mean")),
     "beta": (0.4, (0.0, 1, 0.5, 2.5, np.float32(0.25))),
-}
-#: Options that are wrong, in most calls
-WRONG: dict[str, Sequence[Any]] = {
-    "axis": (7, -7, 1.0, "x", [0], (0, 0), (-1, 7), (None,), {}, np.int64(0), True, 0, (0, 1)),
-    "z_axis": (7, 1.0, "x", (-1, -1), None, (), -1, 0),
-    "reduction": ("all", None, 0, "Mean", ("sum",)),
-    "full": (0, 1, "no", None, np.ones(2, bool)),
-    **dict.fromkeys(
-        FLOORS, (-1.0, NAN, math.inf, True, "0.1", None, [0.1, 0.2], 1j, object(), -0.0, 10**400)
-    ),
-    **dict.fromkeys(WIDTHS, (0.0, -1.0, NAN, math.inf, True, "1", None, [1.0], 1j, object(), 10**400)),
-    **dict.fromkeys(ENDS, (NAN, math.inf, -math.inf, True, "1", None, [1.0], 1j, object(), 10**400)),
-    "x_scale": (0.0, NAN, math.inf, True, np.True_, "1", None, [1.0, 2.0], 1j, 1e-300, 10**400),
-    "beta": (-1.0, NAN, math.inf, True, np.array(False), "1", None, [1.0], 1j, -0.0),
-    "min_kl": (-1.0, NAN, math.inf, True, "1", None, [1.0], 1j),
-    "wrt": ("value", "y", None, 3, ("x", "y"), (1,), ([],), "scale", "prior_scale", ["mean"] * 2, {"mean"}),
-    "out": ((), [], np.zeros(3), 3, "out", (None,), (np.zeros(2),) * 2),
-    "per": ("rows", None, 1),
-    "average": ("never", None, 1),
-    "weight": (1.0, "1", None, np.ones(3), 1j, object()),
-    "where": (1, 1.0, "True", None, np.ones(3), [1, 0], True, False, object()),
-    "z_where": (1, "True", None, np.ones(3), True, False, object()),
-    "rng": (None, 0, np.random, np.random.RandomState(0)),
-    "eps": (None, 0.0, "eps", 1j),
-    "n_samples": (0, -1, 1.0, "3", None, 2, True, np.int8(2)),
-    "mean_shape": (None, (), 3, (3,), "3", (-1,), (2.0,), (1, 1, 1, 1)),
 }

@@ -7,6 +7,7 @@ is small and the same on every run.
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,22 @@ settings.register_profile("large", max_examples=3_000, deadline=None, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))  # and effort.py
 
 
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The number of threads, after a test that sets it."""
+    import fastelbo  # after pytest_configure
+
+    yield
+    fastelbo.set_num_threads(None)
+
+
 by_workers: list[int] = []  # of pytest-xdist, as they end
 
 
 def compared() -> int:
     """Numbers compared with their exact values, in this process."""
-    oracles = sys.modules.get("oracles")
-    return oracles.compared if oracles else 0
+    rounding = sys.modules.get("rounding")
+    return rounding.compared if rounding else 0
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

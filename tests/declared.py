@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import oracles
+import variance
 from fastelbo import _families, reference
 from fastelbo._declare import EMPTY, Loss, Scale
 
@@ -38,12 +39,12 @@ def form_of(key: str) -> str:
 
 def is_log(key: str) -> bool:
     """Whether a keyword passes the logarithm of a scale."""
-    return oracles.FORMS.get(form_of(key), ("",))[0] == "exp"
+    return variance.FORMS.get(form_of(key), ("",))[0] == "exp"
 
 
 def is_linear(key: str) -> bool:
     """Whether a keyword passes a scale that must be > 0."""
-    return oracles.FORMS.get(form_of(key), ("",))[0] == "power"
+    return variance.FORMS.get(form_of(key), ("",))[0] == "power"
 
 
 def gradients(loss: Loss) -> dict[str, Names]:
@@ -98,7 +99,7 @@ def of_squares(name: str) -> bool:
     """Whether the value is Σ r² times a factor of the scale, which one scale lets the core form of Σ r²."""
     loss = LOSSES[name]
     one, two = loss.operands[:2]
-    unit = {key: float(oracles.raw_of(form_of(key), 0.0)) for key in choices(loss)[0]}
+    unit = {key: float(variance.raw_of(form_of(key), 0.0)) for key in choices(loss)[0]}
     data = {one: [0.0, 1.0, 2.0], two: 0.0}
     at = getattr(reference, name)(**data, **unit, **plain(loss), axis=())
     return loss.differences and bool(np.isclose(at[2] - at[0], 4 * (at[1] - at[0])))

@@ -29,6 +29,8 @@ from mpmath import mp, mpf
 
 import fastelbo as fe
 import oracles
+import rounding
+import variance
 from fastelbo import _core
 
 FUNCTIONS = ("exp", "log", "expm1", "log1p")
@@ -140,10 +142,10 @@ def block_exact(job: tuple[str, np.ndarray]) -> Worst:
 
 # --- h ------------------------------------------------------------------------------------------------------
 
-H = tuple(f"h-{form}" for form in oracles.SCALES)
+H = tuple(f"h-{form}" for form in variance.SCALES)
 #: Of the raw scale; ± of a log form
-H_RANGES = dict.fromkeys(oracles.LINEAR, (0.01, 100.0)) | {"logvar": (0.0, 89.0), "logstd": (0.0, 45.0)}
-H_BOUNDS = dict.fromkeys(oracles.LINEAR, 6.0) | dict.fromkeys(oracles.LOG, 4.0)
+H_RANGES = dict.fromkeys(variance.LINEAR, (0.01, 100.0)) | {"logvar": (0.0, 89.0), "logstd": (0.0, 45.0)}
+H_BOUNDS = dict.fromkeys(variance.LINEAR, 6.0) | dict.fromkeys(variance.LOG, 4.0)
 GRADIENT_BOUND = 6.0  # eps of the largest term
 
 
@@ -152,7 +154,7 @@ def h_exact(form: str, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 
     Σ sᵏ/k! and Σ (−δ)ᵏ/k where exp(s) − 1 − s and δ − log(1 + δ) would cancel, δ = σ² − 1.
     """
-    kind, k = oracles.SCALES[form]
+    kind, k = variance.SCALES[form]
     one, half = raw.dtype.type(1), raw.dtype.type(0.5)
     if kind == "exp":
         s = k * raw
@@ -200,15 +202,15 @@ def worst_h_by_mpmath(form: str, raw: np.ndarray) -> tuple[Worst, Worst]:
     exact = oracles.kl(0.0, members=("value", "scale"), **{form: raw})
     found = []
     for member, units in (
-        ("value", oracles.ulp(exact["value"].value, raw.dtype)),
-        ("scale", oracles.eps(raw.dtype) * exact["scale"].size),
+        ("value", rounding.ulp(exact["value"].value, raw.dtype)),
+        ("scale", rounding.eps(raw.dtype) * exact["scale"].size),
     ):
         rows = []
         for x, mine, want, unit in zip(
             raw.tolist(), getattr(got, member).tolist(), exact[member].value, units, strict=True
         ):
             over = abs(want) > mpf(float(np.finfo(raw.dtype).max))
-            unit = max(unit, oracles.smallest(raw.dtype))
+            unit = max(unit, rounding.smallest(raw.dtype))
             error = abs(mpf(mine) - want) / unit if math.isfinite(mine) else mp.inf
             rows.append(Worst(0.0 if over and math.isinf(mine) else float(error), x, mine, float(want), 1))
         found.append(worst_of(rows))
@@ -230,7 +232,7 @@ def block_h_exact(job: tuple[str, np.ndarray, float]) -> tuple[Worst, Worst]:
 def h_blocks(form: str, step: int) -> list[tuple[str, tuple[int, int, int], float]]:
     """All float32 of its range, as jobs for block_h."""
     low, high = (int(np.float32(end).view(np.uint32)) for end in H_RANGES[form])
-    signs = (1.0, -1.0) if form in oracles.LOG else (1.0,)
+    signs = (1.0, -1.0) if form in variance.LOG else (1.0,)
     starts = range(low, high + 1, BLOCK * step)
     return [(form, (a, min(a + BLOCK * step, high + 1), step), sign) for sign in signs for a in starts]
 
@@ -240,7 +242,7 @@ def random_h(form: str, count: int, seed: int = 3) -> np.ndarray:
     generator = np.random.default_rng(seed)
     near = generator.choice([-1, 1], count // 2) * 10 ** generator.uniform(-18, 0, count // 2)
     low, high = H_RANGES[form]
-    if form in oracles.LOG:
+    if form in variance.LOG:
         far = generator.uniform(-8 * high, 8 * high, count - count // 2)
         return np.concatenate([near, np.clip(far, *((-700, 700) if form == "logvar" else (-350, 350)))])
     far = np.exp(generator.uniform(np.log(low), np.log(high), count - count // 2))
@@ -249,12 +251,12 @@ def random_h(form: str, count: int, seed: int = 3) -> np.ndarray:
 
 def hard_h(form: str, dtype) -> np.ndarray:
     """Powers of two, √2·2ᵏ, 1 and where the way changes, with neighbours; σ² leaves room in the type."""
-    if form in oracles.LOG:
+    if form in variance.LOG:
         most = 80 if dtype == np.float32 else 700
         turns = np.concatenate([[0.5, -0.5, 0.25, -0.25], np.arange(-230, 231) * (np.log(2) / 2)])
         powers = np.ldexp(1.0, np.arange(-30, 7))
         raw = np.concatenate([around(turns, dtype, 8), around(np.concatenate([powers, -powers]), dtype, 2)])
-        return raw[abs(raw) <= most / oracles.SCALES[form][1]]
+        return raw[abs(raw) <= most / variance.SCALES[form][1]]
     ends = np.ldexp(np.sqrt([0.5, 1.0, 2.0])[:, None], np.arange(-40, 41)).ravel()
     roots = np.sqrt(ends[abs(np.log(ends)) < 3])  # of a std whose square is near a turn
     return np.concatenate([around(ends, dtype, 8), around(roots, dtype, 8), around(dtype(1), dtype, 300)])

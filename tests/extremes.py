@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
-import contract
 import declared
 import fastelbo as fe
 import oracles
 import promises
+import signatures
+import variance
 from fastelbo._declare import EMPTY, FLOORS, Loss, Scale
 
 NAMES = tuple(
@@ -55,7 +56,7 @@ class Calls:
         self.limits = np.finfo(self.dtype)
         self.shape = (self.pick((1, 1, 2, 3)), self.pick((1, 2, 3)))
         self.given: dict[str, Any] = {}
-        getattr(self, contract.FUNCTIONS[self.name].loss)()
+        getattr(self, signatures.FUNCTIONS[self.name].loss)()
         self.options()
         return self.given
 
@@ -85,7 +86,7 @@ class Calls:
     def raw(self, form: str) -> float:
         """Of a scale: σ² about 1, or anything that the form can say."""
         if self.chance() < 0.5:
-            return float(oracles.raw_of(form, self.random.gauss(0, 1.5)))
+            return float(variance.raw_of(form, self.random.gauss(0, 1.5)))
         if declared.is_log(form):
             reach = 1.3 * math.log(float(self.limits.max))
             return self.random.uniform(-reach, reach) if self.chance() < 0.9 else self.one(1e6)
@@ -104,7 +105,7 @@ class Calls:
     def near(self, centre: np.ndarray, form: str, raw: np.ndarray) -> np.ndarray:
         """`centre` and some σ, as far as these are numbers."""
         with np.errstate(all="ignore"):
-            kind, k = oracles.FORMS[form]
+            kind, k = variance.FORMS[form]
             wide = raw.astype(np.longdouble)
             sigma = wide ** (k / 2) if kind == "power" else np.exp(wide * k / 2)
             units = np.array([self.random.gauss(0, 3) for _ in range(centre.size)]).reshape(centre.shape)
@@ -121,7 +122,7 @@ class Calls:
         self.given |= {one: first, two: second}
 
     def loss(self) -> None:
-        loss = contract.FUNCTIONS[self.name].declared
+        loss = signatures.FUNCTIONS[self.name].declared
         assert loss is not None
         one, two = loss.operands[:2]
         if not loss.scales:
@@ -159,7 +160,7 @@ class Calls:
                 self.given[key] = float(np.copysign(np.float32(end), none))
 
     def elbo(self) -> None:
-        decoder, encoder, prior = contract.FUNCTIONS[self.name].scales
+        decoder, encoder, prior = signatures.FUNCTIONS[self.name].scales
         full = (*self.pick(((), (1,), (2,), (3,))), *self.shape)
         form, raw = self.scale(decoder, full)
         self.given["x"] = self.array(self.shape, self.one)
@@ -192,7 +193,7 @@ class Calls:
         return self.pick((0.0, 1.0, 10 ** self.random.uniform(-120, 120)))
 
     def options(self) -> None:
-        takes, given = set(contract.PARAMETERS[self.name]), self.given
+        takes, given = set(signatures.PARAMETERS[self.name]), self.given
         given["axis"] = self.pick((-1, -1, -1, (), None)) if "z_mean" not in given else -1
         if "reduction" in takes:
             given["reduction"] = self.pick(("none", "sum", "mean"))
@@ -224,10 +225,10 @@ class Calls:
             given["wrt"] = self.asked()
 
     def asked(self) -> tuple[str, ...]:
-        fields = [field for field in contract.FUNCTIONS[self.name].out if field not in contract.VALUES]
+        fields = [field for field in signatures.FUNCTIONS[self.name].out if field not in signatures.VALUES]
         have = {"prior_mean": 0.0} | self.given
         fields = [
-            field for field in fields if any(key in have for key in contract.SCALES.get(field, [field]))
+            field for field in fields if any(key in have for key in signatures.SCALES.get(field, [field]))
         ]
         return tuple(fields) if self.chance() < 0.7 else tuple(self.random.sample(fields, 1))
 

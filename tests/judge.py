@@ -10,11 +10,13 @@ import numpy as np
 import arenas
 import contract
 import fastelbo as fe
-import oracles
+import rounding
+import signatures
+import truths
 
 Array = np.ndarray
 
-ULPS = 32  # of contract.truth
+ULPS = 32  # of truths.truth
 
 
 def judge(name: str, arguments: Mapping[str, Any], memory: arenas.Arenas) -> str:
@@ -25,7 +27,7 @@ def judge(name: str, arguments: Mapping[str, Any], memory: arenas.Arenas) -> str
     outputs = [np.asarray(array) for array in outs(arguments) if isinstance(array, Array)]
     expected, copies = None, None
     if not checks.found:
-        expected, copies = contract.truth(name, checks), plain(arguments)
+        expected, copies = truths.truth(name, checks), plain(arguments)
     memory.watch()
     got, raised = None, None
     try:
@@ -78,9 +80,9 @@ def members_of(got: Any) -> dict[str, Any]:
     return got._asdict() if isinstance(got, tuple) else {"value": got}
 
 
-def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str, contract.Answer]) -> None:
-    """Members, their types, dtypes and shapes; and values within the bound of contract.truth."""
-    given, row = checks.given, contract.FUNCTIONS[name]
+def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str, truths.Answer]) -> None:
+    """Members, their types, dtypes and shapes; and values within the bound of truths.truth."""
+    given, row = checks.given, signatures.FUNCTIONS[name]
     out = given.get("out")
     places = dict(zip(row.out, out if isinstance(out, tuple) else (out,), strict=False))
     reduced = given.get("reduction", "none") != "none"
@@ -90,7 +92,7 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
         mine = members[key]
         if places.get(key) is not None:
             assert mine is places[key], f"{key} is not what out gave"
-        elif (reduced and key in contract.VALUES) or (row.loss == "bits" and key == "value"):
+        elif (reduced and key in signatures.VALUES) or (row.loss == "bits" and key == "value"):
             assert type(mine) is float, f"{key} is {type(mine)}"
         else:
             is_input = row.loss == "sample" and key == "eps" and given["eps"] is not None
@@ -98,7 +100,7 @@ def compare(name: str, checks: contract.Checks, got: Any, expected: Mapping[str,
             assert is_input or mine.dtype == checks.dtype, f"{key} has {mine.dtype}, not {checks.dtype}"
         mine = np.asarray(mine)
         assert np.shape(mine) == np.shape(value), f"{key} has shape {np.shape(mine)}, not {np.shape(value)}"
-        bound = ULPS * oracles.eps(checks.dtype) * np.asarray(size, float)
+        bound = ULPS * rounding.eps(checks.dtype) * np.asarray(size, float)
         with np.errstate(all="ignore"):
             right = abs(mine.astype(float) - value) <= bound
             right |= mine == np.asarray(value).astype(checks.dtype)  # infinite, or beyond the dtype

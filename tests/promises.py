@@ -14,14 +14,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from mpmath import mp, mpf
 
 import contract
 import declared
 import oracles
-from oracles import LOG, Exact, eps
+import rounding
+import signatures
+import summing
+import variance
+from digits import Exact
+from rounding import eps
+from variance import LOG
 
-VALUES = contract.VALUES
-LARGEST = oracles.mpf(float(np.finfo(float).max))
+VALUES = signatures.VALUES
+LARGEST = mpf(float(np.finfo(float).max))
 #: How far an element may be off, in eps of its size: of a bin's probability by docs/numerics.md; of all
 #: others, as of the NLL, some products, a logarithm, and what the factors round. Laplace's |x − μ|/b has four
 #: roundings, of r, s, e^(−s) and the product, log b has two, and three terms are added: 3½ eps with a
@@ -40,7 +47,7 @@ def kl_ulps(q: str, p: str | None) -> int:
 
 
 def scale_of(prefix: str, arguments: Mapping[str, Any]) -> str | None:
-    return next((form for form in oracles.SCALES if arguments.get(prefix + form) is not None), None)
+    return next((form for form in variance.SCALES if arguments.get(prefix + form) is not None), None)
 
 
 def is_divergence(loss: str) -> bool:
@@ -64,10 +71,10 @@ def kl_slack(arguments: Mapping[str, Any], prefix: str, dtype: np.dtype) -> dict
     axis = arguments.get("z_axis" if elbo else "axis", -1)
     where = arguments.get("z_where" if elbo else "where")
     reduction = arguments.get("reduction", "mean" if elbo else "none")
-    sums = oracles._Sums(np.broadcast_shapes(*shapes), axis, arguments.get("weight"), where, reduction)
+    sums = summing.Sums(np.broadcast_shapes(*shapes), axis, arguments.get("weight"), where, reduction)
     raws = [sums.spread(one) for one in (raw, prior_raw)]
     slack = {
-        key: Exact(part, part) for key, part in oracles.logvar_slack(q, raws[0], p, raws[1], dtype).items()
+        key: Exact(part, part) for key, part in rounding.logvar_slack(q, raws[0], p, raws[1], dtype).items()
     }
     return {
         "value": sums.value(slack["value"]).size,
@@ -93,7 +100,7 @@ def bounds(
             most = (
                 kl_ulps(scale_of(kl_prefix, arguments) or "logvar", scale_of("prior_", arguments)) + reduced
             )
-            found[member] = most * oracles.ulp(value, dtype) + slack.get("value", 0)
+            found[member] = most * rounding.ulp(value, dtype) + slack.get("value", 0)
         elif member in VALUES:
             found[member] = (element + LANES + (2 if elbo and not reduced else elbo)) * e * size
         else:
@@ -111,8 +118,8 @@ def bounds(
 
 def is_elementwise(loss: str, member: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a gradient's argument has an element for each of the loss."""
-    argument = contract.argument_of(member, dict.fromkeys(ALL) | dict(arguments))
-    names = contract.FUNCTIONS[loss].data
+    argument = signatures.argument_of(member, dict.fromkeys(ALL) | dict(arguments))
+    names = signatures.FUNCTIONS[loss].data
     if loss in declared.JOINTS:
         joint = declared.JOINTS[loss]
         half = joint.kl if member in joint.kl.operands else joint.nll
@@ -123,7 +130,7 @@ def is_elementwise(loss: str, member: str, arguments: Mapping[str, Any]) -> bool
     return np.shape(argument) == full
 
 
-_ROWS = [contract.FUNCTIONS[name] for name in (*declared.LOSSES, *declared.JOINTS)]
+_ROWS = [signatures.FUNCTIONS[name] for name in (*declared.LOSSES, *declared.JOINTS)]
 #: All arguments of losses that take part in the computing dtype
 ALL = tuple(
     dict.fromkeys([key for row in _ROWS for key in itertools.chain(row.operands, *row.forms.values())])
@@ -162,12 +169,12 @@ def check(
         wide = reduction != "none" and member in VALUES
         shown = f"{what or name}: {member}"
         if summed(name.removesuffix("_grad"), member, arguments):
-            value = np.where(size > LARGEST, oracles.mp.inf, value)  # not compared
+            value = np.where(size > LARGEST, mp.inf, value)  # not compared
         own = np.dtype(float) if wide else dtype
-        checked += oracles.check(result, value, allowed[member], own, shown)
+        checked += rounding.check(result, value, allowed[member], own, shown)
         for index in np.ndindex(value.shape):
-            kind, one = oracles.kind(value[index], size[index], own), np.asarray(result)[index]
-            if oracles.mp.isinf(value[index]) and size[index] != oracles.mp.inf:
+            kind, one = rounding.kind(value[index], size[index], own), np.asarray(result)[index]
+            if mp.isinf(value[index]) and size[index] != mp.inf:
                 continue
             if kind == "nan":
                 assert np.isnan(one), f"{shown} at {index} is {one}, not NaN"

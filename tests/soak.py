@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 import calls
-import contract
 import fastelbo as fe
+import signatures
 
 MOST = 1 << 20  # bytes
 DIFFERENT = 3000
@@ -139,7 +139,7 @@ def main() -> int:
     print(*moved[:20], sep="\n")
     took = (time.monotonic() - begin) / 60
     print(
-        f"{soak.made} calls of {len(contract.FUNCTIONS) + 3} functions, {soak.failed} of them errors, "
+        f"{soak.made} calls of {len(signatures.FUNCTIONS) + 3} functions, {soak.failed} of them errors, "
         f"after {warm} to warm up, in {took:.1f} minutes: resident memory grew by {grown / 1024:.0f} KiB, "
         f"threads by {started}, and {len(moved)} of {len(counts)} reference counts differ"
     )

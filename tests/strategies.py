@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import declared
-import oracles
+import variance
 from fastelbo._declare import EMPTY, Loss, Scale
 
 DTYPES = (np.float32, np.float64)
 dtypes = st.sampled_from(DTYPES)
-scale_names = st.sampled_from(tuple(oracles.SCALES))
+scale_names = st.sampled_from(tuple(variance.SCALES))
 units = st.floats(-8, 8, width=32)  # an element, in units of σ
 
 
@@ -62,7 +62,7 @@ def shapes(min_dims: int = 1, max_dims: int = 3, max_side: int = 9) -> st.Search
 @st.composite
 def sigmas(draw, name: str, dtype) -> float:
     """σ from 1e-30 to 1e30, or as far as the scale's argument is a normal number of `dtype`."""
-    kind, k = oracles.SCALES[name]
+    kind, k = variance.SCALES[name]
     reach = math.log10(float(np.finfo(dtype).max)) - 1
     largest = min(30.0, reach * abs(k) / 2) if kind == "power" else 30.0
     return 10.0 ** draw(st.floats(-largest, largest))
@@ -73,7 +73,7 @@ def gaussians(draw):
     """x, mean and one shared scale: (x, mean, {name: raw}), σ over sixty decades and r within 16σ."""
     dtype, name = draw(dtypes), draw(scale_names)
     sigma = draw(sigmas(name, dtype))
-    raw = dtype(oracles.raw_of(name, 2 * math.log(sigma)))
+    raw = dtype(variance.raw_of(name, 2 * math.log(sigma)))
     shape = draw(shapes())
     x, mean = [draw(layouts)(draw(hnp.arrays(dtype, shape, elements=units)) * dtype(sigma)) for _ in range(2)]
     return x, mean, {name: raw}
@@ -99,7 +99,7 @@ def scales(draw, shape: tuple[int, ...], scale: Scale):
     """{keyword: raw} with log σ² within ±2."""
     name, dtype = draw(st.sampled_from(declared.forms(scale))), draw(st.sampled_from("ffde"))
     eighths = draw(hnp.arrays(np.int8, shape, elements=st.integers(-16, 16)))
-    raw = oracles.raw_of(declared.form_of(name), eighths / 8)
+    raw = variance.raw_of(declared.form_of(name), eighths / 8)
     return {name: draw(layouts)(np.asarray(raw, dtype))}
 
 

@@ -14,20 +14,23 @@ import itertools
 
 import numpy as np
 import pytest
+from mpmath import mpf
 
 import declared
 import exhaustive
 import fastelbo as fe
 import oracles
 import promises
+import rounding
 import strategies
+import variance
 from effort import effort
-from oracles import LINEAR, LOG, eps, ulp
+from marks import DTYPES, NAMES
+from rounding import eps, ulp
+from variance import LINEAR, LOG
 
 COUNT = effort(60, 2000)  # elements a case
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
-PAIRS = list(itertools.product(oracles.SCALES, repeat=2))
+PAIRS = list(itertools.product(variance.SCALES, repeat=2))
 TENS = [10.0**-k for k in range(19)]  # 1 … 1e-18
 
 
@@ -63,7 +66,7 @@ def nll_inputs(regime, name, dtype, count=COUNT):
     generator = np.random.default_rng(len(regime))
     logvar, units = (draw(generator, count) for draw in REGIMES[regime])
     with np.errstate(over="ignore", under="ignore"):
-        raw = oracles.raw_of(name, logvar).astype(dtype)
+        raw = variance.raw_of(name, logvar).astype(dtype)
         r = rounded(units * np.exp(logvar / 2), dtype)
         mean = rounded(generator.normal(0, 4, count) * np.exp(logvar / 2), dtype)
         x = mean + r
@@ -95,7 +98,7 @@ def test_elements_of_likelihoods(regime, name, form, dtype):
         value, size = exact[member]
         bound = element if member != "value" or element != promises.USUAL else element + promises.LANES
         what = f"{regime}, {name} by {form}: {member}"
-        checked = oracles.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
+        checked = rounding.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
         assert checked or member != "value"
 
 
@@ -112,27 +115,20 @@ def test_nll_rows(name, dtype, length):
             got = fe.gaussian_nll_grad(*arguments, **{name: scale}, axis=-1, wrt="scale")
             value, size = exact["value"]
             bound = 10 * eps(dtype) * size[i] * length
-            oracles.check(got.value, value[i] * length, bound, dtype, f"constant row of {length}, {name}")
+            rounding.check(got.value, value[i] * length, bound, dtype, f"constant row of {length}, {name}")
             if np.ndim(scale) == 0:
                 value, size = exact["scale"]
                 bound = 11 * eps(dtype) * size[i] * length
-                oracles.check(got.scale, value[i] * length, bound, dtype, f"∂{name} over {length}")
+                rounding.check(got.scale, value[i] * length, bound, dtype, f"∂{name} over {length}")
     turns = np.arange(min(length, 100_003)) % 7
     weights = np.bincount(turns, minlength=7)
     got = fe.gaussian_nll(x[turns], mean[turns], **{name: raw[turns]})
     value, size = exact["value"]
     bound = 10 * eps(dtype) * (size * weights).sum()
-    oracles.check(got, (value * weights).sum(), bound, dtype, f"{name}, 7 elements in turn")
+    rounding.check(got, (value * weights).sum(), bound, dtype, f"{name}, 7 elements in turn")
 
 
 # --- KL -------------------------------------------------------------------------------------------
-
-
-def ulps(q: str, p: str | None) -> int:
-    """The policy's bound for a KL, in ULP; a mixed pair has its slack on top of the linear form's."""
-    if p is None:
-        return 4 if q in LOG else 6
-    return 6 if q in LOG and p in LOG else 8
 
 
 def check_kl(mean, prior_mean, scales, dtype, what):
@@ -144,21 +140,21 @@ def check_kl(mean, prior_mean, scales, dtype, what):
     got = fe.gaussian_kl_grad(mean, prior_mean=prior_mean, **scales, axis=(), wrt=members[1:])
     exact = oracles.kl(mean, prior_mean, members, **scales)
     mixed = p is not None and (q in LOG) != (prior in LOG)
-    slack = oracles.logvar_slack(q, raw, prior, prior_raw, dtype) if mixed else {}
-    value_bound = ulps(q, prior) * ulp(exact["value"].value, dtype) + slack.get("value", 0)
+    slack = rounding.logvar_slack(q, raw, prior, prior_raw, dtype) if mixed else {}
+    value_bound = promises.kl_ulps(q, prior) * ulp(exact["value"].value, dtype) + slack.get("value", 0)
     assert np.all(got.value >= 0)
-    assert oracles.check(got.value, exact["value"].value, value_bound, dtype, f"{what}: value")
+    assert rounding.check(got.value, exact["value"].value, value_bound, dtype, f"{what}: value")
     for member in members[1:]:
         value, size = exact[member]
         bound = 6 * eps(dtype) * size + slack.get(member, 0)
-        oracles.check(getattr(got, member), value, bound, dtype, f"{what}: ∂{member}")
+        rounding.check(getattr(got, member), value, bound, dtype, f"{what}: ∂{member}")
 
     # A sum has the same promise; its ULP is that of the sum
     total = fe.gaussian_kl(mean, prior_mean=prior_mean, **scales)
     value = exact["value"].value.sum()
-    bound = ulps(q, prior) * ulp(value, dtype) + np.sum(slack.get("value", 0))
+    bound = promises.kl_ulps(q, prior) * ulp(value, dtype) + np.sum(slack.get("value", 0))
     assert total >= 0
-    oracles.check(total, value, bound, dtype, f"{what}: sum")
+    rounding.check(total, value, bound, dtype, f"{what}: sum")
 
 
 @pytest.mark.parametrize("size", TENS)
@@ -166,10 +162,10 @@ def check_kl(mean, prior_mean, scales, dtype, what):
 def test_kl_to_standard_normal(size, dtype):
     """q differs from N(0, I) by `size`, in mean and log σ², and in either alone."""
     generator = np.random.default_rng(1)
-    for name in oracles.SCALES:
+    for name in variance.SCALES:
         for in_mean, in_scale in ((1, 1), (0, 1), (1, 0)):
             mean = (in_mean * size * generator.normal(size=COUNT)).astype(dtype)
-            raw = oracles.raw_of(name, in_scale * size * generator.normal(size=COUNT)).astype(dtype)
+            raw = variance.raw_of(name, in_scale * size * generator.normal(size=COUNT)).astype(dtype)
             check_kl(mean, 0, {name: raw}, dtype, f"{name}, {size:g} × {(in_mean, in_scale)}")
 
 
@@ -215,7 +211,7 @@ def test_what_h_is_measured_by(name):
         for member, found in (("value", value), ("scale", gradient)):
             right, high = exact[member].value, found.astype(float)
             low = (found - high).astype(float)  # a long double is the sum of two
-            sums = np.array([oracles.mpf(a) + oracles.mpf(b) for a, b in zip(high, low, strict=True)], object)
+            sums = np.array([mpf(a) + mpf(b) for a, b in zip(high, low, strict=True)], object)
             allowed = 2.0**-5 * (ulp(right, dtype) if member == "value" else eps(dtype) * exact[member].size)
             assert np.all(abs(sums - right) <= allowed), member
 
@@ -239,7 +235,10 @@ def test_kl_of_pairs(size, dtype):
         s_p, prior_mean = generator.normal(0, 3, COUNT), generator.normal(size=COUNT)
         s_q = s_p + size * generator.normal(size=COUNT)
         mean = prior_mean + size * generator.normal(size=COUNT) * np.exp(s_p / 2)
-        scales = {q: oracles.raw_of(q, s_q).astype(dtype), f"prior_{p}": oracles.raw_of(p, s_p).astype(dtype)}
+        scales = {
+            q: variance.raw_of(q, s_q).astype(dtype),
+            f"prior_{p}": variance.raw_of(p, s_p).astype(dtype),
+        }
         check_kl(mean.astype(dtype), prior_mean.astype(dtype), scales, dtype, f"{q}, {p}, {size:g}")
 
 
@@ -248,13 +247,13 @@ def test_kl_of_pairs(size, dtype):
 def test_kl_of_far_scales(reach, dtype):
     """Log variances anywhere in ±reach: σ²_q ≪ σ²_p, ratios that over- and underflow, answers that fit."""
     generator = np.random.default_rng(3)
-    for q, p in [(name, None) for name in oracles.SCALES] + PAIRS:
+    for q, p in [(name, None) for name in variance.SCALES] + PAIRS:
         s_q, s_p = generator.uniform(-reach, reach, (2, COUNT))
         with np.errstate(over="ignore", under="ignore"):
-            scales = {q: oracles.raw_of(q, s_q).astype(dtype)}
+            scales = {q: variance.raw_of(q, s_q).astype(dtype)}
             keep = usable(q, scales[q])
             if p is not None:
-                scales[f"prior_{p}"] = oracles.raw_of(p, s_p).astype(dtype)
+                scales[f"prior_{p}"] = variance.raw_of(p, s_p).astype(dtype)
                 keep &= usable(p, scales[f"prior_{p}"])
             mean = rounded(generator.normal(size=COUNT) * np.exp((s_p if p else 0) / 2), dtype)
         scales = {name: raw[keep] for name, raw in scales.items()}
@@ -266,11 +265,11 @@ def test_kl_of_far_scales(reach, dtype):
 @pytest.mark.parametrize("length", [17, 4097, 10_000_000])
 def test_kl_constant_rows(name, dtype, length):
     mean = dtype(0.3)
-    q, p = {name: dtype(oracles.raw_of(name, -0.7))}, {f"prior_{name}": dtype(oracles.raw_of(name, 0.4))}
+    q, p = {name: dtype(variance.raw_of(name, -0.7))}, {f"prior_{name}": dtype(variance.raw_of(name, 0.4))}
     for raws in (q, q | p):
         value = oracles.kl(mean, members=("value",), **raws)["value"].value.item() * length
-        bound = ulps(name, name if len(raws) == 2 else None) * ulp(value, dtype)
+        bound = promises.kl_ulps(name, name if len(raws) == 2 else None) * ulp(value, dtype)
         for key in (None, name):  # all constant, or q's scale an element each
             spread = {k: np.broadcast_to(raw, length) if k == key else raw for k, raw in raws.items()}
             got = fe.gaussian_kl(np.broadcast_to(mean, length), **spread)
-            oracles.check(got, value, bound, dtype, f"constant row of {length}, {name}")
+            rounding.check(got, value, bound, dtype, f"constant row of {length}, {name}")

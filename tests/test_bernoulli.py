@@ -10,12 +10,14 @@ from hypothesis.extra import numpy as hnp
 from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
+import digits
 import fastelbo as fe
 import oracles
+import rounding
 import strategies
-from oracles import eps
+from marks import DTYPES, NOISY
+from rounding import eps
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 MEMBERS = oracles.BERNOULLI_MEMBERS
 
 
@@ -51,7 +53,7 @@ def test_elements(regime, dtype):
     for member, bound in zip(MEMBERS, (10, 6, 6), strict=True):
         value, size = exact[member]
         what = f"{regime}: {member}"
-        assert oracles.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
+        assert rounding.check(getattr(got, member), value, bound * eps(dtype) * size, dtype, what)
 
 
 @DTYPES
@@ -62,11 +64,11 @@ def test_rows(dtype, length):
         value, size = oracles.bernoulli(x, logits)["value"]
         got = fe.bernoulli_nll(np.broadcast_to(x, length), np.broadcast_to(logits, length))
         bound = 10 * eps(dtype) * size.item() * length
-        oracles.check(got, value.item() * length, bound, dtype, f"constant row of {length}")
+        rounding.check(got, value.item() * length, bound, dtype, f"constant row of {length}")
         got = everything(np.full((length, 1), x), np.full(1, logits))
         value, size = oracles.bernoulli(x, logits)["logits"]
         bound = 11 * eps(dtype) * size.item() * length  # 6 an element, eight additions, the last rounding
-        oracles.check(got.logits, value.item() * length, bound, dtype, f"∂logits over {length}")
+        rounding.check(got.logits, value.item() * length, bound, dtype, f"∂logits over {length}")
 
 
 def test_large_logits_are_exact():
@@ -101,7 +103,7 @@ def test_oracle_gradients_are_derivatives_of_oracle_values():
         }
         for member, derivative in derivatives.items():
             exact = sum(oracles.bernoulli_terms(member, x, logit))
-            assert abs(derivative - exact) <= mpf(10) ** (-oracles.DIGITS // 2)
+            assert abs(derivative - exact) <= mpf(10) ** (-digits.DIGITS // 2)
 
 
 def test_the_optimum_is_the_mean():
@@ -128,7 +130,7 @@ SPECIAL = (
 
 
 @DTYPES
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
+@NOISY
 def test_special_values(dtype, noisy):
     """The class of the oracle's limit: finite, infinite or NaN; and not a word from NumPy."""
     x, logits = (grid.ravel() for grid in np.meshgrid(np.array(SPECIAL, dtype), np.array(SPECIAL, dtype)))
@@ -136,8 +138,8 @@ def test_special_values(dtype, noisy):
         got = everything(x, logits, axis=())
     for member, (value, size) in oracles.bernoulli(x, logits).items():
         for i in range(len(x)):
-            expected = oracles.kind(value[i], size[i], dtype)
-            found = oracles.kind(mpf(float(getattr(got, member)[i])), 0, dtype)
+            expected = rounding.kind(value[i], size[i], dtype)
+            found = rounding.kind(mpf(float(getattr(got, member)[i])), 0, dtype)
             unknown = found == "nan" and (np.isnan(x[i]) or np.isnan(logits[i]))
             assert unknown or expected in (found, "any"), (member, x[i], logits[i], expected, found)
 
@@ -186,28 +188,6 @@ def test_layouts_and_out_in_place(layout, dtype):
     assert_array_equal(logits, expected.logits)
     assert fe.bernoulli_nll(x, x, out=rows) is rows
     assert_array_equal(rows, fe.bernoulli_nll(x, x))
-
-
-@DTYPES
-def test_bits(dtype):
-    """For any number of threads, for the batch and its parts, for the value alone and with gradients."""
-    generator = np.random.default_rng(9)
-    x, logits = generator.random((300, 701)).astype(dtype), generator.normal(0, 9, (300, 701)).astype(dtype)
-    try:
-        fe.set_num_threads(1)
-        want, shared = everything(x, logits), everything(x[0], logits)
-        for threads in (2, 3, 7):
-            fe.set_num_threads(threads)
-            for got, expected in zip(everything(x, logits), want, strict=True):
-                assert_array_equal(got, expected)
-            for got, expected in zip(everything(x[0], logits), shared, strict=True):
-                assert_array_equal(got, expected)
-    finally:
-        fe.set_num_threads(None)
-    assert_array_equal(fe.bernoulli_nll(x, logits), want.value)
-    for rows in (slice(0, 1), slice(1, 4), slice(7, 300)):
-        for got, expected in zip(everything(x[rows], logits[rows]), want, strict=True):
-            assert_array_equal(got, expected[rows])
 
 
 def test_empty():

@@ -20,11 +20,12 @@ import pytest
 import declared
 import fastelbo as fe
 import instrumented
-import oracles
 import processes
 import sums
+import variance
 from effort import LARGE, effort
 from fastelbo._declare import Loss
+from marks import DTYPES
 
 
 def combinations(loss: Loss) -> list[declared.Names]:
@@ -167,12 +168,6 @@ def differing(one: dict[str, str], two: dict[str, str]) -> list[str]:
     return [name for name in one if one[name] != two[name]]
 
 
-@pytest.fixture
-def restored():
-    yield
-    fe.set_num_threads(None)
-
-
 def test_every_case_is_one_of_its_own():
     assert len(of_process(FASTELBO_NUM_THREADS="1")["digests"]) == len(CASES) == effort(1, 9) * ONCE
 
@@ -300,7 +295,7 @@ def test_splits_of_the_batch_change_no_bit(shape):
                     assert same, f"{name}: {member} of {rows}, {split}"
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize(("count", "length"), [(1100, 1), (530, 7), (100, 1025), (5, 16_385)])
 def test_samples_that_share_x_change_no_bit(count, length, part, dtype):
@@ -324,7 +319,7 @@ def test_samples_that_share_x_change_no_bit(count, length, part, dtype):
         assert digest([getattr(of(wrt=name, reduction="mean"), name)]) == digest([getattr(mean, name)]), name
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize(("loss", "choice"), [(loss, choice) for loss, choice in COMBINATIONS if choice])
 def test_neighbours_change_no_bit(loss, choice, dtype):
     """Tiles of ordinary scales have a shorter way (losses/scale.h): one that is not changes only itself."""
@@ -336,7 +331,7 @@ def test_neighbours_change_no_bit(loss, choice, dtype):
     names = declared.LOSSES[loss].operands[:2]
     arguments = {name: generator.normal(size=s.size).astype(dtype) for name in names}
     for name, log in zip(choice, (s, s_p), strict=False):
-        arguments[name] = oracles.raw_of(declared.form_of(name), log).astype(dtype)
+        arguments[name] = variance.raw_of(declared.form_of(name), log).astype(dtype)
     elementwise = {"axis": ()} | declared.plain(declared.LOSSES[loss])
     want = grad(loss, arguments, elementwise)
     for reach in (0.1, 0.2, 0.4, 0.6, 0.8):
@@ -366,7 +361,7 @@ def test_a_mean_for_all_rows_splits_as_well(length):
         assert [fe.gaussian_nll(row, mean, var=0.7) for row in x] == want.tolist()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 def test_nan_keeps_its_sign_in_the_gradient_of_the_mean(dtype):
     x, mean = np.full((3, 40), np.nan, dtype), np.zeros((3, 40), dtype)
     both = fe.gaussian_nll_grad(x, mean, var=2.0, wrt=("x", "mean"))

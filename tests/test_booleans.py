@@ -5,12 +5,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastelbo as fe
+from marks import DTYPES
 
 BYTES = np.uint8([2, 0, 1, 255])
 TRUTH = BYTES.view(bool)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 def test_true_is_1_whatever_its_byte(dtype):
     clean, zeros, ones = TRUTH.copy(), np.zeros(4, dtype), np.ones(4, dtype)
     clean[...] = BYTES != 0
@@ -28,6 +29,9 @@ def test_true_is_1_whatever_its_byte(dtype):
         lambda b: fe.bernoulli_nll(b, ones),
         lambda b: fe.gaussian_kl(b, logvar=zeros, prior_mean=ones),
         lambda b: fe.neg_elbo(b[None], zeros[None], zeros[None], var=1.0, z_logvar=b).value,
+        lambda b: fe.gaussian_nll(ones[:, None], zeros[:, None], var=1.0, weight=b),
+        lambda b: fe.gaussian_nll(ones[:, None], zeros[:, None], var=1.0, where=b[:, None]),
+        lambda b: fe.optimal_var(b, zeros),
         lambda b: fe.optimal_nll(b, zeros),
         lambda b: fe.reparameterize(b, logvar=b, eps=b).z,
         lambda b: fe.free_bits(b[None], 0.0, per="dim", average="first").value,

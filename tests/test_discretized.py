@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+import bins
 import coefficients
 import oracles
+import rounding
+import variance
+from digits import Exact
 from fastelbo import reference
 
 #: μ, σ, bin of pixels between low = −1 and high = 1
@@ -49,16 +53,16 @@ def test_the_probabilities_of_all_bins_sum_to_1(mean, std, width):
     assert abs(np.exp(-terms).sum() - 1) <= float(gaps) + 1e-13
 
 
-@pytest.mark.parametrize("scale", oracles.SCALES)
+@pytest.mark.parametrize("scale", variance.SCALES)
 @pytest.mark.parametrize("r", [0.0, 0.4, -1.7, 9.0])
 def test_a_narrow_bin_holds_its_width_times_the_density(r, scale):
     """Up to (h²/6)·(z² − 1), h = bin/(2σ)."""
-    raw, width = oracles.raw_of(scale, 0.6), 2.0**-40
+    raw, width = variance.raw_of(scale, 0.6), 2.0**-40
     found, limit = (
         oracles.discretized_gaussian(r, 0.0, width, **{scale: raw}),
         oracles.nll(r, 0.0, **{scale: raw}),
     )
-    limit["value"] = oracles.Exact(limit["value"].value - mp.log(width), limit["value"].size)
+    limit["value"] = Exact(limit["value"].value - mp.log(width), limit["value"].size)
     for member in oracles.NLL_MEMBERS:
         assert abs(found[member].value - limit[member].value) <= 200 * mpf(width) ** 2
     own = reference.discretized_gaussian_nll_grad(
@@ -70,23 +74,23 @@ def test_a_narrow_bin_holds_its_width_times_the_density(r, scale):
         np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("scale", oracles.SCALES)
+@pytest.mark.parametrize("scale", variance.SCALES)
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_the_oracle_s_gradients_are_the_value_s_derivatives(place, ends, scale):
-    raw, bin_ = mpf(float(oracles.raw_of(scale, 0.0))), at(place, ends)
+    raw, bin_ = mpf(float(variance.raw_of(scale, 0.0))), at(place, ends)
     width, z = mpf(place[1]), mpf(place[0])
     low = mpf(bin_["low"]) if ends == "below" else -mp.inf
     high = mpf(bin_["high"]) if ends == "above" else mp.inf
 
     def value(mean, raw):
-        return oracles.discretized_gaussian_terms("value", z, mean, scale, raw, width, low, high)[0]
+        return bins.discretized_gaussian_terms("value", z, mean, scale, raw, width, low, high)[0]
 
     for member, function, point in (
         ("mean", lambda m: value(m, raw), mpf(0)),
         ("scale", lambda q: value(mpf(0), q), raw),
     ):
-        terms = oracles.discretized_gaussian_terms(member, z, mpf(0), scale, raw, width, low, high)
+        terms = bins.discretized_gaussian_terms(member, z, mpf(0), scale, raw, width, low, high)
         step = mpf(10) ** -15
         numerical = (
             8 * (function(point + step) - function(point - step))
@@ -94,23 +98,25 @@ def test_the_oracle_s_gradients_are_the_value_s_derivatives(place, ends, scale):
         ) / (12 * step)
         assert abs(sum(terms) - numerical) <= mpf(10) ** -30 * max(abs(term) for term in terms)
     signs = [
-        oracles.discretized_gaussian_terms(m, z, mpf(0), scale, raw, width, low, high) for m in ("x", "mean")
+        bins.discretized_gaussian_terms(m, z, mpf(0), scale, raw, width, low, high) for m in ("x", "mean")
     ]
     assert sum(signs[0]) == -sum(signs[1])
 
 
-@pytest.mark.parametrize("scale", oracles.SCALES)
+@pytest.mark.parametrize("scale", variance.SCALES)
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_plain_numpy_is_right(place, ends, scale):
-    raw, bin_ = oracles.raw_of(scale, 0.0), at(place, ends)
+    raw, bin_ = variance.raw_of(scale, 0.0), at(place, ends)
     exact = oracles.discretized_gaussian(place[0], 0.0, **bin_, **{scale: raw})
     got = reference.discretized_gaussian_nll_grad(
         [place[0]], [0.0], **bin_, **{scale: raw}, wrt=("x", "mean", "scale")
     )
     for member, array in zip(oracles.NLL_MEMBERS, got, strict=True):
         value, size = exact[member]
-        oracles.check(np.reshape(array, ()), value, size * 100 * oracles.eps(np.float64), np.float64, member)
+        rounding.check(
+            np.reshape(array, ()), value, size * 100 * rounding.eps(np.float64), np.float64, member
+        )
 
 
 @pytest.mark.parametrize(

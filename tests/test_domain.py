@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastelbo as fe
+from marks import DTYPES
 
 POSITIVE = ("var", "std", "precision")
 LOGS = ("logvar", "logstd")
@@ -187,7 +188,7 @@ def test_a_removed_row_is_out_of_reach_of_its_scale(form, rubbish, columns):
             assert_array_equal(mine[2], 0)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize(("columns", "kept"), [(2000, slice(0, 1024)), (40_000, slice(16_384, None))])
 @pytest.mark.parametrize("scale", [4.0, np.array([[4.0], [0.5]])])
 def test_a_whole_stretch_of_a_row_may_be_removed(dtype, columns, kept, scale):
@@ -294,7 +295,7 @@ def test_a_floor_below_the_range_of_the_dtype_is_its_smallest_number(form, raw):
 
 
 @pytest.mark.parametrize("argument", ["x", "mean", "var", "std", "logvar", "logstd", "precision", "weight"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 def test_nan_propagates_to_its_own_row_silently(argument, dtype):
     arrays = {"x": np.ones((4, 3), dtype), "mean": np.zeros((4, 3), dtype)}
     form = argument if argument not in ("x", "mean", "weight") else "var"

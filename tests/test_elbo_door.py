@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 
 import fastelbo as fe
-import strategies
 import sums
+from elbos import WRT
 from fastelbo import _losses
 from fastelbo._declare import FORMS
+from marks import DTYPES, REDUCTIONS, SAMPLES
 from test_layouts import assert_same
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
-REDUCTIONS = pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-SAMPLES = pytest.mark.parametrize("samples", [None, 1, 3])
-WRT = ("x", "recon", "scale", "z_mean", "z_scale", "prior_mean", "prior_scale")
 #: Rows and features; those of one element are where broadcasting is told from a size of 1
 SHAPES = ((5, 7), (1, 7), (5, 1), (1, 1), (2, 3, 7))
 GENERAL = {"axis": (-1,)}

@@ -9,9 +9,9 @@ import exhaustive
 from effort import effort
 from exhaustive import FUNCTIONS
 from fastelbo import _core
+from marks import DTYPES
 
 NAMES = pytest.mark.parametrize("name", FUNCTIONS)
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 INF, NAN = np.inf, np.nan
 #: Inputs, and answers that are exact, the signs of zeros included

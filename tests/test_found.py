@@ -5,17 +5,19 @@ They are of four kinds: a reduction of an argument that goes wrong at one mantis
 that is no number of that dtype; and a detour through a square, or through a number of limited range.
 """
 
-import itertools
 import math
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from mpmath import mpf
 
 import fastelbo as fe
-import oracles
 import promises
+import rounding
+import variance
+from marks import DTYPES
 
 F4, F8 = np.float32, np.float64
 ROOT = np.sqrt(2.0)
@@ -47,6 +49,7 @@ def case(about: str, name: str, *members: str, **arguments: Any) -> Case:
 
 Z4, Z8 = f4([0.0]), f8([0.0])
 
+
 # --- a mantissa ---------------------------------------------------------------------------------------------
 
 #: √2 and its neighbours in each binade near 1, where the mantissa's inverse is beyond √2, or not
@@ -54,11 +57,12 @@ ROOTS = [
     case(f"{dtype.__name__} 2^{k} around √2", "gaussian_kl_grad", "value", "scale",
          mean=np.zeros(7, dtype), axis=(), wrt="scale",
          **{form: np.ldexp((dtype(ROOT).view(integer) + np.arange(-3, 4)).astype(integer).view(dtype), k)})
-    for form in oracles.LINEAR
+    for form in variance.LINEAR
     for dtype, integer in ((F4, np.int32), (F8, np.int64))
     for k in (-3, -2, -1, 0, 1, 2)
 ]  # fmt: skip
 MANTISSAS = [case("√2", "gaussian_kl", mean=0.0, precision=ROOT), *ROOTS]
+
 
 # --- a factor -----------------------------------------------------------------------------------------------
 
@@ -98,9 +102,9 @@ FIRST_ROW_OUT = [
     case("a row of weight 0", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, logvar=0 * X,
          weight=[0, 1]),
     *[case(f"a row of weight 0, {form}", "gaussian_nll_grad", "scale", "mean", x=X, mean=0 * X, weight=[0, 1],
-           **{form: oracles.raw_of(form, 0 * X).astype(F4)}) for form in oracles.SCALES],
+           **{form: variance.raw_of(form, 0 * X).astype(F4)}) for form in variance.SCALES],
     *[case(f"a row of weight 0, one {form}", "gaussian_nll_grad", "value", "scale", "mean", x=X, mean=0 * X,
-           weight=[0, 1], **{form: F4(oracles.raw_of(form, 0.0))}) for form in oracles.SCALES],
+           weight=[0, 1], **{form: F4(variance.raw_of(form, 0.0))}) for form in variance.SCALES],
     case("a row of weight 0", "gaussian_kl", mean=np.zeros((2, 1), F4), logvar=f4([100.0], [1.0]),
          weight=[0, 1],
          reduction="sum"),
@@ -160,6 +164,7 @@ SMALL_FACTORS = [
          x_scale=2.0**-80, std=f4([2.0**20]), wrt=("x", "mean", "scale")),
 ]  # fmt: skip
 
+
 # --- a difference -------------------------------------------------------------------------------------------
 
 A = f4([3e38])
@@ -179,6 +184,7 @@ BEYOND = [
     *[case("2a", "optimal_nll_grad", "value", "x", "mean", x=a, mean=-a, wrt=("x", "mean")) for a in (A, B)],
     case("2a", "neg_elbo_grad", "value", "nll", "recon", "scale", x=A, recon=-A, z_mean=Z4, std=A, z_var=1.0),
 ]  # fmt: skip
+
 
 # --- a detour -----------------------------------------------------------------------------------------------
 
@@ -216,14 +222,15 @@ DETOURS = [
                            ("var", 3e-309, 4e-155))],
 ]  # fmt: skip
 
+
 # --- a product, or a weight, that is rounded before something large meets it --------------------------------
 
 SMALL = {F4: (-1e-30, 1.3e-14, 3e-19), F8: (-1e-300, 1.3e-20, 1e-150)}
 ROUNDED = [
     *[case(f"x·x_scale {type(x).__name__} {form} {shape}", "gaussian_nll_grad", "value", "x", "mean", "scale",
            x=np.full((2, 3), x, dtype), mean=np.zeros((2, 3), dtype), x_scale=c, wrt=("x", "mean", "scale"),
-           **{form: np.full(shape, oracles.raw_of(form, 2 * np.log(std))).astype(dtype)})
-      for dtype, (x, c, std) in SMALL.items() for form in oracles.SCALES
+           **{form: np.full(shape, variance.raw_of(form, 2 * np.log(std))).astype(dtype)})
+      for dtype, (x, c, std) in SMALL.items() for form in variance.SCALES
       for shape in ((), (3,), (2, 1), (2, 3))],
     *[case(f"x·x_scale under a weight, {shape}", "gaussian_nll_grad", "value", "x", "mean",
            x=np.full((2, 3), -2.8e-45, F4), mean=np.zeros((2, 3), F4), x_scale=1e-14, wrt=("x", "mean"),
@@ -243,7 +250,7 @@ ROUNDED = [
       for dtype, x, far in ((F4, 1.4e-42, 1e37), (F8, 5.3e-321, 1e160)) for reduction in ("none", "sum")],
     *[case(f"a weight that float32 rounds to 0 or infinity, {shape} {form} {reduction}", "gaussian_nll_grad",
            "value", "mean", "scale", x=f4([far, 0.5], [far, 2.0]), mean=f4([0.0, 0.0], [0.0, 0.0]),
-           **{form: np.full(shape, oracles.raw_of(form, np.log(var))).astype(F4)},
+           **{form: np.full(shape, variance.raw_of(form, np.log(var))).astype(F4)},
            weight=np.array(weight), reduction=reduction)
       for far, var, weight in ((1e15, 1.0, [1e-60, 1.0]), (1e-15, 1e20, [1e50, 1.0]))
       for shape in ((), (2,), (2, 1), (2, 2)) for form in ("var", "logvar") for reduction in ("none", "sum")
@@ -294,141 +301,14 @@ def test_sum_of_many_small_gradients():
     count = 100_000_000
     x = np.broadcast_to(f4(1e-23).ravel()[0], (count,))
     got = fe.gaussian_nll_grad(x, F4(0), precision=F4(1e-23), axis=-1, wrt="mean").mean
-    exact = -(oracles.mpf(float(F4(1e-23))) ** 2) * count
-    oracles.check(got, np.array(exact, object), 11 * oracles.eps(F4) * abs(exact), F4, "∂mean")
-
-
-TIMES = 1_700_000_000_000_000_000
-INTEGERS = [
-    (np.array([TIMES + 1, TIMES + 300]), np.full(2, TIMES)),
-    (np.array([TIMES + 1, TIMES + 300], np.uint64), np.full(2, TIMES, np.uint64)),
-    (np.array([2**53 + 1, -(2**53) - 1]), np.array([2**53, -(2**53)])),
-    (np.array([2**63 - 1, 0]), np.array([2**63 - 3, 2])),
-    (np.array([2**64 - 1, 0], np.uint64), np.array([2**64 - 3, 2], np.uint64)),
-]
-
-
-@pytest.mark.parametrize(("x", "mean"), INTEGERS)
-def test_integers_beyond_two_to_53_are_never_rounded_in_silence(x, mean):
-    """Right, or an error that says to subtract an offset."""
-    calls = [
-        ("gaussian_nll", {"var": 1.0, "full": False, "axis": ()}),
-        ("gaussian_nll_grad", {"var": 1.0, "full": False, "axis": ()}),
-        ("optimal_var", {}),
-        ("optimal_nll_grad", {"wrt": ("x", "mean")}),
-    ]
-    for name, options in calls:
-        message, got = "", None
-        try:
-            got = getattr(fe, name)(x, mean, **options)
-        except ValueError as error:
-            message = str(error)
-        if got is None:
-            assert "offset" in message
-            continue
-        options.pop("wrt", None)
-        assert promises.check(name, {"x": x, "mean": mean, **options}, got)
-
-
-def test_booleans_are_what_numpy_takes_them_for():
-    """Their bytes may be any: of files, of masks from C."""
-    x = np.array([2, 0, 1, 255], np.uint8).view(bool)
-    plain = x.astype(bool) & True
-    assert fe.gaussian_nll(x, np.zeros(4), var=1.0, full=False) == 1.5
-    assert fe.gaussian_nll(x, np.zeros(4, F4), var=1.0, full=False) == 1.5
-    assert fe.gaussian_nll(np.zeros(4, F4), x, var=1.0, full=False) == 1.5
-    assert fe.bernoulli_nll(x, np.ones(4)) == fe.bernoulli_nll(plain, np.ones(4))
-    assert fe.optimal_var(x, np.zeros(4)) == 0.75
-    rows = np.ones((4, 1))
-    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, weight=x).tolist() == [0.5, 0.0, 0.5, 0.5]
-    assert fe.gaussian_nll(rows, 0 * rows, var=1.0, full=False, where=x[:, None]).tolist() == [
-        0.5,
-        0,
-        0.5,
-        0.5,
-    ]
-
-
-# --- special values in every shape of scale -----------------------------------------------------------------
-
-SHAPES = {"number": (), "row": (3,), "column": (2, 1), "one": (1, 1)}
-SPECIAL = (np.nan, np.inf, "largest", "smallest", "tiny", -np.inf)
-OPTIONS = {
-    "plain": {},
-    "weight": {"weight": f4(1.0, 2.0)},
-    "infinite weight": {"weight": f4(np.inf, 1.0)},
-    "where": {"where": np.array([[True, True, False]])},
-    "sum": {"reduction": "sum"},
-}
-
-
-def special(what: Any, dtype: Any) -> Any:
-    limits = np.finfo(dtype)
-    numbers = {"largest": limits.max, "smallest": limits.smallest_subnormal, "tiny": limits.tiny}
-    return dtype(numbers.get(what, what))
-
-
-def agree(got: Any, want: Any, size: Any, dtype: Any) -> bool:
-    """One class, or both near the largest number; if finite, within 64 eps of a size, and subnormal units."""
-    got, want, size = (np.asarray(one, float) for one in (got, want, size))
-    with np.errstate(all="ignore"):
-        near = abs(got - want) <= 64 * oracles.eps(dtype) * size + 8 * float(
-            np.finfo(dtype).smallest_subnormal
-        )
-        overflows = (abs(want) > 0.99 * float(np.finfo(dtype).max)) & (got * want > 0)
-    return bool(np.all(near | (got == want) | overflows | (np.isnan(got) & np.isnan(want))))
-
-
-@pytest.mark.parametrize("dtype", [F4, F8])
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("form", oracles.SCALES)
-@pytest.mark.parametrize("loss", ["gaussian_nll", "gaussian_kl", "prior"])
-def test_special_values_have_one_class_in_every_shape_of_scale(loss, form, options, dtype):
-    """A scale that is shared, or one a row, against the same numbers for each element (see test_special)."""
-    call = fe.gaussian_nll_grad if loss == "gaussian_nll" else fe.gaussian_kl_grad
-    own, given = ("prior_scale", {"var": dtype(0.7)}) if loss == "prior" else ("scale", {})
-    key, wrong = "prior_" + form if loss == "prior" else form, []
-    for what, r, (name, shape) in itertools.product(
-        SPECIAL, (0.0, 1.5, -np.inf, np.nan, "largest"), SHAPES.items()
-    ):
-        raw = special(what, dtype)
-        if raw <= 0 and form in oracles.LINEAR:
-            continue
-        x = np.full((2, 3), 0.5, dtype)
-        x[0, 1] = special(r, dtype)
-        scale = np.full(shape, raw, dtype)
-        if name == "column":
-            scale[1] = oracles.raw_of(form, 0.3)
-        operands = (x, np.zeros_like(x)) if loss == "gaussian_nll" else (x,)
-        wrt = (("x",) if loss == "gaussian_nll" else ()) + ("mean", own)
-        options_of = given | OPTIONS[options] | {"wrt": wrt}
-        got = call(*operands, **{key: scale}, **options_of)._asdict()
-        each = call(*operands, **{key: np.broadcast_to(scale, x.shape).copy()}, **options_of)._asdict()
-        with np.errstate(all="ignore"):
-            elements = np.asarray(each[own], float)
-            each[own], size = (
-                oracles.sum_to(array, x.shape, shape).astype(float) for array in (elements, abs(elements))
-            )
-        if not np.isnan(
-            [float(raw), float(x[0, 1])]
-        ).any():  # a shared variance of 0: what is not 0 outgrows the logarithms
-            each["value"] = np.where(np.isnan(each["value"]), got["value"], each["value"])
-        for member in ("value", *wrt):
-            most = size if member == own else abs(np.asarray(each[member], float)) + 1500
-            if member == own and (
-                options == "infinite weight" or not np.isnan(elements).any()
-            ):  # infinite ones of both signs have no sum
-                each[own] = np.where(np.isnan(each[own]), got[own], each[own])
-            if not agree(got[member], each[member], most, dtype):
-                about = f"{member} of {key}={raw} as {name}, r={r}"
-                wrong.append(f"{about}: {np.array(got[member])}, not {np.array(each[member])}")
-    assert not wrong, f"{len(wrong)} wrong, such as " + "; ".join(wrong[:: len(wrong) // 5 + 1])
+    exact = -(mpf(float(F4(1e-23))) ** 2) * count
+    rounding.check(got, np.array(exact, object), 11 * rounding.eps(F4) * abs(exact), F4, "∂mean")
 
 
 # --- sums that are looked at once more ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [F4, F8])
+@DTYPES
 @pytest.mark.parametrize("rows", [7, 40_000])
 @pytest.mark.parametrize("form", ["precision", "var", "logvar"])
 def test_a_sum_is_judged_by_its_own_elements(form, rows, dtype):
@@ -454,11 +334,11 @@ def test_an_element_does_not_depend_on_its_neighbours():
     rng = np.random.default_rng(5)
     for dtype in (F4, F8):
         tiny = float(np.finfo(dtype).tiny)
-        for form in oracles.SCALES:
+        for form in variance.SCALES:
             x = np.array([rng.uniform(0, tiny, 200), rng.normal(size=200)], dtype)
-            raw = oracles.raw_of(form, rng.normal(size=(2, 200))).astype(dtype)
+            raw = variance.raw_of(form, rng.normal(size=(2, 200))).astype(dtype)
             far = raw.copy()
-            far[1] = oracles.raw_of(form, np.full(200, math.log(tiny)))
+            far[1] = variance.raw_of(form, np.full(200, math.log(tiny)))
             for weight in (None, rng.uniform(0.1, 3, 2)):
                 one, other = (
                     fe.gaussian_nll_grad(x, 0 * x, weight=weight, wrt=("x", "scale"), **{form: scale})
@@ -468,7 +348,7 @@ def test_an_element_does_not_depend_on_its_neighbours():
                 assert one.scale[0].tobytes() == other.scale[0].tobytes(), (form, dtype)
 
 
-@pytest.mark.parametrize("dtype", [F4, F8])
+@DTYPES
 def test_an_exact_product_is_not_formed_again(dtype):
     """x·x_scale that is subnormal and exact has the bits of the same x without a factor."""
     tiny = np.finfo(dtype).smallest_subnormal

@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 import declared
+import digits
 import fastelbo as fe
 import oracles
 import promises
+import rounding
 import strategies
+import variance
 from effort import effort
 from fastelbo._declare import EMPTY, Loss, Scale
-from oracles import eps
-
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
+from marks import DTYPES, NAMES
+from rounding import eps
 
 
 def arguments(name: str, choice: tuple[str, ...], count: int = 40, dtype=float) -> dict:
@@ -28,16 +29,16 @@ def arguments(name: str, choice: tuple[str, ...], count: int = 40, dtype=float) 
     loss = declared.LOSSES[name]
     found = {key: generator.normal(size=count) for key in loss.operands[:2]}
     for key in choice:
-        found[key] = oracles.raw_of(declared.form_of(key), generator.uniform(-3, 3, count))
+        found[key] = variance.raw_of(declared.form_of(key), generator.uniform(-3, 3, count))
     return {key: array.astype(dtype) for key, array in found.items()}
 
 
 def logvars(found: dict) -> tuple[np.ndarray, np.ndarray]:
     """Return log σ² of q (or of the NLL) and of p in float64; 0 where no prior scale is given."""
     logs = [
-        np.array([float(oracles.logvar(declared.form_of(key), mpf(float(y)))) for y in array])
+        np.array([float(variance.logvar(declared.form_of(key), mpf(float(y)))) for y in array])
         for key, array in found.items()
-        if declared.form_of(key) in oracles.FORMS
+        if declared.form_of(key) in variance.FORMS
     ]
     return (*logs, np.zeros_like(logs[0]))[:2]
 
@@ -47,10 +48,14 @@ CASES = [(name, choice) for name, loss in declared.LOSSES.items() for choice in 
 LOSSES = pytest.mark.parametrize(("name", "choice"), CASES)
 
 
+#: > 0, as degrees of freedom are
+NUMBERS = (1e-3, 0.5, 1.0, 2.5, 3.0, 4.0, 1e3, 1e15, 1e300, np.inf)
+
+
 def rests(name: str) -> list[dict[str, float]]:
     """What else a loss takes: several of its number > 0; ends of a range, or none."""
     number = declared.LOSSES[name].number
-    numbers = [{number: one} for one in (0.5, 3.0, np.inf)] if number else [{}]
+    numbers = [{number: one} for one in NUMBERS] if number else [{}]
     return [one | two for one in numbers for two in declared.parameters(declared.LOSSES[name])]
 
 
@@ -68,7 +73,7 @@ def test_oracle_gradients_are_derivatives_of_oracle_values(name, choice):
                 return declared.exact(name, point)["value"].value.item()
 
             derivative = mp.diff(at, mpf(found[argument][i]))
-            assert abs(derivative - value) <= mpf(10) ** (-oracles.DIGITS // 2) * size, (argument, rest)
+            assert abs(derivative - value) <= mpf(10) ** (-digits.DIGITS // 2) * size, (argument, rest)
 
 
 @LOSSES
@@ -117,7 +122,7 @@ def test_chain_rule_between_the_scales(name, choice, dtype):
     logs = {key: array for key, array in found.items() if key not in choice}
     for key, s in zip(choice, logvars(found) if choice else (), strict=False):
         log = next(form for form in reversed(declared.forms(scale_of(loss, key))) if declared.is_log(form))
-        logs[log] = (s / oracles.FORMS[declared.form_of(log)][1]).astype(dtype)
+        logs[log] = (s / variance.FORMS[declared.form_of(log)][1]).astype(dtype)
     most = 9 + 2 * promises.ELEMENT.get(name, promises.USUAL)
     exact = declared.exact(name, found | rest)
     for key in choice:
@@ -128,7 +133,7 @@ def test_chain_rule_between_the_scales(name, choice, dtype):
         )
         log = next(form for form in logs if form in declared.forms(scale_of(loss, key)))
         slopes, other = (
-            np.array([float(oracles.slope(declared.form_of(form), mpf(float(y)))) for y in these[form]])
+            np.array([float(variance.slope(declared.form_of(form), mpf(float(y)))) for y in these[form]])
             for form, these in ((key, found), (log, logs))
         )
         terms = exact[member].size.astype(float) / abs(slopes)
@@ -198,7 +203,7 @@ def test_kl_is_never_negative(payload):
 def test_kl_of_equals_is_zero(name, dtype, payload):
     """Exactly, with its gradients, for one form of the scale on both sides and every σ."""
     sigma = payload.draw(strategies.sigmas(name, dtype))
-    raw = np.full(3, oracles.raw_of(name, 2 * np.log(sigma)), dtype)
+    raw = np.full(3, variance.raw_of(name, 2 * np.log(sigma)), dtype)
     mean = np.array([payload.draw(strategies.units)] * 3, dtype)
     scales = {name: raw, f"prior_{name}": raw}
     wrt = oracles.KL_MEMBERS[1:]
@@ -213,13 +218,13 @@ def test_kl_to_a_stated_unit_prior(name, dtype):
     found = arguments("gaussian_kl", (name,), count=300, dtype=dtype)
     del found["prior_mean"]
     plain = fe.gaussian_kl(**found, axis=())
-    for prior in oracles.SCALES:
-        unit = dtype(oracles.raw_of(prior, 0.0))
+    for prior in variance.SCALES:
+        unit = dtype(variance.raw_of(prior, 0.0))
         stated = fe.gaussian_kl(**found, prior_mean=0.0, **{f"prior_{prior}": unit}, axis=())
-        bound = 14 * oracles.ulp(oracles._exact(plain), dtype)
-        if (name in oracles.LOG) != (prior in oracles.LOG):
-            bound = bound + oracles.logvar_slack(name, found[name], prior, unit, dtype)["value"]
-        oracles.check(stated, oracles._exact(plain), bound, dtype, f"{name}, prior {prior}")
+        bound = 14 * rounding.ulp(digits.exact(plain), dtype)
+        if (name in variance.LOG) != (prior in variance.LOG):
+            bound = bound + rounding.logvar_slack(name, found[name], prior, unit, dtype)["value"]
+        rounding.check(stated, digits.exact(plain), bound, dtype, f"{name}, prior {prior}")
 
 
 @NAMES
@@ -227,11 +232,11 @@ def test_kl_to_a_stated_unit_prior(name, dtype):
 def test_special_cases_of_the_nll(name, dtype):
     """At r = 0 the NLL is c + ½s; at σ² = 1 and full=False it is half the squares, and ∂s = ½(1 − r²)."""
     found = arguments("gaussian_nll", (name,), count=300, dtype=dtype)
-    s = np.frompyfunc(lambda y: oracles.logvar(name, y), 1, 1)(oracles._exact(found[name]))
+    s = np.frompyfunc(lambda y: variance.logvar(name, y), 1, 1)(digits.exact(found[name]))
     c = mp.log(2 * mp.pi) / 2
     at_mean = fe.gaussian_nll(found["x"], found["x"], **{name: found[name]}, axis=())
-    oracles.check(at_mean, c + s / 2, 10 * eps(dtype) * (c + abs(s) / 2), dtype, "r = 0")
-    unit = dtype(oracles.raw_of(name, 0.0))
-    squares = (oracles._exact(found["x"]) - oracles._exact(found["mean"])) ** 2 / 2
+    rounding.check(at_mean, c + s / 2, 10 * eps(dtype) * (c + abs(s) / 2), dtype, "r = 0")
+    unit = dtype(variance.raw_of(name, 0.0))
+    squares = (digits.exact(found["x"]) - digits.exact(found["mean"])) ** 2 / 2
     got = fe.gaussian_nll(found["x"], found["mean"], **{name: unit}, axis=(), full=False)
-    oracles.check(got, squares, 10 * eps(dtype) * squares, dtype, "σ² = 1")
+    rounding.check(got, squares, 10 * eps(dtype) * squares, dtype, "σ² = 1")

@@ -6,15 +6,16 @@ The right-hand sides are computed at 60 digits from the very floats that the lef
 """
 
 import numpy as np
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 import fastelbo as fe
-import oracles
+import rounding
 import strategies
-from oracles import eps
+import variance
+from marks import DTYPES
+from rounding import eps
 
 C = mp.log(2 * mp.pi) / 2
 
@@ -23,7 +24,7 @@ def exact(x, mean, scale):
     """Exact r² and Σ|term| of each element, and log σ²."""
     ((name, raw),) = scale.items()
     r2 = np.asarray(np.frompyfunc(lambda a, b: (mpf(float(a)) - mpf(float(b))) ** 2, 2, 1)(x, mean), object)
-    s = oracles.logvar(name, mpf(float(raw)))
+    s = variance.logvar(name, mpf(float(raw)))
     return r2, r2 / mp.exp(s) / 2 + C + abs(s) / 2, s
 
 
@@ -41,7 +42,7 @@ def test_sum_of_squares(problem, full):
     identity = r2.sum() / (2 * mp.exp(s)) + x.size * (s / 2 + (C if full else 0))
     bound = 10 * eps(x.dtype) * (terms - (0 if full else C)).sum()
     got = fe.gaussian_nll(x, mean, **scale, full=full, axis=None)
-    oracles.check(got, identity, bound, x.dtype, "SSE form")
+    rounding.check(got, identity, bound, x.dtype, "SSE form")
 
 
 @given(strategies.gaussians())
@@ -52,7 +53,7 @@ def test_mean_of_squares(problem):
     check_normal(r2, x.dtype)
     identity = x.size * (mpf(float(fe.optimal_var(x, mean))) / (2 * mp.exp(s)) + s / 2 + C)
     bound = eps(x.dtype) * (10 * terms.sum() + 6 * r2.sum() / (2 * mp.exp(s)))
-    oracles.check(fe.gaussian_nll(x, mean, **scale, axis=None), identity, bound, x.dtype, "D·MSE form")
+    rounding.check(fe.gaussian_nll(x, mean, **scale, axis=None), identity, bound, x.dtype, "D·MSE form")
 
 
 @given(strategies.gaussians())
@@ -61,11 +62,11 @@ def test_per_element(problem):
     x, mean, scale = problem
     r2, terms, s = exact(x, mean, scale)
     elements = fe.gaussian_nll(x, mean, **scale, axis=())
-    oracles.check(elements, r2 / (2 * mp.exp(s)) + s / 2 + C, 10 * eps(x.dtype) * terms, x.dtype, "element")
+    rounding.check(elements, r2 / (2 * mp.exp(s)) + s / 2 + C, 10 * eps(x.dtype) * terms, x.dtype, "element")
     per_element = float(fe.gaussian_nll(x, mean, **scale, axis=None)) / x.size  # one more rounding, float64
     identity = r2.sum() / x.size / (2 * mp.exp(s)) + s / 2 + C
     bound = (10 * eps(x.dtype) + eps(float)) * terms.sum() / x.size
-    oracles.check(per_element, identity, bound, x.dtype, "NLL/D")
+    rounding.check(per_element, identity, bound, x.dtype, "NLL/D")
 
 
 @given(strategies.gaussians())
@@ -78,7 +79,7 @@ def test_full_false_drops_the_constant_only(problem):
     assert error <= 2 * 10 * eps(x.dtype) * terms.sum()  # the policy's bound, twice
 
 
-@pytest.mark.parametrize("dtype", strategies.DTYPES)
+@DTYPES
 def test_first_slip_the_mean_for_the_sum(dtype):
     """MSE/(2σ²) + (D/2)·log(2πσ²) forgets D − 1 of the D squares: 1709 nats at D = 784, σ² = 0.04."""
     size, var, mse = 784, dtype(0.04), 0.1746
@@ -108,20 +109,20 @@ def test_optimum_is_the_mean_squared_error(problem, name):
     dtype, size, mse = x.dtype, x.size, r2.sum() / x.size
     limits = np.finfo(dtype)
     assume(100 * float(limits.tiny) < mse < float(limits.max) / 100)  # so that σ² and 1/σ² are normal
-    raw = dtype.type(oracles.raw_of(name, np.log(float(mse))))
+    raw = dtype.type(variance.raw_of(name, np.log(float(mse))))
     value, *_, gradient = fe.gaussian_nll_grad(x, mean, **{name: raw}, axis=None, wrt="scale")
 
     # raw is a float64 log and exp (4·(|s| + 1)·eps64 is ample) rounded once, which moves s by u·|s|, or by
     # |k|·u for a linear raw
-    s = oracles.logvar(name, mpf(float(raw)))
+    s = variance.logvar(name, mpf(float(raw)))
     missed = abs(mp.log(mse) - s)
     assert missed <= eps(dtype) * max(abs(s), 2) / 2 + 4 * (abs(s) + 1) * eps(float)
     # ∂s = (D/2)(1 − MSE/v) follows that; and its sum over D elements, whose terms are ½ and ½r²/v, has an
     # error of 11·eps·Σ|largest term| (see test_accuracy), and the terms sum to D at the optimum
-    slope = abs(oracles.slope(name, mpf(float(raw))))
+    slope = abs(variance.slope(name, mpf(float(raw))))
     bound = slope * size * (abs(mp.expm1(missed)) / 2 + 11 * eps(dtype))
-    oracles.check(gradient, mpf(0), bound, dtype, "gradient")
+    rounding.check(gradient, mpf(0), bound, dtype, "gradient")
     # the NLL is stationary: its own bound, and the square of what was missed
     optimum = size * (1 + 2 * C + mp.log(mse)) / 2
     bound = 10 * eps(dtype) * size * (C + abs(s) / 2 + mpf(1) / 2) + size * missed**2
-    oracles.check(value, optimum, bound, dtype, "optimum")
+    rounding.check(value, optimum, bound, dtype, "optimum")

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastelbo as fe
+import promises
 from fastelbo import reference
 
 NOW = 1_700_000_000_000_000_000  # nanoseconds: beyond 2⁵³, where float64 has every 256th integer
@@ -178,3 +179,34 @@ def test_python_integers():
         fe.gaussian_nll(np.zeros(1), 2**70 + 1, var=1.0)
     small = np.zeros(1, np.float32)  # Python's numbers are weak: in float32 they round, as they do in NumPy
     assert fe.gaussian_nll(small, NOW + 1, std=float(NOW), full=False, axis=()).dtype == np.float32
+
+
+FAR = [
+    (np.array([NOW + 1, NOW + 300]), np.full(2, NOW)),
+    (np.array([NOW + 1, NOW + 300], np.uint64), np.full(2, NOW, np.uint64)),
+    (np.array([2**53 + 1, -(2**53) - 1]), np.array([2**53, -(2**53)])),
+    (np.array([2**63 - 1, 0]), np.array([2**63 - 3, 2])),
+    (np.array([2**64 - 1, 0], np.uint64), np.array([2**64 - 3, 2], np.uint64)),
+]
+
+
+@pytest.mark.parametrize(("x", "mean"), FAR)
+def test_integers_beyond_two_to_53_are_never_rounded_in_silence(x, mean):
+    """Right, or an error that says to subtract an offset."""
+    calls = [
+        ("gaussian_nll", {"var": 1.0, "full": False, "axis": ()}),
+        ("gaussian_nll_grad", {"var": 1.0, "full": False, "axis": ()}),
+        ("optimal_var", {}),
+        ("optimal_nll_grad", {"wrt": ("x", "mean")}),
+    ]
+    for name, options in calls:
+        message, got = "", None
+        try:
+            got = getattr(fe, name)(x, mean, **options)
+        except ValueError as error:
+            message = str(error)
+        if got is None:
+            assert "offset" in message
+            continue
+        options.pop("wrt", None)
+        assert promises.check(name, {"x": x, "mean": mean, **options}, got)

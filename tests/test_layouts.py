@@ -16,6 +16,7 @@ import declared
 import fastelbo as fe
 import strategies
 import sums
+from marks import DTYPES
 
 RNG = np.random.default_rng(5)
 #: Two operands of data; then scales, each in one of its forms, and a number > 0 if there is one
@@ -29,7 +30,6 @@ OPERANDS = {
 }
 NAN = np.float32(np.nan)
 LARGE = (40, 3, 1151)  # beyond the size from which threads are used
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 LOSSES = pytest.mark.parametrize("loss", OPERANDS)
 
 
@@ -134,6 +134,40 @@ def test_strides_of_0_give_the_bits_of_a_copy(loss, dtype, axis):
         views = {key: make(a) if name in (None, key) else a for key, a in arguments.items()}
         copies = {key: np.array(view, order="C") for key, view in views.items()}
         assert_same(evaluate(loss, views, axis=axis), evaluate(loss, copies, axis=axis), (what, name))
+
+
+#: Rows × features that go some rows at a time: many, few, and more features than fit
+ACROSS = ((333, 50), (37, 1151), (21, 20000))
+
+
+@pytest.mark.parametrize("shape", ACROSS)
+@DTYPES
+@LOSSES
+def test_rows_that_lie_across_memory_give_the_same_bits(loss, dtype, shape):
+    """In Fortran order, all arguments or some, masked and weighted; outputs too, apart or in place."""
+    arguments = inputs(loss, dtype, shape)
+    where, weight = sums.uniform(8, shape, dtype) > 0.4, sums.uniform(9, shape, dtype) + dtype(0.5)
+    across = {name: np.asfortranarray(array) for name, array in arguments.items()}
+    for options in ({}, {"where": where}, {"weight": weight}, {"where": where, "weight": weight}):
+        want = evaluate(loss, arguments, **options)
+        turned = {name: np.asfortranarray(array) for name, array in options.items()}
+        got = evaluate(loss, across, **turned)
+        assert_same(got, want, "all")
+        flipped = {name: array.T for name, array in (arguments | options).items()}
+        flipped_want = [None if m is None else m if m.ndim == 1 else m.T for m in want]
+        assert_same(tuple(evaluate(loss, {k: np.ascontiguousarray(a) for k, a in flipped.items()}, axis=0)),
+                    tuple(flipped_want), "axis=0")  # fmt: skip
+        assert_same(evaluate(loss, across, **options), want, "without the options")
+        assert_same(evaluate(loss, arguments, **turned), want, "the options alone")
+        out = tuple([np.asfortranarray(np.full_like(member, np.nan)) for member in want])
+        assert_same(evaluate(loss, arguments, **options, out=out), want, "outputs")
+        mine = {name: array.copy(order="F") for name, array in across.items()}
+        places = dict(zip(OPERANDS[loss], mine.values(), strict=True))
+        fields = declared.LOSSES[loss].fields
+        out = tuple([places.get(name) if i else None for i, name in enumerate(fields)])
+        assert_same(evaluate(loss, mine, **turned, out=out), want, "in place")
+    swapped = {name: array.astype(array.dtype.newbyteorder("S")) for name, array in across.items()}
+    assert_same(evaluate(loss, swapped), evaluate(loss, arguments), "byte-swapped")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import pytest
 from mpmath import mp
 
 import declared
+import digits
 import fastelbo as fe
 import oracles
-import strategies
-from oracles import eps
+import rounding
+import variance
+from marks import DTYPES, TWO_FORMS
+from rounding import eps
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 WRT = ("x", "mean", "scale")
 
 
@@ -35,11 +37,10 @@ def raw_of(form: str, log) -> np.ndarray:
 LAPLACE = of("laplace_nll")
 STUDENT_T = of("student_t_nll")
 BINS = of("discretized_gaussian_nll")
-FORMS = pytest.mark.parametrize("form", ["scale", "logscale"])
 
 
 @LAPLACE
-@FORMS
+@TWO_FORMS
 @DTYPES
 @pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"weight": "rows"}], ids=str)
 def test_the_best_laplace_scale_of_a_column_is_its_mean_distance(form, options, dtype):
@@ -71,7 +72,7 @@ def test_laplace_of_no_distance(dtype):
 
 
 @STUDENT_T
-@FORMS
+@TWO_FORMS
 @DTYPES
 @pytest.mark.parametrize("axis", [(), -1])
 def test_many_degrees_of_freedom_are_gaussian(form, axis, dtype):
@@ -88,18 +89,18 @@ def test_many_degrees_of_freedom_are_gaussian(form, axis, dtype):
 
 
 @STUDENT_T
-@FORMS
+@TWO_FORMS
 @DTYPES
 def test_one_degree_of_freedom_is_cauchy(form, dtype):
     """log π + log s + log(1 + z²): 4½ eps of these three."""
     x, mean, log = arguments(dtype)
     raw = raw_of(form, log)
-    r = oracles._exact(x) - oracles._exact(mean)
-    scale = np.frompyfunc(lambda y: y if form == "scale" else mp.exp(y), 1, 1)(oracles._exact(raw))
+    r = digits.exact(x) - digits.exact(mean)
+    scale = np.frompyfunc(lambda y: y if form == "scale" else mp.exp(y), 1, 1)(digits.exact(raw))
     terms = [np.frompyfunc(mp.log, 1, 1)(part) for part in (scale, 1 + (r / scale) ** 2)]
     got = fe.student_t_nll(x, mean, df=1.0, **{form: raw}, axis=())
     size = mp.log(mp.pi) + abs(terms[0]) + terms[1]
-    oracles.check(got, mp.log(mp.pi) + sum(terms), 6 * eps(dtype) * size, dtype, "Cauchy")
+    rounding.check(got, mp.log(mp.pi) + sum(terms), 6 * eps(dtype) * size, dtype, "Cauchy")
 
 
 @BINS
@@ -118,16 +119,16 @@ def test_the_probabilities_of_all_bins_sum_to_1(mean, std, dtype):
 
 @BINS
 @DTYPES
-@pytest.mark.parametrize("form", oracles.SCALES)
+@pytest.mark.parametrize("form", variance.SCALES)
 def test_a_narrow_bin_holds_its_width_times_the_density(form, dtype):
     """As bin → 0 it is the Gaussian NLL − log bin, with its gradients."""
     x, mean, log = arguments(dtype)
-    raw = np.asarray(oracles.raw_of(form, 2 * log.astype(float))).astype(dtype)
+    raw = np.asarray(variance.raw_of(form, 2 * log.astype(float))).astype(dtype)
     width = 2.0**-60
     got = fe.discretized_gaussian_nll_grad(x, mean, **{form: raw}, bin=width, axis=(), wrt=WRT)
     exact = declared.exact("gaussian_nll", {"x": x, "mean": mean, form: raw})
     value = exact["value"].value - mp.log(width)
-    oracles.check(got.value, value, 20 * eps(dtype) * abs(value), dtype, "value")
+    rounding.check(got.value, value, 20 * eps(dtype) * abs(value), dtype, "value")
     for member in WRT:
         answer, size = exact[member]
-        oracles.check(getattr(got, member), answer, 20 * eps(dtype) * size, dtype, member)
+        rounding.check(getattr(got, member), answer, 20 * eps(dtype) * size, dtype, member)

@@ -10,18 +10,19 @@ from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
 import fastelbo as fe
-import oracles
+import objectives
+import rounding
 from fastelbo import _squares
+from marks import DTYPES, NAMES, PER_AND_AVERAGE
 from memory import MOST, scratch
 
-DOUBLE = oracles.eps(np.float64)
 INF, NAN = np.inf, np.nan
 
 
 def close(got, exact, ulps=4):
     """Within so many eps of a number that is one of float64."""
     assert np.isfinite(got)
-    assert abs(mpf(float(got)) - exact) <= ulps * mpf(DOUBLE) * abs(exact)
+    assert abs(mpf(float(got)) - exact) <= ulps * mpf(rounding.DOUBLE) * abs(exact)
 
 
 # --- the mean square ----------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ def test_integers_and_weights_of_any_size(w):
         if w < 1e300:
             value = mp.fsum(map(mpf, weight)) / 2 * (1 + mp.log(2 * mp.pi * exact))
             got = fe.optimal_nll(x, 2**60, weight=weight)
-            assert abs(mpf(float(got)) - value) <= 8 * mpf(DOUBLE) * abs(value) + mpf(2) ** -1074
+            assert abs(mpf(float(got)) - value) <= 8 * mpf(rounding.DOUBLE) * abs(value) + mpf(2) ** -1074
     many, weight = np.arange(1.0, 9.0), np.full(8, w)
     close(fe.optimal_var(many, np.zeros(8), weight=weight), exact_var(many, np.zeros(8), weight))
     slope = fe.optimal_nll_grad(x, 2**60, weight=[w, w], wrt="mean").mean
@@ -86,7 +87,7 @@ def test_one_element_beside_zeros(case, negative):
                 assert_array_equal(got[row], want)
                 continue
             exact = exact_var(x[row], mean[row], w[row])
-            if oracles.kind(exact, abs(exact), np.float64) == "finite" and 1e-300 < exact < 1e308:
+            if rounding.kind(exact, abs(exact), np.float64) == "finite" and 1e-300 < exact < 1e308:
                 close(got[row], exact)
         floored = fe.optimal_nll(x, mean, axis=-1, min_var=1e-3, **extra)
         total = mp.fsum(map(mpf, w[0]))
@@ -150,8 +151,8 @@ def test_memory_of_events_of_one_element():
 # --- samples ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", oracles.SCALES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@NAMES
+@DTYPES
 def test_samples_whose_noise_overflows(name, dtype):
     """σε is no float, μ + σε is one; whatever else is in the block."""
     most = float(np.finfo(dtype).max)
@@ -168,12 +169,12 @@ def test_samples_whose_noise_overflows(name, dtype):
     got = fe.reparameterize(mean, **{name: raw}, eps=eps).z
     checked = 0
     for m, r, e, z in zip(mean, raw, eps, got, strict=True):
-        terms = oracles.sample_terms(mpf(float(m)), name, mpf(float(r)), mpf(float(e)))
+        terms = objectives.sample_terms(mpf(float(m)), name, mpf(float(r)), mpf(float(e)))
         exact = sum(terms)
         if mp.isinf(exact) or abs(exact) > most:
             assert z == (INF if exact > 0 else -INF)
             continue
-        bound = 4 * mpf(DOUBLE) * max(map(abs, terms)) + mpf(oracles.eps(dtype)) * abs(exact)
+        bound = 4 * mpf(rounding.DOUBLE) * max(map(abs, terms)) + mpf(rounding.eps(dtype)) * abs(exact)
         assert abs(mpf(float(z)) - exact) <= bound
         checked += 1
     assert checked >= 2
@@ -216,7 +217,7 @@ def test_sums_that_overflow(g, eps, logstd):
         if not mp.isfinite(exact) or abs(exact) > np.finfo(float).max:
             assert_array_equal(got[0], float(exact) if not mp.isfinite(exact) else np.sign(exact) * INF)
         else:
-            assert abs(mpf(float(got[0])) - exact) <= 16 * mpf(DOUBLE) * size
+            assert abs(mpf(float(got[0])) - exact) <= 16 * mpf(rounding.DOUBLE) * size
     assert by_rows[1] == plain.scale[1]
 
 
@@ -256,20 +257,8 @@ def test_memory_of_many_samples():
 
 # --- free bits, and the bound -------------------------------------------------------------------------------
 
-MODES = list(itertools.product(("dim", "row"), ("first", "last")))
 
-
-def exact_free_bits(kl, floor, per, average, weight):
-    weight = [mpf(w) for w in weight]
-    share = [w / mp.fsum(weight) for w in weight]
-    columns = [[mpf(n) for n in column] for column in zip(*kl, strict=True)]
-    groups = columns if per == "dim" else [[mp.fsum(row) for row in zip(*columns, strict=True)]]
-    if average == "first":
-        return mp.fsum(max(mpf(floor), mp.fsum(map(mp.fmul, share, g))) for g in groups)
-    return mp.fsum(mp.fsum(s * max(mpf(floor), n) for s, n in zip(share, g, strict=True)) for g in groups)
-
-
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 @pytest.mark.parametrize(
     "weight",
     [
@@ -285,23 +274,23 @@ def exact_free_bits(kl, floor, per, average, weight):
 @pytest.mark.parametrize("kl", [[[1.0, 2], [3, 4]], [[1e300, 2], [3, 4]], [[1.5e308, 0.0], [1.7e308, 1e5]]])
 def test_free_bits_with_weights_of_any_size(kl, weight, per, average):
     got = fe.free_bits(kl, 0.5, per=per, average=average, weight=weight)
-    close(got.value, exact_free_bits(kl, 0.5, per, average, weight), 8)
+    close(got.value, objectives.free_bits(kl, 0.5, per, average, weight), 8)
     total = mp.fsum(map(mpf, weight))
     factor = np.broadcast_to(got.factor, (2, 2))
     for n in range(2):
         share = 2 * mpf(weight[n]) / total
         for f in factor[n]:
-            assert f == 0 or abs(mpf(float(f)) - share) <= 4 * mpf(DOUBLE) * share + mpf(2) ** -1072
+            assert f == 0 or abs(mpf(float(f)) - share) <= 4 * mpf(rounding.DOUBLE) * share + mpf(2) ** -1072
 
 
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 def test_free_bits_whose_sum_overflows(per, average):
     """Without weights too, each mean being a number."""
     kl = [[1.5e308], [1.7e308]]
     close(fe.free_bits(kl, 0.5, per=per, average=average).value, mpf(1.5e308) / 2 + mpf(1.7e308) / 2)
 
 
-@pytest.mark.parametrize(("per", "average"), MODES)
+@PER_AND_AVERAGE
 def test_an_infinite_kl_of_weight_0(per, average):
     """Is in no mean, as nothing of its row is; NaN is not hidden."""
     options = {"per": per, "average": average, "weight": [0.0, 1.0]}

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import declared
 import fastelbo as fe
 from fastelbo import reference
+from marks import DTYPES, REDUCTIONS
 
 RNG = np.random.default_rng(1)
 X, MEAN, LOGVAR = (RNG.normal(size=(2, 5, 3)) for _ in range(3))
@@ -34,7 +35,7 @@ WHERE = np.array([True, False, True])
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize("axis", [-1, (1, 2), (), None])
 def test_a_reduced_value_is_a_python_float(loss, dtype, axis):
     given, call = arguments(loss, dtype), getattr(fe, loss)
@@ -54,7 +55,7 @@ def test_mean_divides_by_the_number_of_rows_whatever_weight_and_where_say(loss, 
     assert_allclose(call(reduction="mean", **options), call(reduction="sum", **options) / 10)
 
 
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@REDUCTIONS
 @pytest.mark.parametrize("loss", GRADS)
 def test_gradients_are_those_of_the_value_returned(loss, reduction):
     """Of its sum where reduction="none": by 4th-order central differences along a random direction."""

@@ -1,4 +1,4 @@
-"""`reparameterize` and its gradient: accuracy at any scale, sums, layouts, `out`, the generator, misuse."""
+"""`reparameterize` and its gradient: shapes and sums, the generator, layouts, dtypes and `out`."""
 
 import itertools
 import math
@@ -7,122 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mpmath import mp, mpf
 from numpy.testing import assert_array_equal
 
 import fastelbo as fe
-import oracles
+import rounding
 import strategies
+import variance
+from marks import DTYPES, NAMES
+from test_sampling_accuracy import scale_argument
 
-NAMES = pytest.mark.parametrize("name", oracles.SCALES)
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 RNG = np.random.default_rng(13)
-
-
-def numbers(shape, dtype, *, positive=False) -> np.ndarray:
-    """Signed numbers over all exponents of `dtype`, subnormal ones too."""
-    limits = np.finfo(dtype)
-    low, high = int(limits.minexp) - int(limits.nmant), int(limits.maxexp)
-    with np.errstate(under="ignore"):
-        array = np.ldexp(RNG.uniform(0.5, 1, shape), RNG.integers(low + 1, high, shape)).astype(dtype)
-    return array if positive else array * RNG.choice([-1, 1], shape).astype(dtype)
-
-
-def scale_argument(name: str, shape, dtype) -> np.ndarray:
-    """σ as far as the argument, or products with σ, can be represented at all; half of them near 1."""
-    if name in oracles.LINEAR:
-        wide = numbers(shape, dtype, positive=True)
-    else:
-        wide = RNG.uniform(-4, 4, shape) * -np.log(float(np.finfo(dtype).tiny))
-    near = oracles.raw_of(name, RNG.uniform(-3, 3, shape))
-    return np.where(RNG.random(shape) < 0.5, wide, near).astype(dtype)
-
-
-# --- accuracy -----------------------------------------------------------------------------------------------
-
-
-@NAMES
-@DTYPES
-def test_samples_at_any_scale(name, dtype):
-    """σ is within 2 u: e^x is the kernels', √ and 1/ are rounded. Where it is no float64, within 8 u.
-
-    It is then a product of up to three e^x. That with ε is rounded once more, the sum twice, in double and in
-    `dtype`.
-    """
-    raw = scale_argument(name, 400, dtype)
-    eps = np.where(RNG.random(400) < 0.5, numbers(400, dtype), RNG.normal(size=400)).astype(dtype)
-    mean = np.where(RNG.random(400) < 0.5, 0, RNG.normal(size=400)).astype(dtype)
-    got = fe.reparameterize(mean, **{name: raw}, eps=eps)
-    terms = np.frompyfunc(lambda *at: oracles.sample_terms(at[0], name, *at[1:]), 3, 1)
-    found = terms(*map(oracles._exact, (mean, raw, eps)))
-    exact = np.frompyfunc(sum, 1, 1)(found)
-    product = np.frompyfunc(lambda t: abs(t[1]), 1, 1)(found)
-    double = oracles.eps(np.float64) / 2
-    sigma = np.frompyfunc(lambda raw: abs(oracles.logvar(name, raw)) / 2 > 708, 1, 1)(oracles._exact(raw))
-    bound = np.where(sigma, 9, 3) * double * product + (double + oracles.eps(dtype) / 2) * abs(exact)
-    assert oracles.check(got.z, exact, bound, dtype, name) > 200
-    assert got.eps is eps
-    assert got.z.dtype == dtype
-
-
-@NAMES
-@DTYPES
-def test_gradients_at_any_scale(name, dtype):
-    """∂precision is the longest product: σ³ with 2 u each, and 4 roundings; then that to `dtype`.
-
-    The 10 u are less than the 6 eps of the policy. 8 u of σ, where that is no float64, and 2 roundings too.
-    """
-    raw = scale_argument(name, 400, dtype)
-    grad_z, eps = (
-        np.where(RNG.random(400) < 0.5, numbers(400, dtype), RNG.normal(size=400)).astype(dtype) for _ in "ge"
-    )
-    got = fe.reparameterize_grad(grad_z, eps, **{name: raw})
-    slope = np.frompyfunc(lambda *at: oracles.sample_slope(at[0], at[1], name, at[2]), 3, 1)
-    exact = slope(*map(oracles._exact, (grad_z, eps, raw)))
-    bound = (10 * oracles.eps(np.float64) / 2 + oracles.eps(dtype) / 2) * abs(exact)
-    assert oracles.check(got.scale, exact, bound, dtype, name) > 200
-    assert_array_equal(got.mean, grad_z)
-
-
-@NAMES
-def test_oracle_slope_is_the_derivative_of_the_oracle_sample(name):
-    for raw in (mpf("0.3"), mpf("1.7")):
-        for grad_z, eps in itertools.product((mpf(2), mpf("-0.7")), repeat=2):
-            derivative = mp.diff(lambda at, eps=eps: sum(oracles.sample_terms(mpf(3), name, at, eps)), raw)
-            exact = oracles.sample_slope(grad_z, eps, name, raw)
-            assert abs(grad_z * derivative - exact) < mpf(10) ** -25
-
-
-SPECIAL = [np.nan, 0.0, 1.0, -1.0, 2.0, 1e-30, 1e30, -1e30, 2e5, -2e5, np.inf, -np.inf]
-
-
-@NAMES
-@DTYPES
-@pytest.mark.parametrize("noisy", ["raise", "warn"])
-def test_special_values(name, dtype, noisy):
-    """Limits for infinite arguments, NaN without one; and not a word from NumPy.
-
-    σε is formed first: where that overflows, an infinite mean may meet an infinity.
-    """
-    raws = np.array([raw for raw in SPECIAL if name in oracles.LOG or not raw <= 0], dtype)
-    mean, raw, eps = (
-        g.ravel() for g in np.meshgrid(np.array(SPECIAL, dtype), raws, np.array(SPECIAL, dtype))
-    )
-    with np.errstate(all=noisy):
-        z = fe.reparameterize(mean, **{name: raw}, eps=eps).z
-        got = fe.reparameterize_grad(mean, eps, **{name: raw})
-    exact = [oracles._exact(array) for array in (mean, raw, eps)]
-    for i, (m, s, e) in enumerate(zip(*exact, strict=True)):
-        found = oracles.sample_terms(m, name, s, e)
-        kind = oracles.kind(sum(found), max(map(abs, found)), dtype)
-        if mp.isinf(m) and mp.isfinite(found[1]) and abs(found[1]) > np.finfo(np.float64).max:
-            kind = "any"
-        assert kind in (oracles.kind(mpf(float(z[i])), 0, dtype), "any"), (m, s, e)
-        slope = oracles.sample_slope(m, e, name, s)
-        kind = oracles.kind(slope, abs(slope), dtype)
-        assert kind in (oracles.kind(mpf(float(got.scale[i])), 0, dtype), "any"), (m, s, e)
-    assert_array_equal(got.mean, mean)
-
 
 # --- shapes and sums ----------------------------------------------------------------------------------------
 
@@ -151,7 +45,7 @@ def arguments(name, mean_shape, scale_shape, samples, dtype=np.float64):
     shape = mean_shape or scale_shape
     z_shape = shape if samples is None else (samples, *shape)
     mean, eps, grad_z = (RNG.normal(size=n).astype(dtype) for n in (mean_shape, z_shape, z_shape))
-    raw = np.asarray(oracles.raw_of(name, RNG.uniform(-2, 2, scale_shape)), dtype)
+    raw = np.asarray(variance.raw_of(name, RNG.uniform(-2, 2, scale_shape)), dtype)
     return mean, {name: raw}, eps, grad_z
 
 
@@ -164,7 +58,7 @@ def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples
     got, want = (module.reparameterize(mean, **scale, eps=eps) for module in (fe, fe.reference))
     size = fe.reference.reparameterize(abs(mean), **scale, eps=abs(eps)).z
     assert np.shape(got.z) == np.shape(want.z) == eps.shape
-    assert np.all(abs(got.z - want.z) <= 16 * oracles.eps(dtype) * size)
+    assert np.all(abs(got.z - want.z) <= 16 * rounding.eps(dtype) * size)
 
     got, want, size = (
         module.reparameterize_grad(*arrays, **scale, mean_shape=mean_shape)
@@ -178,7 +72,7 @@ def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples
         mine, theirs, most = (getattr(result, member) for result in (got, want, size))
         assert np.shape(mine) == np.shape(theirs) == shape
         assert mine.dtype == dtype
-        assert np.all(abs(mine - theirs) <= 16 * oracles.eps(dtype) * abs(most)), member
+        assert np.all(abs(mine - theirs) <= 16 * rounding.eps(dtype) * abs(most)), member
 
 
 @DTYPES
@@ -474,116 +368,6 @@ def test_out_over_inputs(samples, dtype):
         for mine, place, theirs in zip(got, out, want, strict=True):
             assert place is None or mine is place
             assert_array_equal(mine, theirs)
-
-
-# --- misuse -------------------------------------------------------------------------------------------------
-
-A = np.zeros((4, 3))
-GENERATOR = np.random.default_rng(0)
-MISUSE = {
-    "no scale": ({"eps": A}, TypeError, "exactly one of var, std, logvar, logstd, precision; got none"),
-    "two scales": ({"eps": A, "var": 1.0, "std": 1.0}, TypeError, "got var and std"),
-    "no noise": ({"var": 1.0}, TypeError, "one of eps and rng, not neither"),
-    "two noises": ({"var": 1.0, "eps": A, "rng": GENERATOR}, TypeError, "one of eps and rng, not both"),
-    "a seed": ({"var": 1.0, "rng": 0}, TypeError, "numpy.random.Generator.*default_rng.*not int"),
-    "RandomState": ({"var": 1.0, "rng": np.random.RandomState(0)}, TypeError, "not RandomState"),
-    "complex": ({"var": 1j, "eps": A}, TypeError, "var has dtype complex128"),
-    "var = 0": (
-        {"var": np.eye(4)[:, :3], "eps": A},
-        ValueError,
-        r"^var must be > 0: var\[0, 1\] is 0.0 \(pass logvar, which is -np.inf for a σ of 0\)$",
-    ),
-    "std = 0": (
-        {"std": 0.0, "eps": A},
-        ValueError,
-        r"std is 0.0 \(pass logstd, which is -np.inf for a σ of 0\)$",
-    ),
-    "a scalar": ({"precision": -2.0, "eps": A}, ValueError, r"^precision must be > 0: precision is -2.0$"),
-    "underflow": (
-        {"mean": A.astype("f"), "std": 1e-50, "eps": A.astype("f")},
-        ValueError,
-        "std is 1e-50, which is 0 in float32",
-    ),
-    "scale by rows": (
-        {"var": np.ones(4), "eps": A},
-        ValueError,
-        r"shape \(4,\).*mean.*np.reshape\(var, \(4, 1\)\)",
-    ),
-    "scale beyond": ({"var": np.ones((2, 4, 3)), "eps": A}, ValueError, "mean is not broadcast to var"),
-    "eps by rows": (
-        {"var": 1.0, "eps": A[:, 0]},
-        ValueError,
-        r"eps has shape \(4,\).*\(4, 3\), or \(S, 4, 3\)",
-    ),
-    "eps of one": ({"var": 1.0, "eps": A[:1]}, ValueError, r"eps has shape \(1, 3\)"),
-    "eps, samples": ({"var": 1.0, "eps": A, "n_samples": 2}, ValueError, r"\(2, 4, 3\), n_samples first"),
-    "eps, other samples": ({"var": 1.0, "eps": A[None], "n_samples": 2}, ValueError, "n_samples first"),
-    "no samples": (
-        {"var": 1.0, "rng": GENERATOR, "n_samples": 0},
-        ValueError,
-        "n_samples must be at least 1",
-    ),
-    "half a sample": (
-        {"var": 1.0, "rng": GENERATOR, "n_samples": 0.5},
-        TypeError,
-        "n_samples must be an int",
-    ),
-    "out no tuple": ({"var": 1.0, "eps": A, "out": A}, TypeError, r"tuple \(z, eps\), or None, not ndarray"),
-    "out too long": ({"var": 1.0, "eps": A, "out": (A, A, A)}, ValueError, r"2 members \(z, eps\), not 3"),
-    "out for eps": ({"var": 1.0, "eps": A, "out": (None, A)}, ValueError, "eps is passed"),
-    "out is eps": ({"var": 1.0, "eps": A, "out": (A, None)}, ValueError, "overlaps eps"),
-    "out dtype": (
-        {"var": 1.0, "eps": A, "out": (A.astype("f"), None)},
-        ValueError,
-        r"out\[0\] \(z\).*float64",
-    ),
-    "out twice": ({"var": 1.0, "rng": GENERATOR, "out": (A, A)}, ValueError, "overlap in memory"),
-}
-
-
-@pytest.mark.parametrize("case", MISUSE)
-def test_misuse(case):
-    options, exception, match = MISUSE[case]
-    with pytest.raises(exception, match=match):
-        fe.reparameterize(**{"mean": np.zeros((4, 3))} | options)
-
-
-ROW = np.zeros(3)
-GRAD_MISUSE = {
-    "no scale": ((A, A), {}, TypeError, "exactly one of"),
-    "eps of another shape": ((A, ROW), {"var": 1.0}, ValueError, r"\(4, 3\) and eps \(3,\)"),
-    "rows or samples": (
-        (A, A),
-        {"var": np.ones(3)},
-        ValueError,
-        "4 samples as well as rows.*pass mean_shape",
-    ),
-    "a scalar for samples": (
-        (ROW, ROW),
-        {"var": 1.0},
-        ValueError,
-        "3 samples as well as rows.*pass mean_shape",
-    ),
-    "a scalar": ((A, A), {"var": 1.0}, ValueError, "pass mean_shape"),
-    "a column": ((A, A), {"var": np.ones((4, 1))}, ValueError, "pass mean_shape"),
-    "wrong mean_shape": ((A, A), {"var": 1.0, "mean_shape": (4,)}, ValueError, r"grad_z has shape \(4, 3\)"),
-    "mean_shape too small": ((A, A), {"var": A + 1, "mean_shape": (3,)}, ValueError, "broadcast to var"),
-    "mean_shape no shape": ((A, A), {"var": 1.0, "mean_shape": "43"}, TypeError, "tuple of ints, not '43'"),
-    "var = 0": ((A, A), {"var": A}, ValueError, r"^var must be > 0: var\[0, 0\] is 0.0"),
-    "out": (
-        (A, A),
-        {"var": A + 1, "out": (ROW, None)},
-        ValueError,
-        r"out\[0\] \(mean\) must have shape \(4, 3\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", GRAD_MISUSE)
-def test_misuse_of_the_gradient(case):
-    arrays, options, exception, match = GRAD_MISUSE[case]
-    with pytest.raises(exception, match=match):
-        fe.reparameterize_grad(*arrays, **options)
 
 
 def test_the_domain_check_does_not_mind_nan():

@@ -13,18 +13,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastelbo as fe
 import processes
 from fastelbo import _core
+from marks import DTYPES
 from memory import MOST, OF_THREAD, scratch
 
 BESIDE = 1 << 20  # slabs, and rows that wait, beside accumulators that take the 4 MiB
 SHAPES = [(3, 300, 500), (300, 3, 500), (300, 500, 3), (7, 1, 90_001)]
 RNG = np.random.default_rng(13)
 STATUS = Path("/proc/self/status")
-
-
-@pytest.fixture(autouse=True)
-def _restored():
-    yield
-    fe.set_num_threads(None)
+pytestmark = pytest.mark.usefixtures("restored")
 
 
 def data(dtype, *shapes):
@@ -168,7 +164,7 @@ def alike(dtype, *shape):
     return np.broadcast_to(dtype(1), shape)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize("reduction", ["none", "sum"])
 @pytest.mark.parametrize(
     "shape", [(1, 10**10), (10**6, 10**5), (10**9, 20_000), (2, 3, 10**8), (17, 10**9)], ids=str
@@ -186,7 +182,7 @@ def test_rows_in_chunks_of_any_size(shape, reduction, dtype, monkeypatch):
             assert planned(monkeypatch, "gaussian_kl", threads, (data,), options) < most
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize("threads", [1, 64])
 @pytest.mark.parametrize("samples", [3, 300, 10**6])
 @pytest.mark.parametrize("row", [(40, 20_000), (1, 10**6), (4, 250_000)], ids=str)

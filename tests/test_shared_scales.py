@@ -14,12 +14,14 @@ import declared
 import fastelbo as fe
 import oracles
 import promises
-import strategies
+import rounding
+import variance
+from digits import Exact
 from effort import effort
 from fastelbo._declare import Loss
+from marks import DTYPES
 from test_special import classes, special
 
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
 PLAIN = 0.7
 #: Rows and columns: few, so that rows are short, and more than a vector has
 SIZES = effort([(1, 2), (2, 33), (3, 2)], [(n, d) for n in (1, 2, 3) for d in (2, 8, 33, 70)])
@@ -67,11 +69,11 @@ class Case(NamedTuple):
     def scales(self, key: str, raw) -> dict:
         """This scale, with the ordinary ones before it in the same form; and what else the loss needs."""
         form = declared.form_of(key)
-        units = {scale.prefix + form: float(oracles.raw_of(form, 0.0)) for scale in self.loss.scales}
+        units = {scale.prefix + form: float(variance.raw_of(form, 0.0)) for scale in self.loss.scales}
         units = dict(list(units.items())[: self.which])
         return units | {key: raw} | declared.plain(self.loss)
 
-    def exact(self, dtype, x, **scales) -> dict[str, oracles.Exact]:
+    def exact(self, dtype, x, **scales) -> dict[str, Exact]:
         one, two = self.loss.operands[:2]
         return declared.exact(self.name, {one: x, two: dtype(0)} | scales, ("value", self.first, self.scale))
 
@@ -107,7 +109,9 @@ class Truth:
 
     def __init__(self, exact: np.ndarray, size: np.ndarray, terms: int, dtype) -> None:
         self.terms = terms  # each may be off by the smallest subnormal
-        self.kind = np.frompyfunc(lambda y, size: oracles.kind(y, size, dtype), 2, 1)(exact, size).astype(str)
+        self.kind = np.frompyfunc(lambda y, size: rounding.kind(y, size, dtype), 2, 1)(exact, size).astype(
+            str
+        )
         with np.errstate(all="ignore"):
             self.high = exact.astype(float)
             self.low = np.where(np.isfinite(self.high), exact - self.high, 0).astype(float)
@@ -117,7 +121,7 @@ class Truth:
         """Whether numbers of this class lie within the bound."""
         limits = np.finfo(dtype)
         with np.errstate(all="ignore"):
-            allowed = bound * oracles.eps(dtype) * self.size
+            allowed = bound * rounding.eps(dtype) * self.size
             representable = (self.kind == "finite") & (abs(self.high) <= float(limits.max) - allowed)
             least = self.terms * float(limits.smallest_subnormal)
             allowed += np.where(abs(self.high) < self.terms * float(limits.tiny), least, 0)
@@ -127,7 +131,7 @@ class Truth:
             )
 
 
-def sums(exact: oracles.Exact, special_times: int, plain_times: int, plain: int | None, dtype) -> Truth:
+def sums(exact: Exact, special_times: int, plain_times: int, plain: int | None, dtype) -> Truth:
     """Of what a special element has, and the plain one in that row of the arrays."""
     parts = []
     for part in exact:
@@ -237,7 +241,7 @@ def specials_of(name: str, dtype) -> np.ndarray:
     if declared.is_linear(name):
         return values[~(values <= 0)]
     with np.errstate(over="ignore"):
-        return values[np.isfinite(oracles.FORMS[declared.form_of(name)][1] * values) | ~np.isfinite(values)]
+        return values[np.isfinite(variance.FORMS[declared.form_of(name)][1] * values) | ~np.isfinite(values)]
 
 
 def check_all(cases: Cases, shape: str) -> None:
@@ -257,8 +261,8 @@ def test_special_values(case, form, shape, dtype):
     check_all(Cases(case, form, dtype, x, specials_of(form, dtype)), shape)
 
 
-@pytest.mark.parametrize("q", oracles.SCALES)
-@pytest.mark.parametrize("p", oracles.SCALES)
+@pytest.mark.parametrize("q", variance.SCALES)
+@pytest.mark.parametrize("p", variance.SCALES)
 @DTYPES
 def test_two_special_scales(q, p, dtype):
     """Of the KL, each for all elements, or one for each: rows of one element, so that both are the same."""
@@ -274,7 +278,7 @@ def test_two_special_scales(q, p, dtype):
         ):
             alike = classes(mine).ravel() == classes(want).ravel()
             if member == "value" and np.isfinite(want).all():
-                alike &= abs(mine - want) <= 16 * oracles.eps(dtype) * want
+                alike &= abs(mine - want) <= 16 * rounding.eps(dtype) * want
             if not alike:
                 wrong.append(f"{member} of {q}={raw!r}, prior_{p}={prior_raw!r}: {mine} not {want}")
     assert not wrong, f"{len(wrong)} wrong, such as {'; '.join(wrong[:: len(wrong) // 5 + 1])}"
@@ -298,7 +302,7 @@ def test_far_scales(case, form, shape, dtype):
     decades, variances = far(dtype)
     with np.errstate(all="ignore"):
         x = np.array([10.0**k for k in decades]).astype(dtype)
-        raw = oracles.raw_of(declared.form_of(form), np.log(10) * np.array(variances)).astype(dtype)
+        raw = variance.raw_of(declared.form_of(form), np.log(10) * np.array(variances)).astype(dtype)
     normal = np.isfinite(raw) & ((abs(raw) > 4 * np.finfo(dtype).tiny) | declared.is_log(form))
     cases = Cases(case, form, dtype, x, raw[normal])
     for weight, n, d in ((None, 2, 2), (None, 1, 70), ("rows", 2, 33)):

@@ -12,11 +12,11 @@ import pytest
 
 import declared
 import fastelbo as fe
-import oracles
+import rounding
 import strategies
+import variance
 from fastelbo._declare import Loss
-
-DTYPES = pytest.mark.parametrize("dtype", strategies.DTYPES)
+from marks import DTYPES
 
 
 def special(dtype) -> np.ndarray:
@@ -61,7 +61,7 @@ def with_infinite_r(loss: Loss, arguments: dict) -> dict:
 
 def with_infinite_s(arguments: dict) -> dict:
     """Return the arguments with an infinite log σ², or d, in the place of one that overflows."""
-    factors = {name: oracles.FORMS[declared.form_of(name)][1] for name in arguments if declared.is_log(name)}
+    factors = {name: variance.FORMS[declared.form_of(name)][1] for name in arguments if declared.is_log(name)}
     arguments = arguments | {
         name: np.where(np.isinf(k * arguments[name]), k * arguments[name], arguments[name])
         for name, k in factors.items()
@@ -95,7 +95,7 @@ def check_arrays(name: str, dtype, arguments: dict, of_call: dict) -> None:
     before = {key: argument.copy() for key, argument in arguments.items()}
     members = declared.members(loss, arguments)
     got = getattr(fe, f"{name}_grad")(**arguments, **of_call, axis=(), wrt=members[1:])
-    kind = np.frompyfunc(lambda y, size: oracles.kind(y, size, dtype), 2, 1)
+    kind = np.frompyfunc(lambda y, size: rounding.kind(y, size, dtype), 2, 1)
     exact = declared.exact(name, arguments | of_call, members)
     undefined = np.any([np.isnan(argument) for argument in arguments.values()], axis=0)
     expected = {member: kind(*exact[member]).astype(str) for member in members}
@@ -153,13 +153,13 @@ def test_likelihoods(name, form, dtype):
     for mean in (np.zeros_like(x), x, -x):  # r of any size; r = 0, or inf − inf; r beyond the largest float
         check(name, dtype, **{one: x, two: mean, form: raw})
     x, mean = pairs(dtype)
-    check(name, dtype, **{one: x, two: mean, form: oracles.raw_of(form, 0.0)})
+    check(name, dtype, **{one: x, two: mean, form: variance.raw_of(form, 0.0)})
 
 
-@pytest.mark.parametrize("form", oracles.SCALES)
+@pytest.mark.parametrize("form", variance.SCALES)
 @DTYPES
 def test_kl(form, dtype):
-    unit = {form: oracles.raw_of(form, 0.0)}
+    unit = {form: variance.raw_of(form, 0.0)}
     mean, raw = pairs(dtype, None, form)
     check("gaussian_kl", dtype, mean=mean, **{form: raw})
     check("gaussian_kl", dtype, mean=mean, **unit, **{f"prior_{form}": raw})
@@ -167,7 +167,7 @@ def test_kl(form, dtype):
     check("gaussian_kl", dtype, mean=mean, prior_mean=prior_mean, **unit, prior_logvar=0.0)
 
 
-@pytest.mark.parametrize(("q", "p"), list(itertools.product(oracles.SCALES, repeat=2)))
+@pytest.mark.parametrize(("q", "p"), list(itertools.product(variance.SCALES, repeat=2)))
 @DTYPES
 def test_kl_of_two_scales(q, p, dtype):
     raw, prior_raw = pairs(dtype, q, p)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastelbo as fe
+from marks import DTYPES
 
 PLAN = Path(__file__).parents[1] / "fastelbo" / "src" / "plan.c"
 STREAMED = 1 << int(
@@ -101,7 +102,7 @@ def placed(shape: tuple[int, int], dtype: type, shift: int, gap: int) -> tuple[n
         of_prior_scale,
     ],
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@DTYPES
 @pytest.mark.parametrize(("shifts", "gap"), [((0, 0), 0), ((5, 5), 0), ((3, 3), 2), ((0, 3), 0)])
 def test_bits_and_margins(call: Callable[..., None], dtype: type, shifts: tuple[int, int], gap: int) -> None:
     rows = STREAMED // (COLUMNS * np.dtype(dtype).itemsize) + 1

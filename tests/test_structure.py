@@ -151,10 +151,14 @@ def lines_but_public_docstrings(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", SOURCES)
+TESTS = Path(__file__).parent
+FILES = SOURCES | {f"tests/{path.relative_to(TESTS)}": path for path in sorted(TESTS.rglob("*.py"))}
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_files_are_short(name):
-    lines = lines_but_public_docstrings(SOURCES[name])
-    assert lines <= LONGEST, f"{SOURCES[name].name} has {lines} lines besides public docstrings: split it"
+    lines = lines_but_public_docstrings(FILES[name])
+    assert lines <= LONGEST, f"{FILES[name].name} has {lines} lines besides public docstrings: split it"
 
 
 FAMILIES = [importlib.import_module(f"fastelbo.{name}") for name in SOURCES if name.startswith("_families.")]
@@ -253,5 +257,6 @@ def test_reference_is_a_module_of_its_own_and_results_load_without_it():
     code = (
         f"import pickle, fastelbo.reference as r; print(r.__name__, type(pickle.loads({nothing!r})).__name__)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-P", "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.split() == ["fastelbo.reference", "NLLGrad"]

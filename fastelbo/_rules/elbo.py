@@ -19,12 +19,12 @@ from fastelbo._rules.inplace import untangle
 from fastelbo._rules.options import choice, number
 from fastelbo._rules.outputs import allocate, as_returned, given_arrays
 from fastelbo._rules.overlap import share_memory
-from fastelbo._rules.run import carry_out, check, prepare
+from fastelbo._rules.run import Found, carry_out, check, prepare
 from fastelbo._rules.wrt import asked_for
 from fastelbo._typing import Array, Shape
 
 
-def evaluate(joint: Joint, grad: bool, given: Mapping[str, Any]) -> Any:
+def evaluate(joint: Joint, grad: bool, given: Mapping[str, Any]) -> Found:
     """The ELBO by the rules; `given` has all parameters of its public function by name."""
     nll, kl = halves(joint, given)
     reduction = choice("reduction", given["reduction"], REDUCTIONS)
@@ -37,9 +37,9 @@ def evaluate(joint: Joint, grad: bool, given: Mapping[str, Any]) -> Any:
     outputs, passed = given_arrays(out, joint.fields, True, reduction, nll.dtype, shapes, arguments)
 
     samples = len(members["recon"]) if members["recon"].ndim > members["x"].ndim else 1
-    results, reduced = _run(nll, kl, reduction, asked, outputs, factor, samples)
+    results, reduced, prepared = _run(nll, kl, reduction, asked, outputs, factor, samples)
     final = as_returned(results, passed) | reduced
-    return joint.returns(grad)(*map(final.get, joint.fields if grad else VALUES))
+    return joint.returns(grad)(*map(final.get, joint.fields if grad else VALUES)), prepared
 
 
 def _of_each(frame: Frame, shape: Shape) -> str:
@@ -61,8 +61,8 @@ def _run(
     given: dict[str, Array],
     beta: float,
     samples: int,
-) -> tuple[dict[str, Array], dict[str, float]]:
-    """Rows and gradients by name; and the reduced values."""
+) -> tuple[dict[str, Array], dict[str, float], tuple[_core.Prepared | None, ...]]:
+    """Rows and gradients by name; the reduced values; and what was run."""
     nlls, kls = (allocate(call, reduction, asked, given) for call in (nll, kl))
     unit = _core.unit_of_samples(nll.dtype.char == "d", samples)
     rows = {"value": _fresh("value", kls, given)} if reduction == "none" else {}
@@ -97,7 +97,7 @@ def _run(
             value = total / divisor + beta * kl_total
             total /= divisor
         reduced = dict(zip(VALUES, (value, total, kl_total), strict=True))
-    return nlls | kls | rows, reduced
+    return nlls | kls | rows, reduced, (nll_prepared, kl_prepared)
 
 
 def _fresh(name: str, results: dict[str, Array], given: dict[str, Array]) -> Array:

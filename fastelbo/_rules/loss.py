@@ -17,13 +17,13 @@ from fastelbo._rules.options import is_full, variance_floor, x_factor
 from fastelbo._rules.outputs import allocate, as_returned, given_arrays
 from fastelbo._rules.parameters import at_most_infinite, parameters
 from fastelbo._rules.real import as_plain
-from fastelbo._rules.run import run
+from fastelbo._rules.run import Found, run
 from fastelbo._rules.scales import add_scale
 from fastelbo._rules.weights import as_mask, as_weight
 from fastelbo._rules.wrt import asked_for
 
 
-def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
+def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Found:
     """A loss by the rules; `given` has all parameters of its public function by name."""
     names = list(loss.operands[:2])  # as the caller knows them
     passed = [given[name] for name in names]
@@ -60,11 +60,12 @@ def evaluate(loss: Loss, grad: bool, given: Mapping[str, Any]) -> Any:
     outputs, passed_out = given_arrays(out, loss.fields, grad, reduction, dtype, shapes, (names, plain))
     results = allocate(call, reduction, asked, outputs)
     check_first, copies = untangle(call, outputs, results) if outputs else (False, [])
-    total = run(call, reduction, results, check_first)
+    total, prepared = run(call, reduction, results, check_first)
     for target, result in copies:
         target[...] = result
 
     final = as_returned(results, passed_out)
     if reduction != "none":
         final[loss.value] = total
-    return loss.result(*map(final.get, loss.fields)) if grad else final[loss.value]
+    result = loss.result(*map(final.get, loss.fields)) if grad else final[loss.value]
+    return result, (prepared,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastelbo import _core
 from fastelbo._rules.call import Call, views_of
@@ -12,10 +12,17 @@ from fastelbo._rules.frames import spread, stretched
 from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array
 
+#: What a call came to: its result, and what was run for it, which the door keeps for calls that are like it
+Found: TypeAlias = tuple[Any, tuple[_core.Prepared | None, ...]]
 
-def run(call: Call, reduction: str, results: dict[str, Array], check_first: bool) -> Any:
-    """Fill `results`: the rows unless they are reduced, and the gradients asked for; the reduced value."""
-    return carry_out(call, prepare(call, reduction, results, check_first), reduction, results)
+
+def run(
+    call: Call, reduction: str, results: dict[str, Array], check_first: bool
+) -> tuple[Any, _core.Prepared | None]:
+    """Fill `results`: the rows unless they are reduced, and the gradients asked for; the reduced value, and
+    what was run."""
+    prepared = prepare(call, reduction, results, check_first)
+    return carry_out(call, prepared, reduction, results), prepared
 
 
 def prepare(

@@ -23,6 +23,7 @@ cdef struct entrance:
     door half[2]  # of a negative ELBO the NLL and the KL, of a loss the first alone
     double beta
     char *value   # rows of the ELBO to fill where they are not reduced
+    likeness likeness
 
 
 cdef inline bint regular(object x, int typenum) noexcept:

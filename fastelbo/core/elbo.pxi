@@ -1,18 +1,23 @@
 """A negative ELBO through the doors of its halves: both are open before either runs."""
 
 
-cdef bint belong_together(entrance *e, object beta) noexcept:
-    """The open halves, with this beta"""
-    cdef door *nll = &e.half[0]
-    cdef door *kl = &e.half[1]
-    cdef int i
+cdef bint read_beta(double *to, object beta) noexcept:
+    """False where the rules must see to it"""
     if type(beta) is int:
         if not 0 <= beta <= 1 << 53:
             return False
     elif not PyFloat_CheckExact(beta):
         return False
-    e.beta = PyFloat_AsDouble(beta)
-    if not 0.0 <= e.beta < INFINITY or nll.typenum != kl.typenum or nll.ndim != kl.ndim or nll.ndim == 1:
+    to[0] = PyFloat_AsDouble(beta)
+    return 0.0 <= to[0] < INFINITY
+
+
+cdef bint belong_together(entrance *e, object beta) noexcept:
+    """The open halves, with this beta"""
+    cdef door *nll = &e.half[0]
+    cdef door *kl = &e.half[1]
+    cdef int i
+    if not read_beta(&e.beta, beta) or nll.typenum != kl.typenum or nll.ndim != kl.ndim or nll.ndim == 1:
         return False
     for i in range(nll.ndim - 1):
         if nll.shape[i] != kl.shape[i]:
@@ -70,15 +75,11 @@ cdef void join_door(entrance *e, char *nll, bint sampled) noexcept:
     j.samples.stride[0], j.samples.stride[1] = 8 if sampled else 0, 0
 
 
-cdef bint run_elbo(entrance *e, double *totals, object num_threads) except -1:
+cdef bint run_elbo(entrance *e, ptrdiff_t *elements, double *totals, object num_threads) except -1:
     """Both halves; False if some scale was <= 0 (no input is then changed)"""
     cdef job jobs[2]
     cdef plan *nll = &e.half[0].call
     cdef plan *kl = &e.half[1].call
-    cdef ptrdiff_t elements[2]
-    cdef int i
-    for i in range(2):
-        elements[i] = max(e.half[i].samples, 1) * e.half[i].rows * e.half[i].columns
     begin(&jobs[0], nll, elements[0], OF_THREAD, num_threads)
     try:
         begin(&jobs[1], kl, elements[1], OF_LATENTS_THREAD, num_threads)
@@ -112,13 +113,14 @@ cdef bint execute_elbo(entrance *e, double *totals, object num_threads) except -
     cdef double average = 0
     cdef char *nll_rows = nll.call.value.data
     cdef bint reduced = nll.call.reduction != NONE
+    cdef ptrdiff_t[2] elements = [max(nll.samples, 1) * nll.rows * nll.columns, kl.rows * kl.columns]
     if nll.samples:
         add_samples(nll)
         if not reduced:
             rows = sample_rows(e)
     if not reduced:
         join_door(e, nll_rows, rows is not None)
-    if not run_elbo(e, totals + 1, num_threads):
+    if not run_elbo(e, elements, totals + 1, num_threads):
         return False
     if reduced:
         totals[0] = kernels.join(&nll.call, &kl.call, <double>nll.samples if nll.samples and nll.call.reduction == SUM else 1.0,

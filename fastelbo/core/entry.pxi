@@ -100,6 +100,7 @@ cdef inline ptrdiff_t whole_size(door *d) noexcept:
 
 
 DEF MOST_FIELDS = 12
+DEF MOST_PARAMETERS = 40
 
 
 cdef class Door:
@@ -112,6 +113,7 @@ cdef class Door:
     cdef int of_half[MOST_FIELDS]
     cdef int argument[MOST_FIELDS]
     cdef int n_parameters, count, n_fields, n_values, reduction, wrt, out, beta
+    cdef role roles[MOST_PARAMETERS]  # of the arguments
     cdef tuple fields
     cdef object result, default_axis, num_threads
     cdef public object general
@@ -123,7 +125,7 @@ cdef class Door:
         order; -1 for values). result: a named tuple of them, or None for a value alone. num_threads() is how many there may be."""
         cdef int i, k, s
         index = {name: i for i, name in enumerate(parameters)}
-        assert len(fields) <= MOST_FIELDS
+        assert len(fields) <= MOST_FIELDS and len(parameters) <= MOST_PARAMETERS
         self.n_parameters, self.count, self.n_fields = len(parameters), len(halves), len(fields)
         for k in range(self.count):
             spec = halves[k]
@@ -154,6 +156,29 @@ cdef class Door:
         self.reduction, self.wrt, self.out = index["reduction"], index.get("wrt", -1), index.get("out", -1)
         self.beta = index.get("beta", -1)
         self.result, self.default_axis, self.num_threads, self.general = result, default_axis, num_threads, general
+        self.know_roles()
+
+    cdef void know_roles(self) noexcept:
+        cdef int i, h
+        cdef half *of
+        for i in range(self.n_parameters):
+            self.roles[i] = AS_OPERAND
+        for h in range(self.count):
+            of = &self.halves[h]
+            self.roles[of.axis] = AS_AXIS
+            for i in range(3):
+                if of.parameter[i] >= 0:
+                    self.roles[of.parameter[i]] = AS_OPTION
+            for i in (of.full, of.min_var, of.x_scale):
+                if i >= 0:
+                    self.roles[i] = AS_OPTION
+        self.roles[self.reduction] = AS_REDUCTION
+        if self.wrt >= 0:
+            self.roles[self.wrt] = AS_WRT
+        if self.out >= 0:
+            self.roles[self.out] = AS_OUT
+        if self.beta >= 0:
+            self.roles[self.beta] = AS_BETA
 
     def entry(self):
         """The callable: a builtin, which takes its arguments without a tuple of them."""
@@ -162,13 +187,24 @@ cdef class Door:
     cdef object call(self, PyObject **args):
         cdef entrance *e = <entrance *>take(OF_CALL, sizeof(entrance))
         cdef list found = None
+        cdef bint described = False
         try:
             found = self.through(e, args)
+            if found is None:
+                described = describe(self, &e.likeness, args)
+                if described:
+                    found = as_before(self, e, args)
+            if found is None:
+                return self.by_rules(e, args, described)
         finally:
             give(OF_CALL, e)
-        if found is None:
-            return self.general(*[<object>args[i] for i in range(self.n_parameters)])
         return found[0] if self.result is None else new(self.result, found)
+
+    cdef object by_rules(self, entrance *e, PyObject **args, bint described):
+        result, prepared = self.general(*[<object>args[i] for i in range(self.n_parameters)])
+        if described:
+            remember(self, &e.likeness, args, prepared, result)
+        return result
 
     cdef list through(self, entrance *e, PyObject **args):
         """The results by field, or None if the rules must see to it"""

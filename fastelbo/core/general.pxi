@@ -38,10 +38,15 @@ cdef class Prepared:
     cdef double zero
     cdef ptrdiff_t elements
     cdef tuple views  # that it points into
+    cdef bint drawn
+    cdef outline kept       # of it, if drawn
+    cdef char *argument[6]  # ... and its memory
+    cdef char *gradient[4]
+    cdef char *value
 
     def __cinit__(self):
         clear(&self.p)
-        self.j.zeros = self.j.sums = self.j.work = NULL
+        self.j.zeros = self.j.sums = self.j.panels = self.j.work = NULL
         self.zero = 0.0
 
     def __dealloc__(self):
@@ -116,6 +121,12 @@ def prepare(
     if join is not None:
         call.views = (*call.views, join)
         join_rows(p, join[0], join[1], join[2], join[3], join[4])
+    call.drawn = draw(&call.kept, p, call.elements)
+    for i in range(N_ARGUMENTS):
+        call.argument[i] = p.argument[i].data
+    for i in range(N_GRADS):
+        call.gradient[i] = p.gradient[i].data
+    call.value = p.value.data
     begin(&call.j, p, call.elements, OF_THREAD, num_threads)
     return call
 

@@ -34,6 +34,7 @@ cdef extern from "src/kernels.h" nogil:
         joining join
         wide reduced
         void *work
+        void *panel
     ctypedef struct traits:
         int forms, takes
     const traits *LOSSES
@@ -53,6 +54,7 @@ cdef extern from "src/kernels.h" nogil:
     size_t fe_plan_bytes(const plan *)
     void fe_plan_share(plan *, int, size_t)
     size_t fe_plan_slabs(const plan *)
+    size_t fe_plan_panels(const plan *)
     void fe_plan_use(plan *, void *, void *)
     void fe_plan_first_wave(plan *)
     bint fe_plan_next_wave(plan *)
@@ -84,6 +86,11 @@ cdef extern from *:
 cdef extern from "src/blocks.h" nogil:
     void *take_spare(int)
     int keep_spare(int, void *)
+    enum:
+        MEMORIES
+    uint64_t hash_of(const ptrdiff_t *, int)
+    void *take_memory(uint64_t)
+    void *put_memory(uint64_t, void *)
     void *take_team()
     int keep_team(void *)
 
@@ -109,3 +116,9 @@ cdef extern from *:
         const char *ml_doc
     int METH_FASTCALL
     object PyCFunction_NewEx(PyMethodDef *, object, PyObject *)
+
+cdef extern from "numpy/arrayobject.h":
+    enum:
+        NPY_HALF
+    object PyArray_NewLikeArray(cnp.ndarray, cnp.NPY_ORDER, PyObject *, int)
+    PyObject *as_reference "PyArray_DescrFromType"(int)  # whose reference PyArray_NewLikeArray takes

@@ -5,6 +5,7 @@ cdef struct job:  # a plan, and what it takes to carry it out
     plan *sums   # of gradients that are set apart
     int n_sums, threads, kind
     void *zeros  # of fe_plan_use, and behind them the slabs
+    void *panels
     void *work   # p.work, which is aligned, lies in it
 
 
@@ -47,11 +48,11 @@ cdef int plan_sums(job *j) except -1:
 
 cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind, object num_threads) except -1:
     """Take all memory that the plan needs, before anything is written; `end` gives it back. num_threads() is how many there may be"""
-    cdef size_t bytes, slabs, work = max(kernels.work[0], kernels.work[1]) + WORK_ALIGNMENT
+    cdef size_t bytes, slabs, panels, work = max(kernels.work[0], kernels.work[1]) + WORK_ALIGNMENT
     cdef char *zeros
     cdef char *slab
     cdef int i, most = 1, threads
-    j.p, j.sums, j.n_sums, j.kind, j.zeros, j.work = p, NULL, 0, kind, NULL, NULL
+    j.p, j.sums, j.n_sums, j.kind, j.zeros, j.panels, j.work = p, NULL, 0, kind, NULL, NULL, NULL
     if elements >= PARALLEL_FROM and openmp != NULL and not openmp.forked():
         most = num_threads()
     fe_plan_prepare(p)
@@ -63,10 +64,11 @@ cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind, object num_threads
         fe_plan_arrange(&j.sums[i])
         bytes += fe_plan_bytes(&j.sums[i])
     fe_plan_share(p, most, bytes)
-    threads, slabs = p.threads, fe_plan_slabs(p)
+    threads, slabs, panels = p.threads, fe_plan_slabs(p), fe_plan_panels(p)
     for i in range(j.n_sums):
         fe_plan_share(&j.sums[i], most, bytes)
         threads, slabs = max(threads, j.sums[i].threads), max(slabs, fe_plan_slabs(&j.sums[i]))
+        panels = max(panels, fe_plan_panels(&j.sums[i]))
     j.threads = threads
     work *= threads
     bytes += slabs
@@ -84,17 +86,21 @@ cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind, object num_threads
             (<size_t *>j.work)[0] = work
     if bytes:
         j.zeros = PyMem_Calloc(bytes, 1)
-    if j.work == NULL or (bytes and j.zeros == NULL):
+    if panels:
+        j.panels = PyMem_Malloc(panels)
+    if j.work == NULL or (bytes and j.zeros == NULL) or (panels and j.panels == NULL):
         end(j)
+        bytes += panels
         raise MemoryError(f"fastelbo: no memory for the {bytes + work:,} bytes that a call works in "
                           f"({bytes:,} for sums, {work:,} for {threads} thread{'s' * (threads > 1)})")
     p.work = <void *>((<uintptr_t>j.work + (sizeof(size_t) if threads > 1 else 0) + WORK_ALIGNMENT - 1) & ~<uintptr_t>(WORK_ALIGNMENT - 1))
     zeros = <char *>j.zeros
     slab = zeros + (bytes - slabs)
     fe_plan_use(p, zeros, slab)
+    p.panel = j.panels
     for i in range(j.n_sums):
         zeros += fe_plan_bytes(p if i == 0 else &j.sums[i - 1])
-        j.sums[i].work = p.work
+        j.sums[i].work, j.sums[i].panel = p.work, j.panels
         fe_plan_use(&j.sums[i], zeros, slab)
     return 0
 
@@ -102,11 +108,13 @@ cdef int begin(job *j, plan *p, ptrdiff_t elements, int kind, object num_threads
 cdef void end(job *j) noexcept:
     if j.zeros != NULL:
         PyMem_Free(j.zeros)
+    if j.panels != NULL:
+        PyMem_Free(j.panels)
     if j.sums != NULL:
         PyMem_Free(j.sums)
     if j.work != NULL and not (keep_team(j.work) if j.threads > 1 else keep_spare(j.kind, j.work)):
         PyMem_Free(j.work)
-    j.zeros = j.sums = j.work = NULL
+    j.zeros = j.sums = j.panels = j.work = NULL
 
 
 cdef void carry_out_one(void *data, ptrdiff_t task, int thread) noexcept nogil:

@@ -4,8 +4,6 @@
 
 #include "kernels.h"
 
-static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 static ptrdiff_t extent(const plan *p, int from, int to, uint64_t without) {
     ptrdiff_t n = 1;
     for (int i = from; i < to; i++)

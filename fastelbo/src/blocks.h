@@ -35,3 +35,22 @@ static int keep_team(void *block) {
     __atomic_sub_fetch(&of_teams, bytes, __ATOMIC_RELAXED);
     return 0;
 }
+
+/* What is known of calls that were checked, by their likeness: a table of so many, of which each call takes one out and puts it back, so
+ * that none is read while another thread changes it. A new one takes the place of the one that lay there. */
+enum { MEMORIES = 256 };
+static uint64_t hash_of(const ptrdiff_t *word, int n) { /* its lowest bits depend on all words */
+    uint64_t hash = 0x9e3779b97f4a7c15;
+    for (int i = 0; i < n; i++) {
+        hash = (hash ^ (uint64_t)word[i]) * 0xff51afd7ed558ccd;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+static void *memory[MEMORIES];
+static void *take_memory(uint64_t at) {
+    void **slot = &memory[at % MEMORIES];
+    return __atomic_load_n(slot, __ATOMIC_RELAXED) ? __atomic_exchange_n(slot, NULL, __ATOMIC_ACQ_REL) : NULL;
+}
+/* What was there: the caller's to free */
+static void *put_memory(uint64_t at, void *block) { return __atomic_exchange_n(&memory[at % MEMORIES], block, __ATOMIC_ACQ_REL); }

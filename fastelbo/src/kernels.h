@@ -25,11 +25,11 @@
 #define MAX_DIMS 64 /* NumPy's own limit */
 
 #include "losses/losses.h"
+#include "types.h"
 
 enum reduction { NONE, SUM, MEAN };
 
-/* Element types an argument may have; a byte-swapped one has SWAPPED added */
-enum type { U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64, BOOL, N_TYPES, SWAPPED = 16 };
+static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 typedef struct {
     char *data; /* NULL: not given, or not asked for */
@@ -118,6 +118,10 @@ typedef struct plan {
     int plain;                    /* ... of an NLL without weights: all that counts is sum r^2 */
     int in_double;                /* constant, of floats without weights: r^2 is summed in double, where it has to be */
     int streams;                  /* gradients for which a cache is too small, and nothing but the loop to write them */
+    unsigned panels;              /* bit a: argument a lies from row to row (walk/panels.h); bit N_ARGUMENTS + a: its gradient does */
+    ptrdiff_t panel_rows;         /* of each panel, at most; as many elements of T take panel_size */
+    ptrdiff_t panel_size;
+    void *panel;                  /* of all threads, one after the other */
     int single;                   /* bit a: argument a is one element, for all rows and columns */
     collector collect[N_GRADS];
     int apart;                    /* bit a: the sums of gradient a are so many that they have a plan of their own */
@@ -148,6 +152,7 @@ void fe_plan_arrange(plan *p);
 size_t fe_plan_bytes(const plan *p);
 void fe_plan_share(plan *p, int threads, size_t bytes); /* among those that have tasks, and room for slabs beside so many bytes */
 size_t fe_plan_slabs(const plan *p);
+size_t fe_plan_panels(const plan *p); /* of `panel`, for all threads */
 void fe_plan_use(plan *p, void *zeros, void *slabs);
 /* Wave after wave: run all its tasks, then finish_rows; after the last of them, finish */
 void fe_plan_first_wave(plan *p);

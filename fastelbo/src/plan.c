@@ -20,6 +20,10 @@
 #define LEAST_BESIDE ((ptrdiff_t)1 << 20)      /* bytes of slabs beside accumulators, however many those are: threads need them */
 #define MOST_WAITING 8192                      /* parts, nearly 1 MiB of them: a wave takes long enough to be worth waking threads for */
 #define LEAST_WAITING 512                      /* beside accumulators, however many those are */
+#define PANEL_BYTES ((ptrdiff_t)1 << 19)        /* of all panels of a thread: they stay in the second-level cache */
+#define LEAST_PANEL_ROWS 4
+#define CACHE_LINE 64
+#define MOST_PANEL_ROWS 512
 #define APART_CHUNK 4096                       /* columns whose sums stay in the second-level cache beside a tile */
 
 /* What the collectors of a call take for a task if the row axes in `inner` are walked for each group of outer rows. An argument whose
@@ -264,6 +268,29 @@ void fe_plan_apart(const plan *p, int a, plan *sums) {
     fe_plan_prepare(sums);
 }
 
+/* Whether elements follow one another from row to row, and not along the row */
+static int lies_across(const plan *p, const view *v) {
+    const ptrdiff_t size = size_of[v->type % SWAPPED], along = v->data ? v->stride[p->dims - 1] : 0;
+    return along != 0 && along != size && v->stride[p->outer_dims - 1] == size;
+}
+
+/* What is read and written in panels (walk/panels.h) */
+static void choose_panels(plan *p) {
+    const ptrdiff_t columns = smaller(p->columns, p->chunk), size = p->is_double ? 8 : 4;
+    ptrdiff_t count = 0;
+    p->panels = 0;
+    if (p->outer_dims < 1 || p->dims - p->row_dims != 1 || p->inner != 1 || columns < 2) return;
+    for (int a = 0; a < N_ARGUMENTS; a++) p->panels |= (unsigned)lies_across(p, &p->argument[a]) << a;
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->collect[a].mode == DIRECT) p->panels |= (unsigned)lies_across(p, &p->gradient[a]) << (N_ARGUMENTS + a);
+    for (int a = 0; a < N_ARGUMENTS + N_GRADS; a++) count += p->panels >> a & 1;
+    if (!count) return;
+    p->panel_rows = smaller(smaller(p->shape[p->outer_dims - 1], PANEL_BYTES / (columns * size * count)), MOST_PANEL_ROWS);
+    if (p->panel_rows > CACHE_LINE / size) p->panel_rows -= p->panel_rows % (CACHE_LINE / size);
+    p->panel_size = p->panel_rows * columns;
+    if (p->panel_rows < LEAST_PANEL_ROWS) p->panels = 0;
+}
+
 void fe_plan_arrange(plan *p) {
     for (int a = 0; a < N_GRADS; a++)
         if (p->apart >> a & 1) p->gradient[a].data = NULL;
@@ -276,16 +303,25 @@ void fe_plan_arrange(plan *p) {
     collapse(p);
     p->uniform = is_same(p, SCALE, p->row_dims) && is_same(p, PRIOR, p->row_dims);
     p->streams = may_stream(p);
+    choose_panels(p);
     p->single = 0;
     for (int a = 0; a < N_ARGUMENTS; a++) p->single |= is_same(p, a, p->dims) << a;
 }
 
+static size_t bytes_of_panels(const plan *p) { /* of a thread */
+    size_t count = 0;
+    for (int a = 0; a < N_ARGUMENTS + N_GRADS; a++) count += p->panels >> a & 1;
+    return count ? count * (size_t)p->panel_size * (p->is_double ? 8 : 4) : 0;
+}
+
 size_t fe_plan_bytes(const plan *p) { return bytes_of_partials(p) + bytes_of_totals(p) + bytes_of_accumulators(p); }
+
+size_t fe_plan_panels(const plan *p) { return (size_t)p->threads * bytes_of_panels(p); }
 
 size_t fe_plan_slabs(const plan *p) { return (size_t)p->threads * bytes_of_slabs(p); }
 
 void fe_plan_share(plan *p, int threads, size_t bytes) {
-    const ptrdiff_t slab = (ptrdiff_t)bytes_of_slabs(p), in_wave = p->blocks * p->wave_rows / p->outer + 2; /* it may cut two blocks */
+    const ptrdiff_t slab = (ptrdiff_t)(bytes_of_slabs(p) + bytes_of_panels(p)), in_wave = p->blocks * p->wave_rows / p->outer + 2; /* it may cut two blocks */
     ptrdiff_t most = smaller(threads, (p->accumulators ? smaller(p->blocks, in_wave) : p->blocks) * p->wave_chunks);
     if (slab) {
         const ptrdiff_t beside = BYTES_OF_SUMS - (ptrdiff_t)bytes;

@@ -48,7 +48,6 @@ static int is_number(const sampling *s, const view *v) {
     return 1;
 }
 
-static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 #endif
 
 static RE(latents_work) *RE(begin_latents)(const sampling *s, void *memory) {

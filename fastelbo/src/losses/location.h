@@ -43,7 +43,7 @@ INLINE RE(point) RE(of_any)(RE(family) f, RE(sample) e, RE(sigma) s, int adds_lo
     T nothing = e.r * 0; /* NaN of an infinite r */
     RE(point) y = {0};
     y.term = !adds_log || (g.value == INFINITE && s.log == s.log) ? g.value : s.log + g.value; /* log sigma = -inf: the family wins */
-    y.first = RE(times_far_pow2)(g.slope, s.i, s.k);
+    y.first = s.limit > 0 ? g.slope * 0 : RE(times_far_pow2)(g.slope, s.i, s.k); /* sigma infinite: NaN of an infinite slope */
     y.scale = RE(times_far_pow2)(g.of_log, s.a, s.ka);
     y.scale = s.limit < 0 ? nothing : s.limit > 0 ? y.scale + nothing : y.scale;
     return y;

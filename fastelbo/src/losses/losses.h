@@ -37,6 +37,15 @@
 #define WITHOUT_FORM_TWO(X, NAME, name)
 #define WITHOUT_FORM_NO(X, NAME, name) X(NAME, name)
 
+/* What each entry must name: a word that is none of these is undeclared here */
+enum { OWN_IS_A_KIND_OF_MATHS, FAMILY_IS_A_KIND_OF_MATHS, NUMBERED_IS_A_KIND_OF_MATHS, BINNED_IS_A_KIND_OF_MATHS };
+enum { FIVE_IS_A_SET_OF_FORMS, TWO_IS_A_SET_OF_FORMS, NO_IS_A_SET_OF_FORMS };
+static const int WORDS_OF_LOSSES[] __attribute__((unused)) = {
+#define LOSS(NAME, name, maths, forms_, ...) maths##_IS_A_KIND_OF_MATHS, forms_##_IS_A_SET_OF_FORMS,
+    EACH_LOSS(LOSS)
+#undef LOSS
+};
+
 enum loss {
 #define LOSS(NAME, ...) NAME,
     EACH_LOSS(LOSS)

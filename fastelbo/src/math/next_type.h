@@ -32,4 +32,5 @@
 #undef TABLES_H
 #undef TERMS_H
 #undef TILES_H
+#undef PANELS_H
 #undef WORK_H

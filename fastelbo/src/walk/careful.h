@@ -92,10 +92,18 @@ static wide_point careful_point(const plan *p, wide_element e) {
     return x;
 }
 
+/* A weight as the loops have it: of T, unless T has no normal number for it (NOT_NOTHING) */
+static double weight_of(const plan *p, ptrdiff_t row, ptrdiff_t col) {
+    const double given = element_of(p, WEIGHT, row, col, 1);
+    const float rounded = (float)given;
+    const int has_number = __builtin_fabsf(rounded) >= 0x1p-126f && rounded - rounded == 0;
+    return p->is_double || !has_number ? given : rounded;
+}
+
 SELDOM careful careful_at(const plan *p, ptrdiff_t row, ptrdiff_t col) {
     careful c = {.counted = element_of(p, WHERE, row, col, 1) != 0};
     if (!c.counted) return c;
-    const wide weight = wide_of(element_of(p, WEIGHT, row, col, 1));
+    const wide weight = wide_of(weight_of(p, row, col));
     const double first = element_of(p, FIRST, row, col, 0), rest = rest_of(p, FIRST, row, col) - rest_of(p, SECOND, row, col);
     const double second = element_of(p, SECOND, row, col, 0), scaled = x_of(p) == FIRST ? first * p->x_scale : first;
     const wide r = careful_difference(p, first, second, rest);

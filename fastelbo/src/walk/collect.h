@@ -61,13 +61,60 @@ static run collected_run(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, 
 }
 #endif
 
+/* Add n elements in their order to sums that repeat themselves after `period`, from the phase-th on */
+INLINE void RE(accumulate_in_turn)(ptrdiff_t low, double *at, ptrdiff_t period, ptrdiff_t phase, const T *g, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+    for (; i < n && phase; i++, phase = phase + 1 < period ? phase + 1 : 0) RE(accumulate_one)(low, at + phase, g[i]);
+    for (; i + period <= n; i += period)
+        for (ptrdiff_t k = 0; k < period; k++) RE(accumulate_one)(low, at + k, g[i + k]);
+    for (; i < n; i++, phase++) RE(accumulate_one)(low, at + phase, g[i]);
+}
+
+/* The same of the usual numbers of channels: sums in registers */
+static void RE(accumulate_periods)(ptrdiff_t low, double *at, ptrdiff_t period, ptrdiff_t phase, const T *g, ptrdiff_t n) {
+#define OF_PERIOD(period)                                                                          \
+    case period: {                                                                                 \
+        double sums[2 * period];                                                                   \
+        for (int k = 0; k < period; k++) sums[k] = at[k], sums[period + k] = REAL == 64 ? at[low + k] : 0; \
+        RE(accumulate_in_turn)(period, sums, period, phase, g, n);                                 \
+        for (int k = 0; k < period; k++) {                                                         \
+            at[k] = sums[k];                                                                       \
+            if (REAL == 64) at[low + k] = sums[period + k];                                        \
+        }                                                                                          \
+        return;                                                                                    \
+    }
+    switch (period) {
+        OF_PERIOD(2)
+        OF_PERIOD(3)
+        OF_PERIOD(4)
+    }
+#undef OF_PERIOD
+    RE(accumulate_in_turn)(low, at, period, phase, g, n);
+}
+
+#if REAL == 64 /* once */
+/* Of sums that are kept for the last event axis alone, and for no other: their number; else 0 */
+static ptrdiff_t period_of_sums(const plan *p, const ptrdiff_t *stride) {
+    if (p->dims - p->row_dims < 2 || stride[p->dims - 1] != 1) return 0;
+    for (int i = p->row_dims; i < p->dims - 1; i++)
+        if (stride[i]) return 0;
+    return p->shape[p->dims - 1];
+}
+#endif
+
 /* Add a tile's gradients g of argument a */
 static void RE(accumulate)(const plan *p, int a, region whose, ptrdiff_t chunk, const RE(tile) *t, const T *g) {
     const collector *c = &p->collect[a];
     double *base = RE(accumulator)(p, whose, c);
+    const ptrdiff_t period = period_of_sums(p, c->stride);
     ptrdiff_t shift = c->by_column ? chunk * p->chunk : 0;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         double *row = base + row_offset(p, c->stride, RE(row_of)(p, t, r)) + slab_offset(c, t->slab + r) - shift;
+        if (period > 1) {
+            RE(accumulate_periods)(c->low, row, period, t->col % period, g, t->cols);
+            g += t->cols;
+            continue;
+        }
         for (ptrdiff_t done = 0; done < t->cols;) {
             run x = collected_run(p, c->stride, t->col + done, t->cols - done);
             double *at = row + x.offset;

@@ -4,18 +4,47 @@
 
 #include "work.h"
 
+static int RE(pack_of)(const plan *p, int a) { return a == WEIGHT && RE(packs)[WEIGHING][p->argument[a].type] ? WEIGHING : CONVERTED; }
+
+/* The tile of an argument that is read in panels; NULL: it is not */
+static const T *RE(read_across)(RE(work) *w, int a) {
+    const plan *p = w->p;
+    RE(panel) *x = &w->panel[a];
+    if (!(p->panels >> a & 1)) return NULL;
+    if (!RE(covers)(x, &w->tile)) {
+        RE(place_panel)(p, x, &w->tile, w->stop - w->tile.row);
+        RE(read_panel)(p, &p->argument[a], RE(pack_of)(p, a), x, w->first_col, w->cols);
+    }
+    return RE(in_panel)(x, &w->tile, w->first_col, w->cols);
+}
+
+/* A copy of the tile of argument a; or each element times factor - less */
+static void RE(copy_tile)(RE(work) *w, int a, int scaled, T *dst, const T *less) {
+    const plan *p = w->p;
+    const T *across = RE(read_across)(w, a);
+    const ptrdiff_t n = w->tile.rows * w->tile.cols;
+    const T factor = (T)p->x_scale;
+    if (!across)
+        RE(copy_by)(scaled ? TIMES_FACTOR : RE(pack_of)(p, a), p, &p->argument[a], &w->tile, dst, factor, less);
+    else if (scaled)
+        for (ptrdiff_t i = 0; i < n; i++) dst[i] = RE(product_minus)(across[i], factor, less[i]);
+    else
+        memcpy(dst, across, (size_t)n * sizeof *dst);
+}
+
 /* The tile of argument a as contiguous T: in place where it can be, else a copy */
 static const T *RE(gather)(RE(work) *w, int a, int copy) {
     const plan *p = w->p;
     const view *v = &p->argument[a];
-    T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
+    const T *there = copy ? NULL : RE(in_place)(p, v, &w->tile);
+    if (!there && !copy) there = RE(read_across)(w, a);
     if (there) return there;
-    const int pack = a == WEIGHT && RE(packs)[WEIGHING][v->type] ? WEIGHING : CONVERTED;
+    const int pack = RE(pack_of)(p, a);
     if (!copy && p->single & 1 << a) { /* one element for the whole call: spread out once */
         if (!(w->spread & 1 << a)) RE(packs)[pack][v->type](w->buffer[a], v->data, 0, TILE, 1, NULL);
         w->spread |= 1 << a;
     } else {
-        RE(copy_by)(pack, p, v, &w->tile, w->buffer[a], 1, NULL);
+        RE(copy_tile)(w, a, 0, w->buffer[a], NULL);
     }
     return w->buffer[a];
 }
@@ -24,7 +53,7 @@ static const T *RE(gather)(RE(work) *w, int a, int copy) {
 static void RE(select)(RE(work) *w, ptrdiff_t n) {
     const plan *p = w->p;
     T *mask = w->buffer[G_SCALE]; /* free until the loop runs, and after it where scales are constant */
-    RE(copy_in)(p, &p->argument[WHERE], &w->tile, mask);
+    RE(copy_tile)(w, WHERE, 0, mask, NULL);
     static const T neutral[N_KINDS] = {[VAR] = 1, [STD] = 1, [PRECISION] = 1, [NUMBER] = 1};
     T counted = 0;
     for (ptrdiff_t i = 0; i < n; i++) counted = mask[i] != 0 ? (T)1 : counted;
@@ -56,7 +85,7 @@ static void RE(find_rounded)(RE(work) *w, int x, const T *product, const T *less
     const view *v = &p->argument[x];
     const T *raw = RE(in_place)(p, v, &w->tile), below = w->rounds_below;
     I any = 0;
-    if (!raw) RE(copy_in)(p, v, &w->tile, w->buffer[B_TERM]), raw = w->buffer[B_TERM]; /* free until the loop runs */
+    if (!raw) RE(copy_tile)(w, x, 0, w->buffer[B_TERM], NULL), raw = w->buffer[B_TERM]; /* free until the loop runs */
 #define ROUNDED(i) ((RE(magnitude)(product[i]) < SMALLEST_NORMAL) & (raw[i] != 0) & (RE(magnitude)(raw[i]) < below))
     for (ptrdiff_t i = 0; i < w->o.n; i++) any |= ROUNDED(i);
     w->rounded = 0;
@@ -70,8 +99,7 @@ static void RE(find_rounded)(RE(work) *w, int x, const T *product, const T *less
 
 /* x x_scale - less, in place of x */
 static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
-    const plan *p = w->p;
-    RE(copy_by)(TIMES_FACTOR, p, &p->argument[x], &w->tile, w->buffer[x], (T)p->x_scale, less);
+    RE(copy_tile)(w, x, 1, w->buffer[x], less);
     if (w->rounds_below != 0) RE(find_rounded)(w, x, w->buffer[x], less);
     return w->buffer[x];
 }
@@ -79,7 +107,7 @@ static const T *RE(gather_scaled)(RE(work) *w, int x, const T *less) {
 /* x itself, where a loss takes it: x x_scale is rounded to T */
 static const T *RE(gather_x)(RE(work) *w, const T *zeros) {
     const plan *p = w->p;
-    RE(copy_by)(p->x_scale != 1 ? TIMES_FACTOR : CONVERTED, p, &p->argument[FIRST], &w->tile, w->buffer[B_X], (T)p->x_scale, zeros);
+    RE(copy_tile)(w, FIRST, p->x_scale != 1, w->buffer[B_X], zeros);
     return w->buffer[B_X];
 }
 

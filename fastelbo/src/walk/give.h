@@ -14,6 +14,28 @@ static T *RE(target)(RE(work) *w, int a, int buffer) {
     return there ? there : w->buffer[buffer];
 }
 
+/* The tile's gradients of argument a go to memory */
+static void RE(put_out)(RE(work) *w, int a, const T *g) {
+    const plan *p = w->p;
+    RE(panel) *x = &w->panel[N_ARGUMENTS + a];
+    if (!(p->panels >> (N_ARGUMENTS + a) & 1)) {
+        RE(copy_out)(p, &p->gradient[a], &w->tile, g);
+        return;
+    }
+    if (!RE(covers)(x, &w->tile)) {
+        RE(write_panel)(p, &p->gradient[a], x, w->first_col, w->cols);
+        RE(place_panel)(p, x, &w->tile, w->stop - w->tile.row);
+    }
+    memcpy(RE(in_panel)(x, &w->tile, w->first_col, w->cols), g, (size_t)(w->tile.rows * w->tile.cols) * sizeof *g);
+}
+
+/* What is still in panels */
+static void RE(write_panels)(RE(work) *w) {
+    const plan *p = w->p;
+    for (int a = 0; a < N_GRADS; a++)
+        if (p->panels >> (N_ARGUMENTS + a) & 1) RE(write_panel)(p, &p->gradient[a], &w->panel[N_ARGUMENTS + a], w->first_col, w->cols);
+}
+
 static int RE(in_buffer)(const RE(work) *w, const T *x) { return x >= w->buffer[0] && x < w->buffer[N_BUFFERS - 1] + TILE; }
 
 /* Elements [at, at + n) of the tile's gradients g of argument a, as the loop left them, become what is asked for */
@@ -54,7 +76,7 @@ static void RE(give)(RE(work) *w, int a, T *g, ptrdiff_t n) {
     if (p->collect[a].mode != DIRECT)
         RE(accumulate)(p, a, w->region, w->chunk, &w->tile, g);
     else if (!p->aliased && RE(in_buffer)(w, g))
-        RE(copy_out)(p, &p->gradient[a], &w->tile, g);
+        RE(put_out)(w, a, g);
 }
 
 /* Whether the loop may write the tile's gradients past the caches: all that it writes, asked for or not, to the caller's memory */
@@ -78,7 +100,7 @@ static int RE(streams)(const RE(work) *w) {
 SELDOM void RE(copy_all_out)(RE(work) *w, T *const *result) {
     const plan *p = w->p;
     for (int a = 0; a < N_GRADS; a++)
-        if (result[a] && p->collect[a].mode == DIRECT) RE(copy_out)(p, &p->gradient[a], &w->tile, result[a]);
+        if (result[a] && p->collect[a].mode == DIRECT) RE(put_out)(w, a, result[a]);
 }
 
 static void RE(give_all)(RE(work) *w, ptrdiff_t n) {

@@ -75,12 +75,26 @@ static void RE(run_rows)(RE(work) *w, RE(tile) tile, ptrdiff_t last, ptrdiff_t m
     } while (tile.col < last);
 }
 
+/* Of a task: none holds anything yet */
+static void RE(begin_panels)(RE(work) *w, ptrdiff_t col, ptrdiff_t cols, ptrdiff_t stop) {
+    const plan *p = w->p;
+    ptrdiff_t count = 0;
+    w->first_col = col, w->cols = cols, w->stop = stop;
+    for (int a = 0; a < N_ARGUMENTS + N_GRADS; a++) count += p->panels >> a & 1;
+    T *next = (T *)p->panel + w->region.thread * count * p->panel_size;
+    for (int a = 0; a < N_ARGUMENTS + N_GRADS && count; a++) {
+        w->panel[a] = (RE(panel)){next, 0, 0};
+        if (p->panels >> a & 1) next += p->panel_size;
+    }
+}
+
 /* The rows of a block, at its chunk of columns; `run`: rows that are evenly spaced */
 static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdiff_t most, ptrdiff_t run, int slabs) {
     plan *p = w->p;
     const ptrdiff_t begin = fe_block_begin(p, block), end = fe_block_begin(p, block + 1);
     const ptrdiff_t col = w->chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
+    RE(begin_panels)(w, col, last - col, end);
     for (ptrdiff_t first = begin; first < end; first += group) {
         ptrdiff_t stop = end - first < group ? end : first + group;
         if (slabs) RE(begin_group)(p, w->region, stop - first);
@@ -93,6 +107,7 @@ static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdif
         if (slabs && p->chunks == 1) RE(end_group)(p, w->region, first, stop - first, w->chunk, 1);
         if (slabs) RE(end_group)(p, w->region, first, stop - first, w->chunk, 0);
     }
+    RE(write_panels)(w);
 }
 
 static RE(work) *RE(work_of)(const plan *p, int thread) { return (RE(work) *)p->work + thread; }
@@ -147,6 +162,7 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
     if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
+    if (p->panels) at_once = smaller(at_once, p->panel_rows > LANES ? p->panel_rows - LANES + 1 : p->panel_rows);
     /* the last of the outer axes alone is evenly spaced */
     ptrdiff_t run = p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
     int slabs = 0;

@@ -41,6 +41,8 @@ static const char *RE(hole_of_loss)(int loss) {
     static const char *const table = REAL == 32 ? "one_scale_f32" : "one_scale_f64";
     const int forms = LOSSES[loss].forms;
     const char *found = NULL;
+    const int group = LOSSES[loss].group;
+    if (group != 1 && group != 4 && group != 8) return name_hole("losses.h", LOSS_NAMES[loss], ".group, which is 1, 4 or 8", 0, "-");
     for (int kind = 0; kind < N_SCALES; kind++) {
         const char *form = forms ? FORM_NAMES[kind] : "no scale";
         if (forms ? !(forms >> kind & 1) : kind != NO_FORM) continue;

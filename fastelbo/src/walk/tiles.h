@@ -41,11 +41,21 @@ typedef struct { ptrdiff_t row, rows, col, cols, slab; } RE(tile);
 
 static inline ptrdiff_t RE(row_of)(const plan *p, const RE(tile) *t, ptrdiff_t i) { return t->row + i * p->inner; }
 
+#if REAL == 64 /* once */
+/* Whether a row's elements, of so many bytes, follow one another */
+static int events_follow(const plan *p, const view *v, ptrdiff_t size) {
+    for (int i = p->dims - 1; i >= p->row_dims; i--) {
+        if (v->stride[i] != size) return 0;
+        size *= p->shape[i];
+    }
+    return p->dims > p->row_dims;
+}
+#endif
+
 /* Where the tile lies in v if its elements, of so many bytes, follow one another there; else NULL */
 static char *RE(dense)(const plan *p, const view *v, const RE(tile) *t, ptrdiff_t size) {
     int follow = t->rows == 1 || v->stride[p->outer_dims - 1] == t->cols * size;
-    int dense = t->cols == 1 || (p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == size);
-    if (!follow || !dense) return NULL;
+    if (!follow || (t->cols > 1 && !events_follow(p, v, size))) return NULL;
     return v->data + row_offset(p, v->stride, t->row) + (t->col ? run_at(p, v->stride, t->col, 1).offset : 0);
 }
 
@@ -53,6 +63,38 @@ static char *RE(dense)(const plan *p, const view *v, const RE(tile) *t, ptrdiff_
 static T *RE(in_place)(const plan *p, const view *v, const RE(tile) *t) {
     char *data = v->type == NATIVE ? RE(dense)(p, v, t, sizeof(T)) : NULL;
     return (uintptr_t)data % sizeof(T) ? NULL : (T *)(void *)data;
+}
+
+/* Of a row of a view that repeats itself along all event axes but the last, the elements after which it does; 0: it is not known to */
+static ptrdiff_t RE(period)(const plan *p, const view *v) {
+    if (p->dims - p->row_dims < 2) return 0;
+    for (int i = p->row_dims; i < p->dims - 1; i++)
+        if (v->stride[i]) return 0;
+    return p->shape[p->dims - 1];
+}
+
+/* n elements repeat those `period` before, which are there */
+static void RE(repeat)(T *dst, ptrdiff_t period, ptrdiff_t n) {
+    for (ptrdiff_t have = period; have < n; have *= 2) memcpy(dst + have, dst, (size_t)smaller(have, n - have) * sizeof *dst);
+}
+
+/* Every second element, or backwards, as T has them: in vectors, as strides that are no constants are not */
+static int RE(pack_native)(T *restrict dst, const char *restrict src, ptrdiff_t stride, ptrdiff_t n) {
+    const ptrdiff_t size = sizeof(T);
+    if ((uintptr_t)src % sizeof(T)) return 0;
+    const T *from = (const T *)(const void *)src;
+    if (stride == 2 * size)
+        for (ptrdiff_t i = 0; i < n; i++) dst[i] = from[2 * i];
+    else if (stride == -size)
+        for (ptrdiff_t i = 0; i < n; i++) dst[i] = from[-i];
+    else
+        return 0;
+    return 1;
+}
+
+static void RE(pack_run)(int pack, const view *v, T *dst, const char *src, ptrdiff_t stride, ptrdiff_t n, T factor, const T *less) {
+    if (pack == CONVERTED && v->type == NATIVE && RE(pack_native)(dst, src, stride, n)) return;
+    RE(packs)[pack][v->type](dst, src, stride, n, factor, less);
 }
 
 /* The tile's elements; or each times factor - less; or what T leaves of it; or as a weight */
@@ -64,16 +106,19 @@ static void RE(copy_by)(int pack, const plan *p, const view *v, const RE(tile) *
         return;
     }
     if (t->cols == 1 && t->rows > 1) {
-        RE(packs)[pack][v->type](dst, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows, factor, less);
+        RE(pack_run)(pack, v, dst, v->data + row_offset(p, v->stride, t->row), v->stride[p->outer_dims - 1], t->rows, factor, less);
         return;
     }
+    const ptrdiff_t period = less ? 0 : RE(period)(p, v), once = period && t->cols > 2 * period ? period : t->cols;
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         const char *row = v->data + row_offset(p, v->stride, RE(row_of)(p, t, r));
-        for (ptrdiff_t c = 0; c < t->cols;) {
-            run x = run_at(p, v->stride, t->col + c, t->cols - c);
-            RE(packs)[pack][v->type](dst, row + x.offset, x.stride, x.length, factor, less);
-            dst += x.length, c += x.length, less += less ? x.length : 0;
+        for (ptrdiff_t c = 0; c < once;) {
+            run x = run_at(p, v->stride, t->col + c, once - c);
+            RE(pack_run)(pack, v, dst + c, row + x.offset, x.stride, x.length, factor, less);
+            c += x.length, less += less ? x.length : 0;
         }
+        if (once < t->cols) RE(repeat)(dst, period, t->cols);
+        dst += t->cols;
     }
 }
 

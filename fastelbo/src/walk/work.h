@@ -8,6 +8,7 @@
 #include "careful.h"
 #include "collect.h"
 #include "constant.h"
+#include "panels.h"
 
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
@@ -59,6 +60,8 @@ typedef struct {
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares, part_squares; /* the same where p->plain: of the parts behind, of the current one */
     double squares_of_row[MOST_ROWS], part_of_row[PARTS_AT_ONCE];
+    RE(panel) panel[N_ARGUMENTS + N_GRADS]; /* of those in p->panels */
+    ptrdiff_t first_col, cols, stop;        /* a panel's columns; the task's rows end here */
     _Alignas(WORK_ALIGNMENT) T buffer[N_BUFFERS][TILE];
 } RE(work);
 
