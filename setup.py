@@ -28,6 +28,7 @@ from setuptools.errors import CompileError
 
 SRC = Path("fastelbo", "src")
 STUB = "_losses.pyi"
+UNITS = ("kernels.c", "latents.c")  # compiled once per level
 # Contraction would let the compiler choose which products are fused, and so the bits. Without errno and traps
 # to think of, it can turn selections into vector code; neither option changes a result.
 FLAGS = [
@@ -72,7 +73,7 @@ def is_x86_64() -> bool:
 
 
 class BuildKernels(build_ext):
-    """Compiles kernels.c once per level, each with its own flags, and links the objects into the core."""
+    """Compiles what computes once per level, each with its own flags, and links the objects into the core."""
 
     def build_extensions(self) -> None:
         self.force = True  # the environment chooses the build, and the time stamps know nothing of it
@@ -123,7 +124,7 @@ class BuildKernels(build_ext):
 
         def compile_level(level: str) -> list[str]:
             return self.compiler.compile(
-                [str(SRC / "kernels.c")],
+                [str(SRC / unit) for unit in UNITS],
                 output_dir=str(Path(self.build_temp, level)),
                 macros=[("ISA", level)],
                 extra_postargs=[*FLAGS, *gcc_flags, *extra, *levels[level]],
@@ -212,7 +213,7 @@ def extension(name: str, *sources: str) -> Extension:
         sources=[f"fastelbo/{name}.pyx", *[str(SRC / source) for source in sources]],
         depends=[
             *map(str, sorted([*SRC.rglob("*.h"), *Path("fastelbo").glob("core/*.pxi")])),
-            str(SRC / "kernels.c"),
+            *[str(SRC / unit) for unit in UNITS],
         ],
         include_dirs=[np.get_include(), "fastelbo"],
         define_macros=[
@@ -224,7 +225,10 @@ def extension(name: str, *sources: str) -> Extension:
     )
 
 
-core, openmp = extension("_core", "plan.c", "dispatch.c"), extension("_openmp", "threads.c")
+core, openmp = (
+    extension("_core", "plan.c", "dispatch.c", "latents/arrange.c"),
+    extension("_openmp", "threads.c"),
+)
 if sys.platform == "linux":
     openmp.libraries = ["dl"]  # dladdr1: within libc since glibc 2.34
 setup(

@@ -44,6 +44,8 @@ include "core/door.pxi"
 include "core/elbo.pxi"
 include "core/entry.pxi"
 include "core/memory.pxi"
+include "core/latents.pxi"
+include "core/objectives.pxi"
 
 
 def elementary(str name, cnp.ndarray x):

@@ -1,35 +1,34 @@
-"""What is made of the losses: σ-VAE, importance-weighted bound, free bits, and what a mix optimises."""
+"""What is made of the losses: σ-VAE, importance-weighted bound, free bits."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from fractions import Fraction
-from typing import Any, Final, Literal, SupportsIndex, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _blocks
+from fastelbo import _blocks, _core
 from fastelbo._declare import DEFAULT_AXIS
 from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll_grad
-from fastelbo._results import FreeBits, ImpliedObjective, IWAEBound, OptimalNLLGrad
+from fastelbo._results import FreeBits, IWAEBound, OptimalNLLGrad
 from fastelbo._rules.axes import check_one_event, check_reduction, event_axes
 from fastelbo._rules.dtypes import as_operands
-from fastelbo._rules.frames import Frame, along_rows, frame_of
+from fastelbo._rules.frames import Frame, along_rows, frame_of, spread
 from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
-from fastelbo._rules.options import choice, count_of, is_full, number, x_factor
+from fastelbo._rules.options import choice, is_full, number, x_factor
 from fastelbo._rules.outputs import given_arrays
 from fastelbo._rules.weights import as_mask, as_weight, row_weight
 from fastelbo._rules.wrt import asked_for
 from fastelbo._squares import MeanSquare, mean_square, pieces
+from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array, Axis, Out, Reduction
 
 _Name: TypeAlias = Literal["x", "mean"]
-_Part: TypeAlias = Literal["sum", "mean"]
 
 
 #: At the variance that minimises it
@@ -104,6 +103,10 @@ def optimal_var(
     >>> fe.optimal_var(x, 1.0, where=x < 3)
     np.float32(0.6666667)
     """
+    if _asks_nothing_unusual("none", x_scale, weight, where):
+        plain = _core.mean_squares(x, mean, axis, get_num_threads)
+        if plain is not None:
+            return _as_computed(plain[0], np.asarray(x).dtype)
     (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
     factor = x_factor(x_scale, dtype)
     rows, some = pieces(x, mean, axis, weight, where)
@@ -113,6 +116,22 @@ def optimal_var(
             found = mean_square(one, other, axis, factor, weights, mask)
             result[index] = np.ldexp(found.mantissa, found.exponent)
     return result if result.ndim else result[()]
+
+
+def _asks_nothing_unusual(
+    reduction: Any, x_scale: Any, weight: Any, where: Any, min_var: Any = 0.0, full: Any = True
+) -> bool:
+    return (
+        type(reduction) is str
+        and reduction == "none"
+        and weight is None
+        and where is None
+        and type(x_scale) is float
+        and x_scale == 1.0
+        and type(min_var) is float
+        and min_var == 0.0
+        and type(full) is bool
+    )
 
 
 def optimal_nll(
@@ -189,6 +208,10 @@ def optimal_nll(
     >>> fe.optimal_nll(x, 1.0, where=np.isfinite(x)).round(4) == fe.optimal_nll([0.0, 2.0, 3.0], 1.0).round(4)
     np.True_
     """
+    if _asks_nothing_unusual(reduction, x_scale, weight, where, min_var, full):
+        plain = _core.optimal_rows(x, mean, axis, full, get_num_threads)
+        if plain is not None:
+            return _as_computed(plain[0], np.asarray(x).dtype)
     (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
     reduced_by = check_reduction(reduction, axis, ())
     factor = x_factor(x_scale, dtype)
@@ -227,6 +250,14 @@ def _optimal(
             rows = np.asarray(np.ldexp(rows, mse.power))
         rows[np.broadcast_to(mse.nothing, rows.shape)] = 0.0
     return rows, mse._replace(mantissa=mantissa, exponent=exponent)
+
+
+def _as_computed(rows: Array, dtype: np.dtype[Any]) -> Any:
+    """Rows of float64 in the computing dtype: one that becomes infinite is no error."""
+    if rows.ndim and dtype == np.float64:
+        return rows
+    with np.errstate(all="ignore"):
+        return rows.astype(dtype)[()]
 
 
 def _reduced(rows: Any, dtype: np.dtype[Any], reduction: str) -> Any:
@@ -299,6 +330,10 @@ def optimal_nll_grad(
     array([[ 0.6667,  0.    ],
            [-0.6667, -1.3333]])
     """
+    if out is None and _asks_nothing_unusual(reduction, x_scale, weight, where, min_var, full):
+        plain = _plain_grad(x, mean, axis, full, wrt)
+        if plain is not None:
+            return plain
     (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
     factor = x_factor(x_scale, dtype)
     reduced_by = check_reduction(reduction, axis, ())
@@ -324,6 +359,29 @@ def optimal_nll_grad(
     if place is not None:
         given["value"][...] = value
     return OptimalNLLGrad(value if place is None else place, d_x, d_mean)
+
+
+def _plain_grad(x: Any, mean: Any, axis: Any, full: bool, wrt: Any) -> OptimalNLLGrad | None:
+    """Of plain arrays whose σ* fits their dtype; None where the rules, or a closer look, are needed.
+
+    Gradients are those of each element at a given σ, whatever axes are summed; but where the last is of size
+    1, σ would not be constant along it, and that has a kernel of its own.
+    """
+    if axis is None and np.shape(x)[-1:] == (1,):
+        return None
+    if type(wrt) is not tuple or not wrt or not all(name in ("x", "mean") for name in wrt):
+        return None
+    plain = _core.optimal_rows(x, mean, axis, full, get_num_threads)
+    if plain is None:
+        return None
+    rows, squares = plain
+    std, limits = np.sqrt(squares), np.finfo(x.dtype)
+    least, most = (std.min(), std.max()) if std.ndim else (std, std)
+    if not (least >= 2 * limits.tiny and most <= limits.max / 4):
+        return None
+    std = std.astype(x.dtype)
+    _, d_x, d_mean, _ = gaussian_nll_grad(x, mean, std=std[..., None] if std.ndim else std[()], wrt=wrt)
+    return OptimalNLLGrad(_as_computed(rows, x.dtype), d_x, d_mean)
 
 
 def _check_positive(var: Any, some: bool) -> None:
@@ -413,6 +471,9 @@ def iwae_bound(log_w: npt.ArrayLike, axis: Axis = 0) -> IWAEBound:
     >>> bound.ess.round(4)
     array([2. , 1.6])
     """
+    bound: IWAEBound | None = _core.bound(log_w, axis, IWAEBound, get_num_threads)
+    if bound is not None:
+        return bound
     if isinstance(log_w, np.ma.MaskedArray):
         raise TypeError(
             "log_w is a masked array, whose mask would be lost: pass log_w.filled(-np.inf), weights of 0"
@@ -420,21 +481,18 @@ def iwae_bound(log_w: npt.ArrayLike, axis: Axis = 0) -> IWAEBound:
     (array,), dtype = as_operands(("log_w",), (log_w,))
     check_integers(("log_w",), (array,), ("log_w",))
     axes = event_axes(axis, array.shape, "log_w")
-    count = math.prod([array.shape[i] for i in axes])
-    log_weights = np.array(array, np.float64, order="C")
-    with np.errstate(all="ignore"):
-        top = np.max(log_weights, axes, keepdims=True, initial=-np.inf)
-        infinite = np.isposinf(log_weights)
-        w = _blocks.elementary("exp", np.where(infinite, 0.0, log_weights - top))
-        total = _blocks.fold(w, axes)
-        mean = total / np.float64(count)
-        value = np.where(np.isfinite(top), top + _blocks.elementary("log", mean), top if count else np.nan)
-        weights = np.where(infinite & (total > 1), np.nan, w / total)
-        # Squares of weights that rounding made a little large or small would leave [1, S].
-        ess = np.clip(total * (total / _blocks.fold(w * w, axes)), 1.0, count)
-        ess = np.where(np.isposinf(top) & (total > 1), np.nan, ess)
-        rows = [np.squeeze(result, axes).astype(dtype)[()] for result in (value, ess)]
-        return IWAEBound(rows[0], weights.astype(dtype)[()], rows[1])
+    frame = frame_of("log_w", array.shape, axes)
+    value, ess = (np.empty(frame.rows, dtype) for _ in range(2))
+    weights = np.empty(array.shape, dtype)
+    if array.size:
+        whole = frame_of("log_w", array.shape, ())
+        rows = [spread(np.expand_dims(result, axes), whole, writeable=True) for result in (value, ess)]
+        samples = sum(1 << i for i in axes)
+        _core.run_bound(dtype.char == "d", samples, (array, rows[0], weights, rows[1]), get_num_threads)
+    else:
+        value.fill(np.nan)
+        ess.fill(np.nan)
+    return IWAEBound(value[()], weights[()], ess[()])
 
 
 # --- free bits ----------------------------------------------------------------------------------------------
@@ -604,111 +662,3 @@ def _batch_weights(weights: Any, counts: Any, batch: tuple[int, ...], size: Any)
         least = np.copysign(np.finfo(np.float64).smallest_subnormal, counted)
         counted = np.where((counted != 0) & (scaled == 0), least, scaled)
     return counted, _blocks.fold(counted, batch), gone
-
-
-# --- what a mix optimises -----------------------------------------------------------------------------------
-
-
-def implied_objective(
-    error: _Part,
-    kl: _Part,
-    *,
-    n_features: SupportsIndex | None = None,
-    n_latents: SupportsIndex | None = None,
-    error_weight: float = 1.0,
-    kl_weight: float = 1.0,
-    var: float | None = None,
-) -> ImpliedObjective:
-    """Which σ² and β a mix of squared error and KL optimises.
-
-    The mix is a·SSE + b·KL for each row, with a = `error_weight`, over D if the errors are averaged, and b =
-    `kl_weight`, over J if the KLs are. Now ::
-
-        −ELBO = SSE/(2σ²) + β·KL + (D/2)·log 2πσ²
-        2σ²a·(−ELBO) = a·SSE + 2σ²aβ·KL + const.       (σ² fixed)
-
-    so the mix is 2σ²a·(−ELBO) + const. where 2σ²aβ = b: one equation, in which β = 1 gives σ² = b/(2a), and a
-    given σ² gives β = b/(2aσ²). Gradients, and so the optimum, are those of that −ELBO; what differs is their
-    scale, 2σ²a, which a learning rate sees and Adam hardly.
-
-    Parameters
-    ----------
-    error : {"mean", "sum"}
-        What the loss takes over the features of a row: the mean squared error, or the sum of squares.
-    kl : {"sum", "mean"}
-        What it takes over the latents of a row. Both must then be averaged, or summed, over the rows alike.
-    n_features, n_latents : int, optional
-        D and J; needed for a "mean".
-    error_weight, kl_weight : float, default 1.0
-        Factors, > 0: 0.5 for half the squared error.
-    var : float, optional
-        σ² > 0 at which to say β. Without it β is 1, and σ² what follows.
-
-    Returns
-    -------
-    ImpliedObjective
-        Named tuple (var, beta, scale) of σ², β and the factor 2σ²a of the gradients.
-
-    Raises
-    ------
-    TypeError
-        No `n_features` or `n_latents` where a mean needs it; True or False for a number.
-    ValueError
-        Unknown reductions; numbers that are not > 0 and finite; σ², β or factor beyond the range of float64.
-
-    References
-    ----------
-    .. [1] I. Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
-       Framework", ICLR (2017): β.
-    .. [2] O. Rybkin, K. Daniilidis and S. Levine, "Simple and Effective VAE Training with Calibrated
-       Decoders", arXiv:2006.13202 (2020): β and σ² are one number.
-
-    Examples
-    --------
-    Mean squared error plus summed KL of 28×28 images is a decoder with σ² = D/2:
-
-    >>> import fastelbo as fe
-    >>> fe.implied_objective("mean", "sum", n_features=784).var
-    392.0
-    >>> fe.implied_objective("mean", "sum", n_features=784, var=1.0).beta
-    392.0
-    >>> fe.implied_objective("sum", "sum").var, fe.implied_objective("sum", "sum", error_weight=0.5).var
-    (0.5, 1.0)
-    """
-    # Exact until the end: a product on the way may leave the range of float64 where the result does not.
-    a = _term("error", error, error_weight, "n_features", n_features)
-    b = _term("kl", kl, kl_weight, "n_latents", n_latents)
-    if var is None:
-        exact = b / (2 * a), Fraction(1), b
-    else:
-        given = _factor("var", var, "variance")
-        exact = given, b / (2 * a * given), 2 * a * given
-    return ImpliedObjective(*map(_rounded, ImpliedObjective._fields, exact))
-
-
-def _term(name: str, reduction: str, weight: float, size_name: str, size: Any) -> Fraction:
-    """The factor of one sum of the mix."""
-    summed = choice(name, reduction, ("sum", "mean")) == "sum"
-    factor = _factor(f"{name}_weight", weight, "factor")
-    if summed:
-        return factor
-    if size is None:
-        raise TypeError(f"{name}='mean' needs {size_name}, the number of elements it is the mean of")
-    return factor / count_of(size_name, size)
-
-
-def _factor(name: str, value: float, what: str) -> Fraction:
-    return Fraction(number(name, value, what, positive=True))
-
-
-def _rounded(name: str, exact: Fraction) -> float:
-    try:
-        number = float(exact)
-    except OverflowError:
-        number = math.inf
-    if number in (0.0, math.inf):
-        raise ValueError(
-            f"the {name} of this mix is too {'large' if number else 'small'} for a float: "
-            "take weights, a var or numbers of elements nearer to 1"
-        )
-    return number

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, SupportsIndex, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-from fastelbo import _blocks
+from fastelbo import _core
 from fastelbo._declare import Scale
 from fastelbo._results import Reparameterized, ReparameterizeGrad
 from fastelbo._rules import samples as rules
@@ -21,80 +20,16 @@ from fastelbo._rules.outputs import as_returned
 from fastelbo._rules.overlap import share_memory
 from fastelbo._rules.real import as_plain
 from fastelbo._rules.scales import add_scale
+from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array, Out
 
-#: m·2^k, so that σ, its powers and its products neither over- nor underflow on the way
-_Split: TypeAlias = tuple[Array, Array]
-
-#: e^±x is a normal float64 up to here
-_NORMAL: Final = 708.0
-#: Four such factors do: from x = 2200 on no product of e^±x and two numbers can be represented
-_FACTORS: Final = 4
-
-
-def _exp(x: Array) -> _Split:
-    step = np.clip(x, -_NORMAL, _NORMAL)
-    mantissa, exponent = np.frexp(_blocks.elementary("exp", step))
-    rest = x - step  # exact
-    if rest.any():
-        for _ in range(1, _FACTORS):
-            step = np.clip(rest, -_NORMAL, _NORMAL)
-            factor, power = np.frexp(_blocks.elementary("exp", step))
-            mantissa, exponent, rest = mantissa * factor, exponent + power, rest - step
-        mantissa = np.where(np.isinf(x), np.maximum(x, 0.0), mantissa)
-    return mantissa, exponent
-
-
-class _Form(NamedTuple):
-    """One way to state σ: σ = rawᵏ or e^(k·raw), so that dσ/d raw = k·σⁿ."""
-
-    sigma: Callable[[Array], _Split]
-    k: float
-    n: int
-
-
-_FORMS: Final = {
-    "var": _Form(lambda raw: np.frexp(np.sqrt(raw)), 0.5, -1),
-    "std": _Form(np.frexp, 1.0, 0),
-    "logvar": _Form(lambda raw: _exp(0.5 * raw), 0.5, 1),
-    "logstd": _Form(_exp, 1.0, 1),
-    "precision": _Form(lambda raw: np.frexp(1 / np.sqrt(raw)), -0.5, 3),
-}
-
-
-def _product(sigma: _Split, n: int, *factors: Array | float) -> _Split:
-    """Product of the factors and σⁿ, as if the exponents had no bounds."""
-    product, exponent = np.frexp(factors[0])
-    for factor in factors[1:]:
-        mantissa, power = np.frexp(factor)
-        product, exponent = product * mantissa, exponent + power
-    mantissa, power = sigma
-    for _ in range(abs(n)):
-        product = product * mantissa if n > 0 else product / mantissa
-    if np.isnan(product).any():  # 0·∞ is its limit, 0, where the 0 is a factor and not itself a limit
-        zero = functools.reduce(np.logical_or, [factor == 0 for factor in factors])
-        unknown = functools.reduce(np.logical_or, [np.isnan(factor) for factor in factors])
-        product = np.where(zero & ~unknown & ~np.isnan(mantissa if n else 0.0), 0.0, product)
-    return product, exponent + n * power
-
-
-def _sample(mean: Array, sigma: _Split, eps: Array) -> Array:
-    """μ + σε, also where σε overflows and the sum does not."""
-    product, exponent = _product(sigma, 1, eps)
-    z: Array = mean + np.ldexp(product, exponent)
-    if np.isfinite(z).all():
-        return z
-    far = ~np.isfinite(z) & np.isfinite(product) & ~np.isnan(mean)
-    if far.any():
-        product, shift = np.frexp(product)
-        down = 4
-        exponent = np.minimum(exponent + shift - down, np.finfo(np.float64).maxexp)  # far above μ/2^down
-        z = np.where(far, np.ldexp(np.ldexp(mean, -down) + np.ldexp(product, exponent), down), z)
-    return z
-
-
-def _block(array: Array, index: _blocks.Index) -> Array:
-    return np.asarray(array[_blocks.part(array, index)], np.float64)
+#: Of all arguments, in order; None where the rules have to see to them
+_draw_samples: Final[Callable[..., Reparameterized | None]] = _core.samples_door(
+    Reparameterized, get_num_threads
+)
+_way_back: Final[Callable[..., ReparameterizeGrad | None]] = _core.way_back_door(
+    ReparameterizeGrad, get_num_threads
+)
 
 
 def reparameterize(
@@ -172,6 +107,9 @@ def reparameterize(
     >>> z.shape, eps.dtype
     ((3, 1, 2), dtype('float32'))
     """
+    found = _draw_samples(mean, var, std, logvar, logstd, precision, eps, rng, n_samples, out)
+    if found is not None:
+        return found
     names, passed = ["mean"], [mean]
     forms = {"var": var, "std": std, "logvar": logvar, "logstd": logstd, "precision": precision}
     add_scale(names, passed, Scale(), forms)
@@ -207,18 +145,13 @@ def reparameterize(
         raise ValueError("out[0] (z) overlaps eps, which is returned for the gradient: pass another array")
     with np.errstate(all="ignore"):
         check_positive(call)
-        if rng is not None:
-            noise = [_draw(rng, results["eps"], (mean, scale))]
-        lead, samples = _lead(shape, latents.shape)
-        for index in _blocks.blocks(latents.shape, max(1, _blocks.ELEMENTS // samples)):
-            center, sigma = _block(mean, index), _FORMS[name].sigma(_block(scale, index))
-            for some in _slices(lead, samples):
-                z = _sample(center, sigma, _block(noise[0], (*some, *index)))
-                results["z"][_blocks.part(results["z"], (*some, *index))] = z
-        for target, result in copies:
-            target[...] = result
-        if "eps" in given and noise[0] is not results["eps"]:
-            given["eps"][...] = noise[0]
+    if rng is not None:
+        noise = [_draw(rng, results["eps"], (mean, scale))]
+    rules.draw(call._replace(operands=(mean, noise[0], scale)), results["z"])
+    for target, result in copies:
+        target[...] = result
+    if "eps" in given and noise[0] is not results["eps"]:
+        given["eps"][...] = noise[0]
     return Reparameterized(**as_returned({"z": results["z"], "eps": noise[0]}, passed_out))
 
 
@@ -228,69 +161,6 @@ def _draw(rng: np.random.Generator, place: Array, inputs: tuple[Array, ...]) -> 
         place = np.empty(place.shape, place.dtype)
     rng.standard_normal(dtype=place.dtype.type, out=place)
     return place
-
-
-def _lead(shape: tuple[int, ...], latents: tuple[int, ...]) -> tuple[_blocks.Index, int]:
-    """The index of the axis of samples, if there is one, and the number of samples."""
-    return ((slice(None),), max(1, shape[0])) if len(shape) > len(latents) else ((), 1)
-
-
-class _Terms(NamedTuple):
-    """What a block of latents adds to the gradients for the mean, g, and for the scale, k·g·ε·σⁿ."""
-
-    form: _Form
-    sigma: _Split
-    grad_z: Array
-    eps: Array
-    at: _blocks.Index
-    lead: _blocks.Index
-    samples: int
-
-    def split(self, which: int, some: _blocks.Index) -> _Split:
-        """Those for the mean (0) or for the scale (1) of some samples."""
-        g = _block(self.grad_z, (*some, *self.at))
-        if not which:
-            return np.frexp(g)
-        noise = _block(self.eps, (*some, *self.at))
-        return _product(self.sigma, self.form.n, self.form.k, g, noise)
-
-    def plain(self, which: int, some: _blocks.Index) -> Array:
-        """The same as numbers."""
-        return np.ldexp(*self.split(which, some)) if which else _block(self.grad_z, (*some, *self.at))
-
-    def folded(self, which: int, axes: Sequence[int]) -> Array:
-        """Their sum over `axes`."""
-        if self.samples <= _blocks.ELEMENTS:
-            return _blocks.fold(self.plain(which, self.lead), axes)
-        return self._by_parts(lambda some: self.plain(which, (some,)), axes)
-
-    def split_folded(self, which: int, axes: Sequence[int]) -> _Split:
-        """The same, where they or their sum overflow."""
-        if self.samples <= _blocks.ELEMENTS:
-            return _blocks.fold_split(*self.split(which, self.lead), axes)
-        slices = _slices(self.lead, self.samples)
-        tops = [_blocks.fold_split(*self.split(which, some), axes)[1] for some in slices]
-        top = functools.reduce(np.maximum, tops)
-
-        def scaled(some: slice) -> Array:
-            mantissa, exponent = self.split(which, (some,))
-            found: Array = np.ldexp(mantissa, exponent - top)
-            return found
-
-        return self._by_parts(scaled, axes), top
-
-    def _by_parts(self, part: Callable[[slice], Array], axes: Sequence[int]) -> Array:
-        """Of a single latent: blocks with so many samples have no more."""
-        return _blocks.fold(_blocks.fold_parts(part, self.samples, _blocks.ELEMENTS), axes)
-
-
-def _slices(lead: _blocks.Index, samples: int) -> Iterator[_blocks.Index]:
-    """The same index, of as many samples at a time as make a block."""
-    if samples <= _blocks.ELEMENTS:
-        yield lead
-        return
-    for start in range(0, samples, _blocks.ELEMENTS):
-        yield (slice(start, start + _blocks.ELEMENTS),)
 
 
 def reparameterize_grad(
@@ -353,6 +223,9 @@ def reparameterize_grad(
     >>> fe.reparameterize_grad(np.ones_like(z), eps, logvar=logvar)
     ReparameterizeGrad(mean=array([[2., 2.]], dtype=float32), scale=array([[4., 6.]], dtype=float32))
     """
+    found = _way_back(grad_z, eps, var, std, logvar, logstd, precision, mean_shape, out)
+    if found is not None:
+        return found
     names, passed = ["grad_z", "eps"], [grad_z, eps]
     forms = {"var": var, "std": std, "logvar": logvar, "logstd": logstd, "precision": precision}
     add_scale(names, passed, Scale(), forms)
@@ -373,21 +246,7 @@ def reparameterize_grad(
     )
     with np.errstate(all="ignore"):
         check_positive(call)
-        lead, samples = _lead(shape, latents.shape)
-        form = _FORMS[name]
-        d_mean, d_scale = [_blocks.Sums(results[part], latents.shape, len(lead)) for part in shapes]
-        for index in _blocks.blocks(latents.shape, max(1, _blocks.ELEMENTS // samples)):
-            sigma = form.sigma(_block(scale, index))
-            terms = _Terms(form, sigma, grad_z, eps, index, lead, samples)
-            both = []  # before any write: outputs may be inputs
-            for which, sums in enumerate((d_mean, d_scale)):
-                term = terms.folded(which, sums.axes)
-                far = sums.overflows(index, term)
-                both.append((sums, term, terms.split_folded(which, sums.axes) if far else None))
-            for sums, term, split in both:
-                sums.join(index, term, split)
-        d_mean.finish()
-        d_scale.finish()
-        for target, result in copies:
-            target[...] = result
+    rules.way_back(call, results)
+    for target, result in copies:
+        target[...] = result
     return ReparameterizeGrad(**as_returned(results, passed_out))

@@ -2,6 +2,7 @@
 NaN, infinities or nothing but zeros: right to 60 digits, in bounded time and memory."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.testing import assert_array_equal
 import fastelbo as fe
 import objectives
 import rounding
-from fastelbo import _blocks, _squares
+from fastelbo import _squares
 from marks import DTYPES, NAMES, PER_AND_AVERAGE
 from memory import MOST, scratch
 
@@ -186,7 +187,6 @@ def test_samples_of_a_scale_beyond_the_dtype():
     close(got[0], mpf(1e308) * 2 - mpf(1.5e308))
 
 
-@pytest.mark.parametrize("elements", [1, 4, 1 << 14])
 @pytest.mark.parametrize(
     ("g", "eps", "logstd"),
     [
@@ -200,9 +200,8 @@ def test_samples_of_a_scale_beyond_the_dtype():
         ([1e308, 1e308, -INF, NAN, -1e308], 1e5, 0.0),
     ],
 )
-def test_sums_that_overflow(g, eps, logstd, elements, monkeypatch):
+def test_sums_that_overflow(g, eps, logstd):
     """Over rows, and over samples; the ordinary column beside them keeps its bits."""
-    monkeypatch.setattr(_blocks, "ELEMENTS", elements)
     n = len(g)
     both = np.stack([g, np.arange(1.0, n + 1) / 3], axis=1)
     noise = np.stack([np.full(n, eps), np.ones(n)], axis=1)
@@ -222,13 +221,25 @@ def test_sums_that_overflow(g, eps, logstd, elements, monkeypatch):
     assert by_rows[1] == plain.scale[1]
 
 
+def test_sums_of_many_parts_that_overflow():
+    """Each part is infinite, or their sum is: and yet it is 3e300 in the end."""
+    g, beside = np.ones((200_000, 2)), np.random.default_rng(5).normal(size=200_000)
+    g[:70_000, 0], g[70_000:140_000, 0], g[140_000:, 0] = 1e306, -1e306, 0
+    g[150_000:150_003, 0], g[:, 1] = 1e300, beside
+    for axis, noise in ((0, np.ones(g.shape)), (1, np.ones(g.shape[::-1]))):
+        turned = g if axis == 0 else g.T
+        shape = (1, 2) if axis == 0 else (2, 1)
+        got = fe.reparameterize_grad(turned, noise, std=np.ones(shape), mean_shape=turned.shape)
+        np.testing.assert_allclose(got.scale.ravel(), [3e300, math.fsum(beside)], rtol=2.0**-52)
+
+
 @pytest.mark.parametrize("samples", [(1 << 14) + 1, 40_000])
 def test_many_samples_of_one_latent(samples):
-    """In parts, with the additions of one fold; and little scratch, along either axis."""
+    """In parts, none of whose additions costs a digit."""
     g, eps = np.random.default_rng(3).normal(size=(2, samples, 1))
     got = fe.reparameterize_grad(g, eps, logstd=np.zeros(1), mean_shape=(1,))
-    assert_array_equal(got.mean, _blocks.fold(g, (0,))[0])
-    assert_array_equal(got.scale, _blocks.fold(g * eps, (0,))[0])
+    assert got.mean == math.fsum(g.ravel())
+    assert got.scale == math.fsum((g * eps).ravel())
     z = fe.reparameterize(np.ones(1), std=np.full(1, 0.5), eps=eps).z
     assert_array_equal(z, 1 + 0.5 * eps)
 
@@ -239,6 +250,7 @@ def test_memory_of_many_samples():
         one, other = g.reshape(shape), eps.reshape(shape)
         scale = np.ones(shape[1], np.float32)
         assert scratch(fe.reparameterize, scale, std=scale, eps=other) < MOST
+        assert scratch(fe.reparameterize_grad, one, other, logvar=other, mean_shape=()) < MOST
         assert scratch(fe.reparameterize_grad, one, other, std=scale, mean_shape=shape[1:]) < MOST
         assert scratch(fe.reparameterize_grad, one, other, std=scale, mean_shape=shape) < MOST
 
@@ -288,6 +300,30 @@ def test_an_infinite_kl_of_weight_0(per, average):
     assert np.isnan(fe.free_bits([[NAN, 2], [3, 4]], 0.5, **options).value)
     options["weight"] = [1e-320, 1e300]
     assert fe.free_bits([[INF, 2], [3, 4]], 0.5, **options).value == INF
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 1 << 17), (1 << 17, 8), (50, 3000), (1 << 20, 1), (1, 1 << 20), (1024, 1024)], ids=str
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_bound_in_blocks(shape, dtype):
+    """Along both axes, with little scratch, for any number of threads; and beside sums in long doubles."""
+    log_w = np.random.default_rng(6).normal(size=shape).astype(dtype)
+    for axis in (0, 1):
+        results = []
+        for threads in (1, 2):
+            fe.set_num_threads(threads)
+            results.append(fe.iwae_bound(log_w, axis))
+        fe.set_num_threads(None)
+        for one, other in zip(*results, strict=True):
+            assert_array_equal(one, other)
+        assert scratch(fe.iwae_bound, log_w, axis) < MOST
+        w = np.exp(log_w.astype(np.longdouble))
+        total, squares = w.sum(axis), (w * w).sum(axis)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(results[0].value, np.log(total / shape[axis]), rtol=4 * eps, atol=4e-15)
+        np.testing.assert_allclose(results[0].ess, total**2 / squares, rtol=max(eps, 1e-13))
+        np.testing.assert_allclose(results[0].weights, w / np.expand_dims(total, axis), rtol=max(eps, 1e-14))
 
 
 def test_the_way_out_for_masked_log_weights():

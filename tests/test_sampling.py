@@ -1,5 +1,6 @@
 """`reparameterize` and its gradient: shapes and sums, the generator, layouts, dtypes and `out`."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,6 @@ import fastelbo as fe
 import rounding
 import strategies
 import variance
-from fastelbo import _blocks
 from marks import DTYPES, NAMES
 from test_sampling_accuracy import scale_argument
 
@@ -34,6 +34,10 @@ SHAPES = [
     ((3, 4, 5), (3, 1, 5), None),
     ((0, 5), (5,), 2),
     ((4, 0), (4, 1), None),
+    # beyond a tile, and beyond what is walked through together
+    ((2, 1500), (1500,), 9),
+    ((2500, 3), (2500, 1), 2),
+    ((5000,), (5000,), 3),
 ]
 
 
@@ -48,10 +52,8 @@ def arguments(name, mean_shape, scale_shape, samples, dtype=np.float64):
 @pytest.mark.parametrize(("mean_shape", "scale_shape", "samples"), SHAPES)
 @NAMES
 @DTYPES
-@pytest.mark.parametrize("elements", [1, 8, 1 << 14])
-def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples, elements, monkeypatch):
-    """Whatever the blocks. log σ² is within ±2: both are within 8 eps of the sum of absolute terms."""
-    monkeypatch.setattr(_blocks, "ELEMENTS", elements)
+def test_parity_with_the_reference(name, dtype, mean_shape, scale_shape, samples):
+    """log σ² is within ±2: both are within 8 eps of the sum of absolute terms."""
     mean, scale, eps, grad_z = arguments(name, mean_shape, scale_shape, samples, dtype)
     got, want = (module.reparameterize(mean, **scale, eps=eps) for module in (fe, fe.reference))
     size = fe.reference.reparameterize(abs(mean), **scale, eps=abs(eps)).z
@@ -93,8 +95,8 @@ def test_the_gradient_is_that_of_the_loss(mean_shape, scale_shape, samples, dtyp
 
 @pytest.mark.parametrize("mean_shape", ["scalar", "full"])
 def test_sums_lose_no_digits(mean_shape):
-    """Many ones, with 2⁶⁰ and −2⁶⁰ in blocks between them: joining the blocks costs no digits."""
-    rows = _blocks.ELEMENTS // 2  # of a block
+    """Many ones, with 2⁶⁰ and −2⁶⁰ in blocks between them: joining parts costs no digits."""
+    rows = 1 << 13
     n = 20 * rows
     g = np.zeros((n, 2))
     g[::1000] = 1.0
@@ -111,8 +113,8 @@ def test_sums_lose_no_digits(mean_shape):
 
 
 def test_sums_within_a_block():
-    """1 + many u/2: by halves at most log₂(n) u are lost, one after the other all of them."""
-    n = _blocks.ELEMENTS // 2
+    """1 + many u/2: nearly nothing is lost, by plain additions all of them."""
+    n = 1 << 13
     g = np.full((n, 2), 2.0**-54)
     g[0] = 1.0
     got = fe.reparameterize_grad(g, np.ones_like(g), std=np.ones(2), mean_shape=(n, 2))
@@ -121,7 +123,7 @@ def test_sums_within_a_block():
 
 def test_infinite_sums():
     """Infinities stay what they are, in whichever block."""
-    g = np.zeros((3 * _blocks.ELEMENTS, 2))
+    g = np.zeros((3 << 14, 2))
     g[0, 0], g[-1] = np.inf, (1.0, -np.inf)
     got = fe.reparameterize_grad(g, np.ones_like(g), std=np.ones(2), mean_shape=g.shape)
     assert_array_equal(got.scale, [np.inf, -np.inf])
@@ -133,6 +135,80 @@ def test_sums_of_float32_are_in_double():
     got = fe.reparameterize_grad(g, g, std=1.0, mean_shape=(10**6, 1))
     exact = np.float64(np.sum(g.astype(np.longdouble) ** 2))
     assert abs(got.scale - exact) <= np.spacing(np.float32(exact)) * 0.5001
+
+
+# --- bits ---------------------------------------------------------------------------------------------------
+
+#: mean's shape, scale's shape, samples; enough elements for threads, in parts and whole
+LARGE = [
+    ((700, 300), (700, 300), None),
+    ((700, 300), (300,), None),
+    ((700, 300), (700, 1), None),
+    ((700, 300), (), None),
+    ((150, 300), (150, 300), 5),
+    ((150, 300), (300,), 5),
+    ((3,), (3,), 90_000),
+    ((), (300, 700), None),
+]
+
+
+@DTYPES
+@pytest.mark.parametrize(("mean_shape", "scale_shape", "samples"), LARGE)
+@pytest.mark.parametrize("name", ["std", "logvar"])
+def test_same_bits_for_any_number_of_threads_and_any_layout(name, mean_shape, scale_shape, samples, dtype):
+    """An element in a thousand is far out: it is formed again, and nothing beside it changes."""
+    mean, scale, eps, g = arguments(name, mean_shape, scale_shape, samples, dtype)
+    eps[RNG.random(eps.shape) < 1e-3] = np.finfo(dtype).max
+    eps[RNG.random(eps.shape) < 1e-3] = 1e-35 if dtype == np.float32 else 1e-300
+
+    def results(mean, raw, eps, g):
+        yield fe.reparameterize(mean, **{name: raw}, eps=eps).z
+        yield from fe.reparameterize_grad(g, eps, **{name: raw}, mean_shape=mean_shape)
+
+    want = None
+    try:
+        for threads, change in itertools.product((1, 2, 3), ("none", "swapped", "strided", "turned")):
+            fe.set_num_threads(threads)
+            arrays = [changed(array, change) for array in (mean, scale[name], eps, g)]
+            got = list(results(*arrays))
+            want = want or got
+            for mine, theirs in zip(got, want, strict=True):
+                assert_array_equal(mine, theirs, f"{threads} threads, {change}")
+    finally:
+        fe.set_num_threads(None)
+
+
+def changed(array, how):
+    """The same numbers in another layout."""
+    if how == "swapped":
+        return array.astype(array.dtype.newbyteorder())
+    if how == "strided":
+        return np.stack([array, array], axis=-1)[..., 0]
+    return np.array(array, order="F") if how == "turned" else array
+
+
+@DTYPES
+def test_samples_do_not_depend_on_how_many_there_are(dtype):
+    mean, logvar = RNG.normal(size=(2, 40, 30)).astype(dtype)
+    eps = RNG.normal(size=(9, 40, 30)).astype(dtype)
+    for name, raw in (
+        ("logvar", logvar),
+        ("std", np.exp(logvar)),
+        ("logvar", logvar[0]),
+        ("std", dtype(0.3)),
+    ):
+        z = fe.reparameterize(mean, **{name: raw}, eps=eps).z
+        for one, noise in zip(z, eps, strict=True):
+            assert_array_equal(fe.reparameterize(mean, **{name: raw}, eps=noise).z, one)
+
+
+def test_float32_is_rounded_once():
+    """Within half a unit in the last place and a little, also where mean and noise cancel."""
+    mean, logvar = RNG.normal(size=(2, 1000)).astype(np.float32)
+    eps = (-mean.astype(np.float64) / np.exp(0.5 * logvar.astype(np.float64))).astype(np.float32)
+    got = fe.reparameterize(mean, logvar=logvar, eps=eps).z
+    exact = mean + np.exp(np.longdouble(0.5) * logvar) * eps.astype(np.longdouble)
+    assert np.all(abs(got - exact) <= 0.5001 * np.spacing(abs(got)) + 2.0**-51 * abs(mean))
 
 
 # --- the generator ------------------------------------------------------------------------------------------

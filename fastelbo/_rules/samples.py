@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastelbo import _core
 from fastelbo._declare import FORMS, Loss, Scale
 from fastelbo._rules.call import Call, inputs_of
 from fastelbo._rules.fits import check_fits
-from fastelbo._rules.frames import Frame, frame_of
+from fastelbo._rules.frames import Frame, frame_of, spread, stretched
 from fastelbo._rules.inplace import untangle
 from fastelbo._rules.outputs import given_arrays
+from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array, Shape
 
 #: Of latents: the third operand is their scale
@@ -79,3 +81,41 @@ def places(
     _, copies = untangle(call, given, results) if given else (False, [])
     results = {name: np.empty(shape, call.dtype) for name, shape in shapes.items()} | results
     return given, passed, results, copies
+
+
+def draw(call: Call, z: Array) -> None:
+    """Fill z, the operands being the mean, ε and the scale."""
+    _run(call, False, stretched(call.operands[2], call.frame), (z, None))
+
+
+def way_back(call: Call, results: dict[str, Array]) -> None:
+    """Fill the gradients for the mean and the scale. Where only one of them is summed over rows, it is first
+    and by itself, as the other may lie over an input."""
+    own = [stretched(result, call.frame) for result in results.values()]
+    mean, scale = results.values()
+    if own[0] == own[1]:
+        _run(call, True, own[0], (mean, scale))
+        return
+    by_itself = [(own[0], (mean, None)), (own[1], (None, scale))]
+    for constant, outputs in sorted(by_itself, key=lambda one: one[0].bit_count(), reverse=True):
+        _run(call, True, constant, outputs)
+
+
+def _run(call: Call, back: bool, constant: int, outputs: Sequence[Array | None]) -> None:
+    frame = call.frame
+    if 0 in frame.shape:
+        for result in outputs:
+            if result is not None:
+                result.fill(0)
+        return
+    inputs = [spread(array, frame) for array in call.operands]
+    places = [None if result is None else spread(result, frame, writeable=True) for result in outputs]
+    aliased = any(
+        np.may_share_memory(result, array)
+        for result in outputs
+        for array in call.operands
+        if result is not None
+    )
+    form = FORMS[call.kinds[0]]
+    views = (*inputs, *places)
+    _core.run_latents(form, call.dtype.char == "d", back, constant, views, aliased, get_num_threads)

@@ -1,7 +1,7 @@
 /* Blocks of memory that calls work in, kept from one to the next. Included by _core.pyx alone. */
 /* What small calls work in, kept from one to the next, as malloc of so much takes longer than such a call: one block of each kind,
  * whichever thread comes. The block that a call does not find it allocates; the one that has no place here it frees. */
-static void *spare[3];
+static void *spare[4];
 static void *take_spare(int kind) { return __atomic_exchange_n(&spare[kind], NULL, __ATOMIC_ACQ_REL); }
 static int keep_spare(int kind, void *block) {
     void *none = NULL;

@@ -1,5 +1,6 @@
 /* Which ISA level this machine can run. One object per level is linked in (setup.py); plain function pointers choose. */
 #include "kernels.h"
+#include "latents/latents.h"
 
 #if defined(FASTELBO_X86_LEVELS)
 #if defined(__AVX__) || defined(__FMA__) || defined(__POPCNT__) || defined(__BMI__) || (defined(__SSE3__) && !defined(__APPLE__))
@@ -8,6 +9,7 @@
 #include <cpuid.h>
 
 extern const kernel_set fe_kernels_baseline, fe_kernels_v3, fe_kernels_v4;
+extern const latents_set fe_latents_baseline, fe_latents_v3, fe_latents_v4;
 
 /* The rest of x86-64-v3, for which not all compilers have names. (Virtual machines hide one or another.) */
 static int has_small_parts_of_v3(void) {
@@ -36,10 +38,20 @@ const kernel_set *fe_kernels(const char *name) {
     if (!strcmp(name, "v4") && has_v4()) return &fe_kernels_v4;
     return NULL;
 }
+
+const latents_set *fe_latents(const kernel_set *set) {
+    return set == &fe_kernels_v4 ? &fe_latents_v4 : set == &fe_kernels_v3 ? &fe_latents_v3 : &fe_latents_baseline;
+}
 #else
+extern const latents_set fe_latents_baseline;
 extern const kernel_set fe_kernels_baseline; /* the compiler's default for the target; NEON with FMA on arm64 */
 
 const kernel_set *fe_kernels(const char *name) {
     return !name || !strcmp(name, "baseline") ? &fe_kernels_baseline : NULL;
+}
+
+const latents_set *fe_latents(const kernel_set *set) {
+    (void)set;
+    return &fe_latents_baseline;
 }
 #endif

@@ -88,7 +88,11 @@ def build(
         run([*compiler, *setup["FLAGS"], "-fPIC", *extra, *flags, f"-I{SRC}", "-c", source, "-o", unit])
         return unit
 
-    units = [(level, SRC / "kernels.c", *gcc_flags, f"-DISA={level}", *own) for level, own in levels.items()]
+    units = [
+        (f"{unit}-{level}", SRC / f"{unit}.c", *gcc_flags, f"-DISA={level}", *own)
+        for level, own in levels.items()
+        for unit in ("kernels", "latents")
+    ]
     units += [
         ("plan", SRC / "plan.c", *levels["baseline"]),
         ("driver", HERE / "driver.c", *levels["baseline"]),

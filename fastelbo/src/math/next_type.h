@@ -9,6 +9,12 @@
 #undef GIVE_H
 #undef KL_H
 #undef LAPLACE_H
+#undef LATENTS_BACK_H
+#undef LATENTS_BOUND_H
+#undef LATENTS_DRAW_H
+#undef LATENTS_LOOPS_H
+#undef LATENTS_TASKS_H
+#undef LATENTS_WALK_H
 #undef LOCATION_H
 #undef LOOK_H
 #undef LOOPS_H

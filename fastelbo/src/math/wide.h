@@ -14,12 +14,12 @@ static wide wide_scaled(double m, int64_t e) {
 }
 
 static wide wide_of(double x) { return wide_scaled(x, 0); }
-static wide wide_minus(wide x) { return (wide){-x.m, x.e}; }
-static wide wide_half(wide x) { return wide_scaled(x.m, x.e - 1); }
+static inline wide wide_minus(wide x) { return (wide){-x.m, x.e}; }
+static inline wide wide_half(wide x) { return wide_scaled(x.m, x.e - 1); }
 static wide wide_times(wide a, wide b) { return wide_scaled(a.m * b.m, a.e + b.e); }
 static wide wide_over(wide a, wide b) { return wide_scaled(a.m / b.m, a.e - b.e); }
 
-static wide wide_size(wide x) { return (wide){magnitude_f64(x.m), x.e}; }
+static inline wide wide_size(wide x) { return (wide){magnitude_f64(x.m), x.e}; }
 
 static wide wide_root(wide x) {
     const int64_t odd = x.e & 1;
@@ -70,11 +70,11 @@ static void add_wide(wide_sum *sum, wide x) {
 
 static wide wide_total(wide_sum sum) { return wide_scaled(value_of((pair){sum.hi, sum.lo}), sum.e); }
 
-static void add_sum(wide_sum *sum, wide_sum x) {
+static inline void add_sum(wide_sum *sum, wide_sum x) {
     add_wide(sum, wide_scaled(x.hi, x.e));
     if (x.hi - x.hi == 0) add_wide(sum, wide_scaled(x.lo, x.e));
 }
 
-static int holds_anything(wide_sum sum) { return sum.hi != 0 || sum.lo != 0; }
+static inline int holds_anything(wide_sum sum) { return sum.hi != 0 || sum.lo != 0; }
 
 #endif
