@@ -72,7 +72,7 @@ COMPILES = Check(("-c", "import fastelbo"), says="do not survive -ffast-math")
 LOCKED_TOTALS = """
         static char busy;
         while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE));
-        add_pair(&p->totals[0].usual, total);
+        add_pair(&p->totals[0].usual[row % SUMS_OF_ROWS], total);
         __atomic_clear(&busy, __ATOMIC_RELEASE);"""
 
 MUTANTS = [
@@ -94,8 +94,8 @@ MUTANTS = [
         (
             (
                 f"{SRC}walk/tiles.h",
-                "RE(unpack)(src, row + x.offset, x.stride, x.length);",
-                "RE(unpack)(src, row + x.offset, x.stride, x.length + 1);",
+                "RE(unpack)(src, v->data + offset_of(p, v->stride, 0, p->dims, at), s.stride, done);",
+                "RE(unpack)(src, v->data + offset_of(p, v->stride, 0, p->dims, at), s.stride, done + 1);",
             ),
         ),
     ),
@@ -180,9 +180,9 @@ MUTANTS = [
         (
             (f"{SRC}walk/terms.h", ": p->totals[w->region.task].usual;", ": p->totals[0].usual;"),
             (
-                f"{SRC}walk/terms.h",
-                "if (!keep) p->totals[w->region.task].usual",
-                "if (!keep) p->totals[0].usual",
+                f"{SRC}walk/ends.h",
+                "RE(add_totals)(&p->totals[w->region.task],",
+                "RE(add_totals)(&p->totals[0],",
             ),
         ),
     ),
@@ -208,10 +208,38 @@ MUTANTS = [
             ),
         ),
     ),
+    # --- rows that end many at a time
+    Mutant(
+        "single elements put as they are, though one has to be taken apart",
+        suite("tests/test_short_rows.py", "-k", "odd_in_one_row"),
+        (
+            (
+                f"{SRC}walk/ends.h",
+                "odd |= RE(mask)(!(RE(magnitude)(term[i]) < settled));",
+                "odd |= 0 * (term[i] < settled);",
+            ),
+        ),
+    ),
+    Mutant(
+        "rows end together under a scale that is none",
+        suite("tests/test_short_rows.py", "-k", "scale_that_is_none"),
+        ((f"{SRC}walk/ends.h", "if (w->unusual || !RE(put_together)(p))", "if (!RE(put_together)(p))"),),
+    ),
+    Mutant(
+        "an element more in the lanes of a short row",
+        suite("tests/test_short_rows.py", "-k", "bits_that_they_have_alone"),
+        ((f"{SRC}sums/many.h", "l < left ? x[whole + l]", "l <= left ? x[whole + l]"),),
+    ),
     Mutant(
         "totals added in the order in which tasks end",
         suite("tests/test_bits.py", "-k", "number_of_threads"),
-        ((f"{SRC}walk/work.h", "        add_pair(&p->totals[whose.task].usual, total);", LOCKED_TOTALS),),
+        (
+            (
+                f"{SRC}walk/work.h",
+                "        add_pair(&p->totals[whose.task].usual[row % SUMS_OF_ROWS], total);",
+                LOCKED_TOTALS,
+            ),
+        ),
     ),
     Mutant(
         "the fork handler does nothing: children hang",
@@ -411,7 +439,13 @@ MUTANTS = [
     Mutant(
         "in place, the scale of a row that where removes is checked",
         suite("tests/test_out.py", "-k", "where"),
-        ((f"{SRC}walk/rows.h", "bad |= w->scale[r].bad && w->counted;", "bad |= w->scale[r].bad;"),),
+        (
+            (
+                f"{SRC}walk/rows.h",
+                "bad |= w->scale[r].bad && (p->uniform ? w->counted : RE(row_counts)(w, r));",
+                "bad |= w->scale[r].bad;",
+            ),
+        ),
     ),
     Mutant(
         "in place, the scale of a row reaches what where removes",

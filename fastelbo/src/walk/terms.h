@@ -2,7 +2,7 @@
 #ifndef TERMS_H
 #define TERMS_H
 
-#include "mend.h"
+#include "ends.h"
 
 /* The sum of n terms of the tile, from i on; where the scale is constant, in nats only by squares_of */
 static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
@@ -76,7 +76,7 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     const double constants = constants_of(p, (double)cols);
     const int keep = p->reduction == NONE;
     char *value = keep ? p->value.data + t->row * stride : NULL;
-    pair sum = keep ? (pair){0, 0} : p->totals[w->region.task].usual;
+    pair *sums = keep ? NULL : p->totals[w->region.task].usual;
     for (; r < rows; r++) {
         const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
         if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !RE(is_settled)(w, loss.hi)) break;
@@ -86,10 +86,9 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
             const T x = (T)(REAL == 64 ? value_of(total) : total.hi);
             memcpy(value + r * stride, &x, sizeof x);
         } else {
-            add_pair(&sum, total);
+            add_pair(&sums[RE(row_of)(p, t, r) % SUMS_OF_ROWS], total);
         }
     }
-    if (!keep) p->totals[w->region.task].usual = sum;
     return r;
 }
 
@@ -101,10 +100,16 @@ static void RE(sum_rows)(RE(work) *w) {
     if (w->weight) RE(weigh)(w, n);
     const int look = (w->odd & ODD_MARKS) | w->special;
     const int usual = !w->weight && !p->constant && t->cols == p->columns && (p->reduction == NONE ? p->row_dims == 1 && !p->other_rows : !p->sums_only);
+    const int together = RE(end_together)(w);
     for (ptrdiff_t r = 0; r < t->rows; r++) {
+        const ptrdiff_t rows = together && r % MOST_ROWS == 0 ? RE(end_many)(w, r) : 0;
+        if (rows) {
+            r += rows - 1;
+            continue;
+        }
         if (usual && (r = RE(sum_usual_rows)(w, r)) == t->rows) return;
         partial x;
-        x.weight = (pair){(double)(end - begin), 0}, x.apart = NULL, x.counted = w->counted;
+        x.weight = (pair){(double)(end - begin), 0}, x.apart = NULL, x.counted = p->constant ? RE(row_counts)(w, r) : w->counted;
         if (t->cols == end - begin) {
             RE(sum_row)(w, r, r * t->cols, look, &x);
         } else {
@@ -190,7 +195,8 @@ static void RE(evaluate)(RE(work) *w) {
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary */
     int way = !loop[ORDINARY] ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
-    I found = loop[way](&w->o);
+    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w) : NULL;
+    I found = (shared ? shared : loop[way])(&w->o);
     if (found && way != ANY) {
         if (way == STREAMED) end_streams();
         found = !RE(was_ordinary)(w);
