@@ -55,7 +55,7 @@ SELDOM void RE(settle_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, const RE(lane
 }
 
 /* The terms of a part of a row, from i on, to what there is of it */
-static void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
+INLINE void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
     const ptrdiff_t n = w->tile.cols;
     const RE(lanes) before = w->sum;
     RE(add_terms)(w, i, n);

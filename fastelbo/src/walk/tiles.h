@@ -67,14 +67,17 @@ static inline ptrdiff_t RE(row_of)(const plan *p, const RE(tile) *t, ptrdiff_t i
 /* Whether the tile's elements follow one another in C order */
 static int RE(is_range)(const plan *p, const RE(tile) *t) { return t->rows == 1 || p->inner == 1; }
 
+/* As RE(dense), across several axes */
+static __attribute__((noinline)) char *RE(dense_range)(const plan *p, const view *v, const RE(tile) *t, ptrdiff_t size) {
+    const spacing s = spacing_of(p, v->stride);
+    const ptrdiff_t at = t->row * p->columns + t->col, n = t->rows * t->cols;
+    if (n == 0) return v->data;
+    return n == 1 || (s.stride == size && at % s.length + n <= s.length) ? v->data + offset_of(p, v->stride, 0, p->dims, at) : NULL;
+}
+
 /* Where the tile lies in v if its elements, of so many bytes, follow one another there; else NULL */
 static char *RE(dense)(const plan *p, const view *v, const RE(tile) *t, ptrdiff_t size) {
-    if ((p->outer_dims > 1 || p->dims - p->row_dims > 1) && RE(is_range)(p, t)) {
-        const spacing s = spacing_of(p, v->stride);
-        const ptrdiff_t at = t->row * p->columns + t->col, n = t->rows * t->cols;
-        if (n == 0) return v->data;
-        return n == 1 || (s.stride == size && at % s.length + n <= s.length) ? v->data + offset_of(p, v->stride, 0, p->dims, at) : NULL;
-    }
+    if ((p->outer_dims > 1 || p->dims - p->row_dims > 1) && RE(is_range)(p, t)) return RE(dense_range)(p, v, t, size);
     int follow = t->rows == 1 || v->stride[p->outer_dims - 1] == t->cols * size;
     int dense = t->cols == 1 || (p->dims - p->row_dims == 1 && v->stride[p->dims - 1] == size);
     if (!follow || !dense) return NULL;
