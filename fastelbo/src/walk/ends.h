@@ -9,6 +9,12 @@
 
 #if REAL == 64 /* once */
 #define FEW_ROWS 8 /* so many, or more, end together */
+/* Where a vector holds two doubles alone, the lanes of a row of floats are as fast by themselves if sums.h has a way of their own for them */
+#if defined(__SSE2__) && !defined(__AVX__)
+#define ONE_BY_ONE 8
+#else
+#define ONE_BY_ONE 0
+#endif
 #endif
 
 /* Whether rows of this tile may */
@@ -16,6 +22,7 @@ static int RE(end_together)(const RE(work) *w) {
     const plan *p = w->p;
     const RE(tile) *t = &w->tile;
     if (t->rows < FEW_ROWS || t->cols != p->columns || p->sums_only || (w->odd & ODD_MARKS) | w->special) return 0;
+    if (REAL == 32 && t->cols == ONE_BY_ONE && !w->weight && !p->constant) return 0;
     return p->reduction == NONE ? !p->other_rows && is_even(p, &p->value) : p->inner == 1;
 }
 
