@@ -178,7 +178,7 @@ MUTANTS = [
         "race: all tasks add to one total",
         RACES,
         (
-            (f"{SRC}walk/terms.h", ": p->totals[w->region.task].usual;", ": p->totals[0].usual;"),
+            (f"{SRC}walk/terms.h", "&p->totals[w->region.task];", "&p->totals[0];"),
             (
                 f"{SRC}walk/ends.h",
                 "RE(add_totals)(&p->totals[w->region.task],",

@@ -72,11 +72,11 @@ INLINE void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
 static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const ptrdiff_t rows = t->rows, cols = t->cols, stride = p->value.stride[0];
+    const ptrdiff_t first = r, cols = t->cols, stride = p->value.stride[0], most = r + MOST_ROWS, rows = t->rows < most ? t->rows : most;
     const double constants = constants_of(p, (double)cols);
     const int keep = p->reduction == NONE;
     char *value = keep ? p->value.data + t->row * stride : NULL;
-    pair *sums = keep ? NULL : p->totals[w->region.task].usual;
+    double *totals = w->total_of_row, *lows = w->low_of_row;
     for (; r < rows; r++) {
         const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
         if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !RE(is_settled)(w, loss.hi)) break;
@@ -86,9 +86,15 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
             const T x = (T)(REAL == 64 ? value_of(total) : total.hi);
             memcpy(value + r * stride, &x, sizeof x);
         } else {
-            add_pair(&sums[RE(row_of)(p, t, r) % SUMS_OF_ROWS], total);
+            totals[r - first] = total.hi, lows[r - first] = total.lo;
         }
     }
+    grand_total *to = &p->totals[w->region.task];
+    if (!keep && p->inner == 1 && r - first >= SUMS_OF_ROWS)
+        RE(add_totals)(to, RE(row_of)(p, t, first), totals, lows, r - first);
+    else
+        for (ptrdiff_t i = first; i < r && !keep; i++)
+            add_pair(&to->usual[RE(row_of)(p, t, i) % SUMS_OF_ROWS], (pair){totals[i - first], REAL == 64 ? lows[i - first] : 0});
     return r;
 }
 
