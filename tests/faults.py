@@ -56,7 +56,7 @@ COMPILES = Check(("-c", "import fastelbo"), says="do not survive -ffast-math")
 LOCKED_TOTALS = """
         static char busy;
         while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE));
-        add_pair(&p->totals[0].usual, total);
+        add_pair(&p->totals[0].usual[row % SUMS_OF_ROWS], total);
         __atomic_clear(&busy, __ATOMIC_RELEASE);"""
 
 MUTANTS = [
@@ -78,8 +78,8 @@ MUTANTS = [
         (
             (
                 f"{SRC}walk/tiles.h",
-                "RE(unpack)(src, row + x.offset, x.stride, x.length);",
-                "RE(unpack)(src, row + x.offset, x.stride, x.length + 1);",
+                "RE(unpack)(src, v->data + offset_of(p, v->stride, 0, p->dims, at), s.stride, done);",
+                "RE(unpack)(src, v->data + offset_of(p, v->stride, 0, p->dims, at), s.stride, done + 1);",
             ),
         ),
     ),
@@ -162,11 +162,11 @@ MUTANTS = [
         "race: all tasks add to one total",
         RACES,
         (
-            (f"{SRC}walk/terms.h", ": p->totals[w->region.task].usual;", ": p->totals[0].usual;"),
+            (f"{SRC}walk/terms.h", "&p->totals[w->region.task];", "&p->totals[0];"),
             (
-                f"{SRC}walk/terms.h",
-                "if (!keep) p->totals[w->region.task].usual",
-                "if (!keep) p->totals[0].usual",
+                f"{SRC}walk/ends.h",
+                "RE(add_totals)(&p->totals[w->region.task],",
+                "RE(add_totals)(&p->totals[0],",
             ),
         ),
     ),
@@ -195,7 +195,13 @@ MUTANTS = [
     Mutant(
         "totals added in the order in which tasks end",
         suite("tests/test_bits.py", "-k", "number_of_threads"),
-        ((f"{SRC}walk/work.h", "        add_pair(&p->totals[whose.task].usual, total);", LOCKED_TOTALS),),
+        (
+            (
+                f"{SRC}walk/work.h",
+                "        add_pair(&p->totals[whose.task].usual[row % SUMS_OF_ROWS], total);",
+                LOCKED_TOTALS,
+            ),
+        ),
     ),
     Mutant(
         "the fork handler does nothing: children hang",
@@ -237,6 +243,43 @@ MUTANTS = [
                 "length = p->shape[p->dims - 1];",
             ),
         ),
+    ),
+    # --- rows that end many at a time, or lie across memory; calls that are known
+    Mutant(
+        "single elements put as they are, though one has to be taken apart",
+        suite("tests/test_short_rows.py", "-k", "odd_in_one_row"),
+        (
+            (
+                f"{SRC}walk/ends.h",
+                "odd |= RE(mask)(!(RE(magnitude)(term[i]) < settled));",
+                "odd |= 0 * (term[i] < settled);",
+            ),
+        ),
+    ),
+    Mutant(
+        "rows end together under a scale that is none",
+        suite("tests/test_short_rows.py", "-k", "scale_that_is_none"),
+        ((f"{SRC}walk/ends.h", "if (w->unusual || !RE(put_together)(p))", "if (!RE(put_together)(p))"),),
+    ),
+    Mutant(
+        "an element more in the lanes of a short row",
+        suite("tests/test_short_rows.py", "-k", "bits_that_they_have_alone"),
+        ((f"{SRC}sums/many.h", "l < left ? x[whole + l]", "l <= left ? x[whole + l]"),),
+    ),
+    Mutant(
+        "the last rows of a panel are not written",
+        suite("tests/test_layouts.py", "-k", "across_memory and gaussian_nll and 37"),
+        ((f"{SRC}walk/rows.h", "    RE(write_panels)(w);\n", ""),),
+    ),
+    Mutant(
+        "a call is known whatever its strides",
+        suite("tests/test_known_calls.py", "-k", "differs or again"),
+        ((f"{CORE}likeness.pxi", "        add(k, cnp.PyArray_STRIDE(x, i))\n", ""),),
+    ),
+    Mutant(
+        "outputs over inputs are not looked for in a known call",
+        suite("tests/test_known_calls.py", "-k", "over_inputs or again"),
+        ((f"{CORE}memory.pxi", "if given is not None and not is_apart", "if False and not is_apart"),),
     ),
     Mutant(
         "-ffast-math", COMPILES, (("setup.py", '    "-std=c11",\n', '    "-std=c11",\n    "-ffast-math",\n'),)

@@ -157,7 +157,13 @@ MUTANTS = [
     Mutant(
         "in place, the scale of a row that where removes is checked",
         suite("tests/test_out_over_inputs.py", "-k", "where"),
-        ((f"{SRC}walk/rows.h", "bad |= w->scale[r].bad && w->counted;", "bad |= w->scale[r].bad;"),),
+        (
+            (
+                f"{SRC}walk/rows.h",
+                "bad |= w->scale[r].bad && (p->uniform ? w->counted : RE(row_counts)(w, r));",
+                "bad |= w->scale[r].bad;",
+            ),
+        ),
     ),
     Mutant(
         "in place, the scale of a row reaches what where removes",

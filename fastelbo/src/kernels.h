@@ -62,7 +62,8 @@ typedef struct {
 
 typedef struct { partial part; wide_sum apart[3]; } kept_partial;
 
-typedef struct { pair usual; wide_sum far; } grand_total; /* the rows' sum; those near the end of double's range, and beyond, in `far` */
+#define SUMS_OF_ROWS 8 /* row i to the i mod SUMS_OF_ROWS-th, so that they are added up in vectors */
+typedef struct { pair usual[SUMS_OF_ROWS]; wide_sum far; } grand_total; /* the rows' sum; those near the end of double's range, and beyond, in `far` */
 
 /* What becomes of the rows of a KL in a negative ELBO: value = nll + beta kl, nll averaged over the samples */
 typedef struct {

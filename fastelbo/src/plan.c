@@ -175,6 +175,13 @@ static uint64_t order_of_sums(plan *p) {
     return p->broadcast[a] & bits(0, p->row_dims);
 }
 
+/* Whether the order of rows shows in any sum that is asked for */
+static int sums_rows(const plan *p) {
+    int any = p->reduction != NONE || p->sums_only;
+    for (int a = 0; a < N_GRADS; a++) any |= p->gradient[a].data && p->collect[a].mode != DIRECT;
+    return any;
+}
+
 static size_t bytes_of_totals(const plan *p) {
     return p->reduction != NONE ? (size_t)(p->chunks > 1 ? 1 : p->blocks) * sizeof(grand_total) : 0;
 }
@@ -230,6 +237,8 @@ void fe_plan_prepare(plan *p) {
 
     p->group = 1; /* while axes are chosen: few rows must be summed as many are */
     p->inner_axes = p->sums_only ? order_of_sums(p) : choose_order(p, words);
+    collectors(p, p->inner_axes, p->collect);
+    if (p->columns == 1 && !sums_rows(p)) p->inner_axes = 0; /* single elements are walked as they lie, not by what nobody asked for */
     collectors(p, p->inner_axes, p->collect);
     ptrdiff_t slab = taken(p, SLAB);
     p->inner = extent(p, 0, p->row_dims, ~p->inner_axes);

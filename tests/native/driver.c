@@ -53,12 +53,16 @@ static const op OPS[] = {
     EACH_LOSS(LOSS)
 #undef LOSS
 };
-static const char *const WANTS[] = {"value", "grad"}; /* each row's value; the mean over the rows, and every gradient */
+static const char *const WANTS[] = {"value", "grad", "weighted"}; /* each row's value; the mean over the rows, and every gradient; values of weighted rows */
+enum { WANT_GRADIENTS = 1, WANT_WEIGHTED };
 static const char *const TYPES[] = {"f32", "f64"};
 typedef struct { const char *name; ptrdiff_t rows, columns; int far; } shape;
 static const shape SHAPES[] = {
     {"128x784", 128, 784, 0},
     {"2000x8", 2000, 8, 0},
+    {"5000x1", 5000, 1, 0},
+    {"1500x3", 1500, 3, 0},
+    {"500x17", 500, 17, 0},
     {"1x20000", 1, 20000, 0},
     {"33x1100-far", 33, 1100, 1}, /* a scale in a hundred near the ends of its range (2: a variance): such tiles go another way */
 };
@@ -382,10 +386,11 @@ int main(int argc, char **argv) {
     for (int n = 0; !ways && n < COUNT(OPS); n++)
         for (int shape = 0; shape < COUNT(SHAPES); shape++)
             for (int is_double = 0; is_double < COUNT(TYPES); is_double++)
-                for (int grads = 0; grads < COUNT(WANTS); grads++) {
-                    snprintf(name, sizeof name, "%s/%s/%s/%s", OPS[n].name, WANTS[grads], TYPES[is_double], SHAPES[shape].name);
+                for (int want = 0; want < COUNT(WANTS); want++) {
+                    snprintf(name, sizeof name, "%s/%s/%s/%s", OPS[n].name, WANTS[want], TYPES[is_double], SHAPES[shape].name);
                     if (!chosen(name, argc - i, argv + i)) continue;
-                    way plain = {.reduction = grads ? MEAN : NONE, .of_x = NATIVE, .of_mean = NATIVE, .x_scale = 1};
+                    const int grads = want == WANT_GRADIENTS;
+                    way plain = {.reduction = grads ? MEAN : NONE, .weight = want == WANT_WEIGHTED ? OF_ROWS : ONE, .of_x = NATIVE, .of_mean = NATIVE, .x_scale = 1};
                     request q = {&OPS[n], &SHAPES[shape], &plain, C_ORDER, grads, is_double, 0};
                     if (list) puts(name);
                     else printf("%s %016" PRIx64 "\n", name, call(kernels, q, threads));

@@ -3,6 +3,7 @@
 #undef BERNOULLI_H
 #undef COLLECT_H
 #undef ELEMENTS_H
+#undef ENDS_H
 #undef FMATH_H
 #undef GATHER_H
 #undef GAUSSIAN_H
@@ -18,6 +19,7 @@
 #undef LOCATION_H
 #undef LOOK_H
 #undef LOOPS_H
+#undef MANY_H
 #undef MATHS_OF_LOSSES
 #undef MEND_H
 #undef PAIR_H
@@ -25,6 +27,7 @@
 #undef REAL_H
 #undef ROWS_H
 #undef SCALE_H
+#undef SHARED_H
 #undef SQUARES_H
 #undef STORED_H
 #undef STREAMS_H

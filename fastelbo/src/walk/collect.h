@@ -61,35 +61,59 @@ static run collected_run(const plan *p, const ptrdiff_t *stride, ptrdiff_t col, 
 }
 #endif
 
-/* Add n elements in their order to sums that repeat themselves after `period`, from the phase-th on */
-INLINE void RE(accumulate_in_turn)(ptrdiff_t low, double *at, ptrdiff_t period, ptrdiff_t phase, const T *g, ptrdiff_t n) {
-    ptrdiff_t i = 0;
-    for (; i < n && phase; i++, phase = phase + 1 < period ? phase + 1 : 0) RE(accumulate_one)(low, at + phase, g[i]);
-    for (; i + period <= n; i += period)
-        for (ptrdiff_t k = 0; k < period; k++) RE(accumulate_one)(low, at + k, g[i + k]);
-    for (; i < n; i++, phase++) RE(accumulate_one)(low, at + phase, g[i]);
+/* Add n numbers to as many sums */
+INLINE void RE(accumulate_run)(ptrdiff_t low, double *at, const T *g, ptrdiff_t n) {
+#if REAL == 32
+    (void)low;
+    for (ptrdiff_t i = 0; i < n; i++) at[i] += (double)g[i];
+#else
+    for (ptrdiff_t i = 0; i < n; i++) {
+        pair s = two_sum(at[i], g[i]);
+        at[i] = s.hi;
+        at[i + low] += s.lo;
+    }
+#endif
 }
 
-/* The same of the usual numbers of channels: sums in registers */
+/* Rows of n numbers, a constant, to n sums, in registers */
+INLINE void RE(accumulate_few)(ptrdiff_t low, double *at, const T *g, ptrdiff_t rows, int n) {
+    pair sum[4];
+    for (int c = 0; c < n; c++) sum[c] = (pair){at[c], REAL == 64 ? at[c + low] : 0};
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (int c = 0; c < n; c++) {
+            if (REAL == 32)
+                sum[c].hi += (double)g[r * n + c];
+            else
+                add_to(&sum[c], (double)g[r * n + c]);
+        }
+    for (int c = 0; c < n; c++) at[c] = sum[c].hi;
+    for (int c = 0; c < n && REAL == 64; c++) at[c + low] = sum[c].lo;
+}
+
+/* Rows, all into the same few sums, one for each of their columns: to find its place would take longer than to add it */
+static void RE(accumulate_columns)(ptrdiff_t low, double *at, const T *g, ptrdiff_t rows, ptrdiff_t cols) {
+    switch (cols) {
+#define CASE(n) case n: RE(accumulate_few)(low, at, g, rows, n); return;
+        CASE(1) CASE(2) CASE(3) CASE(4)
+#undef CASE
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) RE(accumulate_run)(low, at, g + r * cols, cols);
+}
+
+/* Whether all rows of whole events are collected so */
+static int RE(collects_columns)(const plan *p, const collector *c, const RE(tile) *t) {
+    const int events = p->dims - p->row_dims;
+    int same = t->cols == p->columns && c->mode == GLOBAL && p->chunks == 1 && events <= 1 && (t->cols == 1 || c->stride[p->dims - 1] == 1);
+    for (int i = 0; i < p->row_dims; i++) same &= c->stride[i] == 0;
+    return same;
+}
+
+/* n elements in their order to sums that repeat themselves after `period`, from the phase-th on */
 static void RE(accumulate_periods)(ptrdiff_t low, double *at, ptrdiff_t period, ptrdiff_t phase, const T *g, ptrdiff_t n) {
-#define OF_PERIOD(period)                                                                          \
-    case period: {                                                                                 \
-        double sums[2 * period];                                                                   \
-        for (int k = 0; k < period; k++) sums[k] = at[k], sums[period + k] = REAL == 64 ? at[low + k] : 0; \
-        RE(accumulate_in_turn)(period, sums, period, phase, g, n);                                 \
-        for (int k = 0; k < period; k++) {                                                         \
-            at[k] = sums[k];                                                                       \
-            if (REAL == 64) at[low + k] = sums[period + k];                                        \
-        }                                                                                          \
-        return;                                                                                    \
-    }
-    switch (period) {
-        OF_PERIOD(2)
-        OF_PERIOD(3)
-        OF_PERIOD(4)
-    }
-#undef OF_PERIOD
-    RE(accumulate_in_turn)(low, at, period, phase, g, n);
+    for (; n && phase; g++, n--, phase = phase + 1 < period ? phase + 1 : 0) RE(accumulate_one)(low, at + phase, *g);
+    const ptrdiff_t whole = n - n % period;
+    RE(accumulate_columns)(low, at, g, whole / period, period);
+    RE(accumulate_run)(low, at, g + whole, n - whole);
 }
 
 #if REAL == 64 /* once */
@@ -108,6 +132,10 @@ static void RE(accumulate)(const plan *p, int a, region whose, ptrdiff_t chunk, 
     double *base = RE(accumulator)(p, whose, c);
     const ptrdiff_t period = period_of_sums(p, c->stride);
     ptrdiff_t shift = c->by_column ? chunk * p->chunk : 0;
+    if (RE(collects_columns)(p, c, t)) {
+        RE(accumulate_columns)(c->low, base, g, t->rows, t->cols);
+        return;
+    }
     for (ptrdiff_t r = 0; r < t->rows; r++) {
         double *row = base + row_offset(p, c->stride, RE(row_of)(p, t, r)) + slab_offset(c, t->slab + r) - shift;
         if (period > 1) {
@@ -123,16 +151,7 @@ static void RE(accumulate)(const plan *p, int a, region whose, ptrdiff_t chunk, 
                 RE(accumulate_one)(c->low, at, sum.hi);
                 if (REAL == 64) at[c->low] += sum.lo;
             } else {
-#if REAL == 32
-                for (ptrdiff_t i = 0; i < x.length; i++) at[i] += (double)g[i];
-#else
-                double *low = at + c->low;
-                for (ptrdiff_t i = 0; i < x.length; i++) {
-                    pair s = two_sum(at[i], g[i]);
-                    at[i] = s.hi;
-                    low[i] += s.lo;
-                }
-#endif
+                RE(accumulate_run)(c->low, at, g, x.length);
             }
             g += x.length, done += x.length;
         }

@@ -190,25 +190,60 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     }
 }
 
+/* What min_var makes of a row's scale */
+static void RE(lift_row)(const RE(work) *w, row_scale *s, const raw_scales *x, ptrdiff_t i) {
+    const plan *p = w->p;
+    if (w->lifts) *s = scale_of_row(p, VAR, p->min_var, x->prior[i], 2 * (EXP_MAX - 1));
+    s->gradient[0] = 0, s->slope = p->paired ? s->slope : 0;
+}
+
+/* The scales of n <= SCALES_AT_ONCE rows from the r-th on */
+static void RE(find_some_scales)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
+    const plan *p = w->p;
+    raw_scales x;
+    int any_lifted = 0, lifted[SCALES_AT_ONCE];
+    for (int i = 0; i < SCALES_AT_ONCE; i++) x.raw[i] = 1, x.prior[i] = 0, lifted[i] = 0;
+    for (int k = 0; k < 2; k++) {
+        const view *v = &p->argument[SCALE + k];
+        double *to = k ? x.prior : x.raw;
+        const ptrdiff_t at_once = is_even(p, v) ? n : 1;
+        for (ptrdiff_t i = 0; i < n && v->data; i += at_once)
+            pack_f64(v->type, to + i, RE(place_of_row)(p, v, RE(row_of)(p, &w->tile, r + i)), stride_of_rows(p, v), at_once);
+    }
+    for (ptrdiff_t i = 0; i < n && p->min_var > 0; i++) {
+        const T raw = (T)x.raw[i];
+        any_lifted |= lifted[i] = !(raw < w->domain) && RE(is_lifted)(w, raw);
+        if (lifted[i]) x.raw[i] = (double)RE(floored)(raw, w->domain, w->lowest, w->highest);
+    }
+    scales_by_loop(p, p->kind[0], &x, n);
+    if (!any_lifted && n > 1 && usual_scales(p, p->kind[0], &x, n, 2 * (EXP_MAX - 1), w->scale + r)) return;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        row_scale *s = &w->scale[r + i];
+        scale_from(p, p->kind[0], &x, i, 2 * (EXP_MAX - 1), s);
+        if (lifted[i]) RE(lift_row)(w, s, &x, i);
+        w->special |= s->special;
+        w->unusual |= s->special | s->bad | s->limit;
+    }
+}
+
 /* The scales of the tile's rows */
 static void RE(find_scales)(RE(work) *w) {
     const plan *p = w->p;
     const RE(tile) *t = &w->tile;
     if (t->col > w->chunk * p->chunk || (p->uniform && w->scale[0].a != 0)) return; /* known */
-    w->special = 0;
-    for (ptrdiff_t r = 0; r < (p->uniform ? 1 : t->rows); r++) {
-        row_scale *s = &w->scale[r];
-        double raw[2] = {0, 0};
-        for (int k = 0; k < 2; k++) {
-            const view *v = &p->argument[SCALE + k];
-            if (v->data) pack_f64(v->type, &raw[k], v->data + row_offset(p, v->stride, RE(row_of)(p, t, r)), 0, 1);
-        }
-        const T kept = RE(floored)((T)raw[0], w->domain, w->lowest, w->highest);
-        const int lifted = !((T)raw[0] < w->domain) && RE(is_lifted)(w, (T)raw[0]), by_var = lifted && w->lifts;
-        *s = scale_of_row(p, by_var ? VAR : p->kind[0], by_var ? p->min_var : lifted ? (double)kept : raw[0], raw[1], 2 * (EXP_MAX - 1));
-        if (lifted) s->gradient[0] = 0, s->slope = p->paired ? s->slope : 0;
-        w->special |= s->special;
-    }
+    const ptrdiff_t rows = p->uniform ? 1 : t->rows;
+    w->special = w->unusual = 0;
+    for (ptrdiff_t r = 0; r < rows; r += SCALES_AT_ONCE) RE(find_some_scales)(w, r, rows - r < SCALES_AT_ONCE ? rows - r : SCALES_AT_ONCE);
+}
+
+/* Whether where has left anything of row r, of all of its tiles so far, under a scale that is constant along it */
+static int RE(row_counts)(const RE(work) *w, ptrdiff_t r) {
+    const ptrdiff_t cols = w->tile.cols;
+    const T *mask = w->buffer[G_SCALE] + r * cols; /* as `select` left it */
+    if (w->tile.rows == 1 || !w->counted || !w->p->argument[WHERE].data) return w->counted;
+    for (ptrdiff_t i = 0; i < cols; i++)
+        if (mask[i] != 0) return 1;
+    return 0;
 }
 
 /* Their factors as the loop over terms wants them: of each element, where they differ */

@@ -38,6 +38,12 @@ static void RE(write_panels)(RE(work) *w) {
 
 static int RE(in_buffer)(const RE(work) *w, const T *x) { return x >= w->buffer[0] && x < w->buffer[N_BUFFERS - 1] + TILE; }
 
+static int RE(any_beyond)(const T *g, ptrdiff_t n) {
+    I any = 0;
+    for (ptrdiff_t i = 0; i < n; i++) any |= RE(mask)(RE(is_beyond)(g[i]));
+    return any != 0;
+}
+
 /* Elements [at, at + n) of the tile's gradients g of argument a, as the loop left them, become what is asked for */
 static void RE(finish_gradients)(RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff_t n) {
     const plan *p = w->p;
@@ -59,7 +65,7 @@ static void RE(finish_gradients)(RE(work) *w, int a, T *g, ptrdiff_t at, ptrdiff
     }
     if (w->raw_scale && a == SCALE)
         for (ptrdiff_t i = 0; i < n; i++) g[i] = RE(is_lifted)(w, w->raw_scale[i]) ? (T)0 : g[i];
-    if (doubtful) RE(mend)(w, a, g, at, n, suspect, doubtful);
+    if (doubtful > 1 || (doubtful && RE(any_beyond)(g, n))) RE(mend)(w, a, g, at, n, suspect, doubtful);
 }
 
 /* Whether they are that already, but for what is odd in a tile */

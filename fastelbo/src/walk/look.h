@@ -58,7 +58,8 @@ static void RE(look_at_rows)(RE(work) *w, int a) {
     const RE(tile) *t = &w->tile;
     const collector *c = &p->collect[a];
     double *at = RE(accumulator)(p, w->region, c);
-    for (ptrdiff_t r = 0; r < t->rows && w->counted; r++) {
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+        if (!RE(row_counts)(w, r)) continue;
         const ptrdiff_t row = RE(row_of)(p, t, r);
         int by_right = RE(scale_of)(w, r)->limit;
         for (ptrdiff_t i = r * t->cols; i < (r + 1) * t->cols && !by_right; i++)

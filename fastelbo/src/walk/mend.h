@@ -134,7 +134,11 @@ static void RE(weigh)(RE(work) *w, ptrdiff_t n) {
     const I reduced = RE(keeps_doubles)(w->p);
     I odd = 0;
 #define IS_ODD(i, weight) RE(term_is_odd)(term[i], weight, RE(differs)(origin, i), reduced)
-    for (ptrdiff_t i = 0; i < n; i++) odd |= IS_ODD(i, weight[i]);
+    for (ptrdiff_t i = 0; i < n; i++) odd |= RE(mask)(RE(term_is_odd)(term[i], weight[i], 1, reduced)); /* whatever it is made of */
+    if (odd) {
+        odd = 0;
+        for (ptrdiff_t i = 0; i < n; i++) odd |= IS_ODD(i, weight[i]);
+    }
     odd |= w->special;
     if (odd) {
         T *own = w->buffer[B_WEIGHT];
@@ -144,7 +148,7 @@ static void RE(weigh)(RE(work) *w, ptrdiff_t n) {
         w->odd |= ODD_MARKS;
         for (ptrdiff_t i = 0; i < n; i++) {
             const int special = w->special && RE(scale_of)(w, i / w->tile.cols)->special;
-            w->mark[i] = (special && w->counted) || (IS_ODD(i, own[i]) && (w->p->constant || RE(may_be_finite)(w, i)));
+            w->mark[i] = (special && RE(row_counts)(w, i / w->tile.cols)) || (IS_ODD(i, own[i]) && (w->p->constant || RE(may_be_finite)(w, i)));
             if (w->mark[i]) term[i] = own[i] = 0;
         }
     }
@@ -283,16 +287,28 @@ static int RE(doubt)(const plan *p, int a) {
 /* What a tile's gradients g of one argument are judged by: they are 0 by right where a = b; NULL: nowhere */
 typedef struct { const T *g, *weight, *a, *b; T gain, lowest; } RE(judged);
 
-INLINE I RE(is_suspect)(RE(judged) x, ptrdiff_t i) {
+INLINE I RE(suspect_of)(RE(judged) x, ptrdiff_t i, int weighted, int compared) {
     const T size = RE(magnitude)(x.g[i]);
-    const I lifted = (x.weight ? RE(magnitude)(x.weight[i]) : (T)1) * x.gain > 1;
-    const I differs = x.a ? (x.g[i] != 0) | (x.a[i] != x.b[i]) : 1;
+    const I lifted = (weighted ? RE(magnitude)(x.weight[i]) : (T)1) * x.gain > 1;
+    const I differs = compared ? (x.g[i] != 0) | (x.a[i] != x.b[i]) : 1;
     return (!(size < INFINITE)) | RE(is_lost)(size, x.lowest, lifted, differs);
 }
 
-INLINE I RE(any_suspect)(RE(judged) x, ptrdiff_t n) {
+static I RE(is_suspect)(RE(judged) x, ptrdiff_t i) { return RE(suspect_of)(x, i, x.weight != NULL, x.a != NULL); }
+
+/* (A loop that asks for each element what there is does not become vectors.) */
+static I RE(any_suspect)(RE(judged) x, ptrdiff_t n) {
     I any = 0;
-    for (ptrdiff_t i = 0; i < n; i++) any |= RE(mask)(RE(is_suspect)(x, i));
+#define LOOK(weighted, compared) for (ptrdiff_t i = 0; i < n; i++) any |= RE(mask)(RE(suspect_of)(x, i, weighted, compared))
+    if (x.weight && x.a)
+        LOOK(1, 1);
+    else if (x.weight)
+        LOOK(1, 0);
+    else if (x.a)
+        LOOK(0, 1);
+    else
+        LOOK(0, 0);
+#undef LOOK
     return any;
 }
 

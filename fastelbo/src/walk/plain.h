@@ -3,7 +3,7 @@
 #ifndef PLAIN_H
 #define PLAIN_H
 
-#include "mend.h"
+#include "ends.h"
 
 /* d/dx = (x - mean) times this; 0 where that is not to be used, as the number might leave the range of T */
 static T RE(plain_slope)(const RE(work) *w, const row_scale *s) {
@@ -24,6 +24,20 @@ static void RE(first_of_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n
         RE(squares)[0][ONLY_FIRST](&o, (RE(factors)){&a, &b, &slope}), w->odd |= ODD_SCALE;
 }
 
+/* The totals of the tile's rows, to their sum */
+static void RE(reduce_plain_rows)(RE(work) *w, double base, double constants) {
+    plan *p = w->p;
+    const ptrdiff_t rows = w->tile.rows, together = p->inner == 1 ? rows : 1;
+    double *all = w->total_of_row, *low = w->low_of_row;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const pair loss = RE(add_up)(base, w->squares_of_row[r]), total = RE(add_up)(loss.hi, constants);
+        all[r] = total.hi;
+        if (REAL == 64) low[r] = total.lo + loss.lo;
+    }
+    for (ptrdiff_t r = 0; r < rows; r += together)
+        RE(add_totals)(&p->totals[w->region.task], RE(row_of)(p, &w->tile, r), all + r, low + r, together);
+}
+
 /* The commonest rows: whole, under one scale for all. As finish_row, of which it is a special case to the bit. */
 static int RE(finish_plain_rows)(RE(work) *w) {
     plan *p = w->p;
@@ -32,11 +46,11 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     const double n = (double)p->columns, base = s.base * n, constants = constants_of(p, n), gradient = s.gradient[0] * n;
     const double *squares = w->squares_of_row;
     const int of_scale = p->gradient[SCALE].data != NULL;
-    const ptrdiff_t stride = p->value.stride[0], rows = t->rows;
+    const ptrdiff_t stride = stride_of_rows(p, &p->value), rows = t->rows;
     if (t->cols != p->columns || !p->uniform || s.bad || s.special || w->odd || p->sums_only
-        || (p->reduction == NONE && (p->other_rows || p->row_dims != 1)) || (of_scale && (!p->collect[SCALE].turns || !far_from_overflow(gradient) || !far_from_overflow(s.slope * n))))
+        || (p->reduction == NONE && (p->other_rows || !is_even(p, &p->value))) || (of_scale && (!p->collect[SCALE].turns || !far_from_overflow(gradient) || !far_from_overflow(s.slope * n))))
         return 0;
-    char *value = p->reduction == NONE ? p->value.data + t->row * stride : NULL;
+    char *value = p->reduction == NONE ? RE(place_of_row)(p, &p->value, t->row) : NULL;
 #define EACH_ROW(stride)                                                                                            \
     _Pragma("omp simd") for (ptrdiff_t r = 0; r < rows; r++) {                                                      \
         pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);                           \
@@ -44,13 +58,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
         memcpy(value + r * (stride), &x, sizeof x);                                                                 \
     }
     if (p->reduction != NONE) {
-        pair sum = p->totals[w->region.task].usual;
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            pair loss = RE(add_up)(base, squares[r]), total = RE(add_up)(loss.hi, constants);
-            total.lo += loss.lo;
-            add_pair(&sum, total);
-        }
-        p->totals[w->region.task].usual = sum;
+        RE(reduce_plain_rows)(w, base, constants);
     } else if (stride == (ptrdiff_t)sizeof(T))
         EACH_ROW((ptrdiff_t)sizeof(T))
     else
@@ -244,6 +252,7 @@ static void RE(end_plain_rows)(RE(work) *w, ptrdiff_t n) {
         RE(end_odd_rows)(w, n);
         return;
     }
+    if (RE(end_together)(w) && RE(end_squares)(w, 0, w->squares_of_row, NULL, w->tile.rows)) return;
     for (ptrdiff_t r = 0; r < w->tile.rows; r++) {
         x.sum.hi = w->squares_of_row[r];
         RE(end_row)(w, r, &x);

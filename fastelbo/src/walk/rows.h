@@ -13,7 +13,7 @@ static void RE(check)(RE(work) *w, ptrdiff_t n) {
     RE(gather_all)(w, n);
     if (p->constant) {
         RE(find_scales)(w);
-        for (ptrdiff_t r = 0; r < (p->uniform ? 1 : w->tile.rows); r++) bad |= w->scale[r].bad && w->counted;
+        for (ptrdiff_t r = 0; r < (p->uniform ? 1 : w->tile.rows); r++) bad |= w->scale[r].bad && (p->uniform ? w->counted : RE(row_counts)(w, r));
     }
     if (bad || (!p->constant && RE(has_bad_scale)(w))) __atomic_store_n(&p->bad, 1, __ATOMIC_RELAXED);
 }
@@ -139,7 +139,7 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     w->rounded = 0;
     RE(limits)(p, w);
     if (w->lifts && !p->constant && p->traits->squares) w->floor = scale_of_row(p, VAR, p->min_var, 0, 2 * (EXP_MAX - 1));
-    w->special = 0;
+    w->special = w->unusual = 0;
     w->out = 0;
     memset(w->apart, 0, sizeof w->apart);
     for (int a = 0; a < N_GRADS && !p->check_only; a++)
@@ -161,10 +161,9 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
         most = FLAT_TILE;
     }
     if (p->constant && !p->uniform && at_once > MOST_SCALES) at_once = MOST_SCALES;
-    if (p->constant && p->argument[WHERE].data) at_once = 1; /* a scale counts where its row has an element left */
     if (p->panels) at_once = smaller(at_once, p->panel_rows > LANES ? p->panel_rows - LANES + 1 : p->panel_rows);
-    /* the last of the outer axes alone is evenly spaced */
-    ptrdiff_t run = p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
+    /* where inner axes are walked for each group, or panels are read, the last of the outer ones alone is evenly spaced; else rows follow one another */
+    ptrdiff_t run = p->inner == 1 && !p->panels ? p->rows + 1 : p->outer_dims > 0 ? p->shape[p->outer_dims - 1] : 1;
     int slabs = 0;
     for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
     const ptrdiff_t chunks = p->now.last_chunk - p->now.chunk;
@@ -221,15 +220,19 @@ static double RE(finish)(plan *p) {
     RE(hand_out_global)(p);
     if (p->look) return 0;
     if (p->reduction == NONE) return 0;
-    grand_total all = {{0, 0}, {0, 0, 0}};
-    for (ptrdiff_t t = 0; t < totals; t++) add_pair(&all.usual, p->totals[t].usual), add_sum(&all.far, p->totals[t].far);
+    pair usual = {0, 0};
+    wide_sum far = {0, 0, 0};
+    for (ptrdiff_t t = 0; t < totals; t++) {
+        for (int k = 0; k < SUMS_OF_ROWS; k++) add_pair(&usual, p->totals[t].usual[k]);
+        add_sum(&far, p->totals[t].far);
+    }
     const double divisor = p->reduction == MEAN ? (double)p->rows : 1;
-    if (!holds_anything(all.far)) {
-        const double value = value_of(all.usual) / divisor;
+    if (!holds_anything(far)) {
+        const double value = value_of(usual) / divisor;
         p->reduced = wide_of(value);
         return value;
     }
-    p->reduced = wide_over(wide_plus(wide_of(value_of(all.usual)), wide_total(all.far)), wide_of(divisor));
+    p->reduced = wide_over(wide_plus(wide_of(value_of(usual)), wide_total(far)), wide_of(divisor));
     return double_of(p->reduced);
 }
 

@@ -2,7 +2,7 @@
 #ifndef TERMS_H
 #define TERMS_H
 
-#include "mend.h"
+#include "ends.h"
 
 /* The sum of n terms of the tile, from i on; where the scale is constant, in nats only by squares_of */
 static inline pair RE(sum_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
@@ -55,7 +55,7 @@ SELDOM void RE(settle_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, const RE(lane
 }
 
 /* The terms of a part of a row, from i on, to what there is of it */
-static void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
+INLINE void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
     const ptrdiff_t n = w->tile.cols;
     const RE(lanes) before = w->sum;
     RE(add_terms)(w, i, n);
@@ -72,11 +72,11 @@ static void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
 static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const ptrdiff_t rows = t->rows, cols = t->cols, stride = p->value.stride[0];
+    const ptrdiff_t first = r, cols = t->cols, stride = p->value.stride[0], most = r + MOST_ROWS, rows = t->rows < most ? t->rows : most;
     const double constants = constants_of(p, (double)cols);
     const int keep = p->reduction == NONE;
     char *value = keep ? p->value.data + t->row * stride : NULL;
-    pair sum = keep ? (pair){0, 0} : p->totals[w->region.task].usual;
+    double *totals = w->total_of_row, *lows = w->low_of_row;
     for (; r < rows; r++) {
         const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
         if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !RE(is_settled)(w, loss.hi)) break;
@@ -86,10 +86,15 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
             const T x = (T)(REAL == 64 ? value_of(total) : total.hi);
             memcpy(value + r * stride, &x, sizeof x);
         } else {
-            add_pair(&sum, total);
+            totals[r - first] = total.hi, lows[r - first] = total.lo;
         }
     }
-    if (!keep) p->totals[w->region.task].usual = sum;
+    grand_total *to = &p->totals[w->region.task];
+    if (!keep && p->inner == 1 && r - first >= SUMS_OF_ROWS)
+        RE(add_totals)(to, RE(row_of)(p, t, first), totals, lows, r - first);
+    else
+        for (ptrdiff_t i = first; i < r && !keep; i++)
+            add_pair(&to->usual[RE(row_of)(p, t, i) % SUMS_OF_ROWS], (pair){totals[i - first], REAL == 64 ? lows[i - first] : 0});
     return r;
 }
 
@@ -101,10 +106,16 @@ static void RE(sum_rows)(RE(work) *w) {
     if (w->weight) RE(weigh)(w, n);
     const int look = (w->odd & ODD_MARKS) | w->special;
     const int usual = !w->weight && !p->constant && t->cols == p->columns && (p->reduction == NONE ? p->row_dims == 1 && !p->other_rows : !p->sums_only);
+    const int together = RE(end_together)(w);
     for (ptrdiff_t r = 0; r < t->rows; r++) {
+        const ptrdiff_t rows = together && r % MOST_ROWS == 0 ? RE(end_many)(w, r) : 0;
+        if (rows) {
+            r += rows - 1;
+            continue;
+        }
         if (usual && (r = RE(sum_usual_rows)(w, r)) == t->rows) return;
         partial x;
-        x.weight = (pair){(double)(end - begin), 0}, x.apart = NULL, x.counted = w->counted;
+        x.weight = (pair){(double)(end - begin), 0}, x.apart = NULL, x.counted = p->constant ? RE(row_counts)(w, r) : w->counted;
         if (t->cols == end - begin) {
             RE(sum_row)(w, r, r * t->cols, look, &x);
         } else {
@@ -190,7 +201,8 @@ static void RE(evaluate)(RE(work) *w) {
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary */
     int way = !loop[ORDINARY] ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
-    I found = loop[way](&w->o);
+    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w) : NULL;
+    I found = (shared ? shared : loop[way])(&w->o);
     if (found && way != ANY) {
         if (way == STREAMED) end_streams();
         found = !RE(was_ordinary)(w);

@@ -3,7 +3,7 @@
 #ifndef WORK_H
 #define WORK_H
 
-#include "../loops/loops.h"
+#include "../loops/shared.h"
 #include "../sums/stored.h"
 #include "careful.h"
 #include "collect.h"
@@ -39,6 +39,7 @@ typedef struct {
     int want, counted, spread;
     int odd;                /* what may have left the range of T in this tile: ODD_... */
     int special;            /* the tile has rows under special scales */
+    int unusual;            /* ... or under scales that are none, infinite or NaN */
     int doubts[N_GRADS];    /* gradients are looked at in every tile: their factors may leave the range of T */
     int final[N_GRADS];     /* gradients are what is asked for as the loop leaves them, in a tile where nothing is odd */
     int long_integers;      /* x or mean may hold integers of which a double is only a part */
@@ -59,7 +60,9 @@ typedef struct {
     row_scale scale[MOST_SCALES]; /* of the tile's rows; of all rows, if uniform */
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares, part_squares; /* the same where p->plain: of the parts behind, of the current one */
-    double squares_of_row[MOST_ROWS], part_of_row[PARTS_AT_ONCE];
+    double squares_of_row[MOST_ROWS], part_of_row[PARTS_AT_ONCE]; /* also sums of terms; */
+    double total_of_row[MOST_ROWS], low_of_row[MOST_ROWS], weight_of_row[MOST_ROWS];       /* ... of doubles, their lower halves; and of weights */
+    double gradient_of_row[2][MOST_ROWS];                         /* ... of the scale and the prior's */
     RE(panel) panel[N_ARGUMENTS + N_GRADS]; /* of those in p->panels */
     ptrdiff_t first_col, cols, stop;        /* a panel's columns; the task's rows end here */
     _Alignas(WORK_ALIGNMENT) T buffer[N_BUFFERS][TILE];
@@ -76,6 +79,13 @@ static int RE(wants)(const RE(work) *w, int a) { return w->p->gradient[a].data !
 static const RE(loop) *RE(loop_of)(const RE(work) *w) {
     const plan *p = w->p;
     return p->paired ? RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0] : RE(one_scale)[p->loss][p->kind[0]][w->want];
+}
+
+/* The loop for ordinary scales where one is that of all elements; NULL: there is none, or `where` has put others in its place */
+static RE(loop) RE(loop_of_shared)(const RE(work) *w) {
+    const plan *p = w->p;
+    const int same = p->single >> SCALE & 1 && !p->argument[WHERE].data && !p->paired && p->traits->forms;
+    return same ? RE(shared)[p->loss][p->kind[0]][w->want] : NULL;
 }
 
 /* mend.h */
@@ -202,7 +212,7 @@ static inline void RE(finish_row)(plan *p, region whose, ptrdiff_t row, ptrdiff_
     pair total = RE(add_up)(loss.hi, constants_of(p, w));
     total.lo += loss.lo;
     if (p->reduction != NONE && !x->apart && far_from_overflow(total.hi)) {
-        add_pair(&p->totals[whose.task].usual, total);
+        add_pair(&p->totals[whose.task].usual[row % SUMS_OF_ROWS], total);
     } else if (p->other_rows || x->apart || p->reduction != NONE) {
         RE(finish_far_row)(p, whose, row, total, x->apart);
     } else {
