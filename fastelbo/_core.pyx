@@ -4,7 +4,8 @@
 
 A fast door looks at its arguments through NumPy's C API and takes the call if they are what most callers pass: C-contiguous
 arrays of one dtype and shape, the last axis summed, nothing unusual asked for. It decides nothing: where anything is different, or
-wrong, the rules get the same arguments, and their word is the law.
+wrong, the rules get the same arguments, and their word is the law. What they found of a call is kept: a later one that is like it, in
+types, shapes, strides and options (`likeness`), goes straight to the kernels, and whatever depends on numbers or addresses is looked at anew.
 """
 
 import os
