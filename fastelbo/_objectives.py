@@ -367,7 +367,7 @@ def _plain_grad(x: Any, mean: Any, axis: Any, full: bool, wrt: Any) -> OptimalNL
     Gradients are those of each element at a given σ, whatever axes are summed; but where the last is of size
     1, σ would not be constant along it, and that has a kernel of its own.
     """
-    if axis is None and np.shape(x)[-1:] == (1,):
+    if type(x) is not np.ndarray or (axis is None and x.shape[-1:] == (1,)):
         return None
     if type(wrt) is not tuple or not wrt or not all(name in ("x", "mean") for name in wrt):
         return None

@@ -109,7 +109,7 @@ static int RE(end_single)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
     return 1;
 }
 
-/* Rows from the r-th on, n <= MOST_ROWS, of terms; 0: they are left */
+/* Rows from the r-th on, n <= ROWS_TOGETHER unless they are single elements, of terms; 0: they are left */
 static int RE(end_terms)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
     const plan *p = w->p;
     const ptrdiff_t cols = w->tile.cols;
@@ -200,7 +200,7 @@ static int RE(total_squares)(RE(work) *w, ptrdiff_t r, const double *squares, co
     return RE(all_within)(total, n, 0, 0x1p900) != 0;
 }
 
-/* Rows from the r-th on, n <= MOST_ROWS, of squares in nats; 0: they are left */
+/* Rows from the r-th on, n <= ROWS_TOGETHER, of squares in nats; 0: they are left */
 static int RE(end_squares)(RE(work) *w, ptrdiff_t r, const double *squares, const double *weight, ptrdiff_t n) {
     const plan *p = w->p;
     double *total = w->total_of_row, *low = w->low_of_row;
@@ -237,7 +237,8 @@ static int RE(end_terms_of_squares)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
 
 /* Rows from the r-th on, by their terms; how many there were: none, if any of them is not usual */
 static ptrdiff_t RE(end_many)(RE(work) *w, ptrdiff_t r) {
-    const ptrdiff_t left = w->tile.rows - r, n = left < MOST_ROWS ? left : MOST_ROWS;
+    const int single = w->tile.cols == 1 && w->p->reduction == NONE;
+    const ptrdiff_t n = smaller(w->tile.rows - r, single ? MOST_ROWS : ROWS_TOGETHER);
     return (w->p->constant ? RE(end_terms_of_squares) : RE(end_terms))(w, r, n) ? n : 0;
 }
 

@@ -27,15 +27,17 @@ static void RE(first_of_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t at, ptrdiff_t n
 /* The totals of the tile's rows, to their sum */
 static void RE(reduce_plain_rows)(RE(work) *w, double base, double constants) {
     plan *p = w->p;
-    const ptrdiff_t rows = w->tile.rows, together = p->inner == 1 ? rows : 1;
+    const ptrdiff_t rows = w->tile.rows, most = p->inner == 1 ? ROWS_TOGETHER : 1;
     double *all = w->total_of_row, *low = w->low_of_row;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const pair loss = RE(add_up)(base, w->squares_of_row[r]), total = RE(add_up)(loss.hi, constants);
-        all[r] = total.hi;
-        if (REAL == 64) low[r] = total.lo + loss.lo;
+    for (ptrdiff_t r = 0; r < rows; r += most) {
+        const ptrdiff_t n = smaller(rows - r, most);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const pair loss = RE(add_up)(base, w->squares_of_row[r + i]), total = RE(add_up)(loss.hi, constants);
+            all[i] = total.hi;
+            if (REAL == 64) low[i] = total.lo + loss.lo;
+        }
+        RE(add_totals)(&p->totals[w->region.task], RE(row_of)(p, &w->tile, r), all, low, n);
     }
-    for (ptrdiff_t r = 0; r < rows; r += together)
-        RE(add_totals)(&p->totals[w->region.task], RE(row_of)(p, &w->tile, r), all + r, low + r, together);
 }
 
 /* The commonest rows: whole, under one scale for all. As finish_row, of which it is a special case to the bit. */
@@ -252,8 +254,14 @@ static void RE(end_plain_rows)(RE(work) *w, ptrdiff_t n) {
         RE(end_odd_rows)(w, n);
         return;
     }
-    if (RE(end_together)(w) && RE(end_squares)(w, 0, w->squares_of_row, NULL, w->tile.rows)) return;
-    for (ptrdiff_t r = 0; r < w->tile.rows; r++) {
+    const int together = RE(end_together)(w);
+    const ptrdiff_t rows = w->tile.rows;
+    ptrdiff_t r = 0;
+    for (ptrdiff_t some; together && r < rows; r += some) {
+        some = smaller(rows - r, ROWS_TOGETHER);
+        if (!RE(end_squares)(w, r, w->squares_of_row + r, NULL, some)) break;
+    }
+    for (; r < rows; r++) {
         x.sum.hi = w->squares_of_row[r];
         RE(end_row)(w, r, &x);
     }

@@ -72,7 +72,7 @@ INLINE void RE(add_to_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i) {
 static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     plan *p = w->p;
     const RE(tile) *t = &w->tile;
-    const ptrdiff_t first = r, cols = t->cols, stride = p->value.stride[0], most = r + MOST_ROWS, rows = t->rows < most ? t->rows : most;
+    const ptrdiff_t first = r, cols = t->cols, stride = p->value.stride[0], most = r + ROWS_TOGETHER, rows = t->rows < most ? t->rows : most;
     const double constants = constants_of(p, (double)cols);
     const int keep = p->reduction == NONE;
     char *value = keep ? p->value.data + t->row * stride : NULL;

@@ -13,7 +13,7 @@
 /* ---- the state of a task ------------------------------------------------------------------------------------------------- */
 
 #if REAL == 64 /* once */
-enum { N_BUFFERS = 14, MOST_SCALES = 64, MOST_ROWS = 512 };
+enum { N_BUFFERS = 14, MOST_SCALES = 64, MOST_ROWS = 512, ROWS_TOGETHER = 64 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
 #define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
@@ -61,8 +61,8 @@ typedef struct {
     RE(lanes) sum, weight_sum; /* of the current row */
     pair row_squares, part_squares; /* the same where p->plain: of the parts behind, of the current one */
     double squares_of_row[MOST_ROWS], part_of_row[PARTS_AT_ONCE]; /* also sums of terms; */
-    double total_of_row[MOST_ROWS], low_of_row[MOST_ROWS], weight_of_row[MOST_ROWS];       /* ... of doubles, their lower halves; and of weights */
-    double gradient_of_row[2][MOST_ROWS];                         /* ... of the scale and the prior's */
+    /* of rows that end together: sums of doubles, their lower halves; of weights; gradients of the scale and the prior's */
+    double total_of_row[ROWS_TOGETHER], low_of_row[ROWS_TOGETHER], weight_of_row[ROWS_TOGETHER], gradient_of_row[2][ROWS_TOGETHER];
     RE(panel) panel[N_ARGUMENTS + N_GRADS]; /* of those in p->panels */
     ptrdiff_t first_col, cols, stop;        /* a panel's columns; the task's rows end here */
     _Alignas(WORK_ALIGNMENT) T buffer[N_BUFFERS][TILE];
