@@ -249,7 +249,7 @@ def public(loss: Loss, args: Args, *, grad: bool, module: str = "fastelbo") -> t
     from fastelbo import _families  # here: of the contenders only fastelbo loads it
 
     declared: Any = (_families.LOSSES | _families.JOINTS)[loss.public]
-    scales = {name: scale.prefix + scale.gradient for scale in declared.all_scales for name in scale.names}
+    scales = {name: f"{scale.prefix}scale" for scale in declared.all_scales for name in scale.names}
     positional = [args[k] for k in declared.positional]
     keywords = {k: a for k, a in args.items() if k not in declared.positional}
     function = getattr(importlib.import_module(module), loss.public + "_grad" * grad)
