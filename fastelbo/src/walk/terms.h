@@ -108,7 +108,7 @@ static void RE(sum_rows)(RE(work) *w) {
     const int usual = !w->weight && !p->constant && t->cols == p->columns && (p->reduction == NONE ? p->row_dims == 1 && !p->other_rows : !p->sums_only);
     const int together = RE(end_together)(w);
     for (ptrdiff_t r = 0; r < t->rows; r++) {
-        const ptrdiff_t rows = together && r % MOST_ROWS == 0 ? RE(end_many)(w, r) : 0;
+        const ptrdiff_t rows = together && r % ROWS_TOGETHER == 0 ? RE(end_many)(w, r) : 0;
         if (rows) {
             r += rows - 1;
             continue;
