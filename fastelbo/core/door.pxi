@@ -77,14 +77,19 @@ cdef inline void place(door *d, view *v, char *data, bint by_row, bint by_column
     v.stride[0] = 0 if not by_row else item * d.columns if by_column else item
 
 
+cdef inline bint hold_number(real *to, bint is_double, double value) noexcept:
+    """In the computing type, unless that has nothing but infinity for it"""
+    if is_double:
+        to.as_double = value
+        return True
+    to.as_float = <float>value
+    return to.as_float - to.as_float == 0 or value - value != 0
+
+
 cdef inline bint hold(door *d, int argument, double x) noexcept:
-    """A number takes the computing type, unless that has none but infinity for it"""
-    if d.call.is_double:
-        d.scalar[argument].as_double = x
-    else:
-        d.scalar[argument].as_float = <float>x
-        if d.scalar[argument].as_float - d.scalar[argument].as_float != 0 and x - x == 0:
-            return False
+    """A number takes the computing type, if that has one for it"""
+    if not hold_number(&d.scalar[argument], d.call.is_double, x):
+        return False
     place(d, &d.call.argument[argument], <char *>&d.scalar[argument], False, False)
     d.call.broadcast[argument] = 3
     return True

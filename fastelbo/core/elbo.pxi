@@ -4,7 +4,7 @@
 cdef bint read_beta(double *to, object beta) noexcept:
     """False where the rules must see to it"""
     if type(beta) is int:
-        if not 0 <= beta <= 1 << 53:
+        if not 0 <= beta <= LONGEST_INT:
             return False
     elif not PyFloat_CheckExact(beta):
         return False

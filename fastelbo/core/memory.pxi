@@ -78,16 +78,6 @@ cdef bint is_apart(Door door, cnp.ndarray out, PyObject **args, tuple others) no
     return True
 
 
-cdef inline bint hold_number(real *to, bint is_double, object x) noexcept:
-    """As `hold`: False where the computing type has nothing but infinity for a number"""
-    cdef double value = PyFloat_AsDouble(x)
-    if is_double:
-        to.as_double = value
-        return True
-    to.as_float = <float>value
-    return to.as_float - to.as_float == 0 or value - value != 0
-
-
 cdef bint place_arguments(recollection *r, int h, door *d, PyObject **args) noexcept:
     cdef plan *p = &d.call
     cdef int a, k
@@ -103,7 +93,7 @@ cdef bint place_arguments(recollection *r, int h, door *d, PyObject **args) noex
             if cnp.PyArray_CheckExact(x):
                 p.argument[a].data = cnp.PyArray_BYTES(<cnp.ndarray>x)
                 continue
-            if not hold_number(&d.scalar[a], p.is_double, x):
+            if not hold_number(&d.scalar[a], p.is_double, PyFloat_AsDouble(x)):
                 return False
         p.argument[a].data = <char *>&d.scalar[a]
     return True
