@@ -278,7 +278,7 @@ MUTANTS = [
     ),
     Mutant(
         "outputs over inputs are not looked for in a known call",
-        suite("tests/test_known_calls.py", "-k", "over_inputs or again"),
+        suite("tests/test_known_calls.py", "-k", "overlaps"),
         ((f"{CORE}memory.pxi", "if given is not None and not is_apart", "if False and not is_apart"),),
     ),
     Mutant(

@@ -204,6 +204,16 @@ def test_outputs_over_inputs_are_seen_in_a_known_call():
         np.testing.assert_array_equal(got, want)
 
 
+def test_an_output_that_overlaps_a_later_part_of_an_input_is_seen_in_a_known_call():
+    """It would be read after it was written."""
+    buffer, mean = array((9000, 3)), array((8000, 3))
+    x, options = buffer[:8000], {"var": 2.0, "wrt": "mean", "axis": (-1,)}
+    want = fe.gaussian_nll_grad(x.copy(), mean, **options).mean
+    fe.gaussian_nll_grad(x.copy(), mean, **options, out=(None, None, np.empty_like(mean), None))
+    got = fe.gaussian_nll_grad(x, mean, **options, out=(None, None, buffer[1000:], None)).mean
+    np.testing.assert_array_equal(got, want)
+
+
 def read_only(x):
     x.flags.writeable = False
     return x
