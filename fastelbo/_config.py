@@ -13,6 +13,7 @@ from fastelbo._version import __version__
 
 def config() -> dict[str, str]:
     """The facts behind `show_config`, by name."""
+    kept, most = _core.kept_memory()
     openmp, without = _core.openmp_version(), _core.openmp_error or "a serial build"
     return {
         "fastelbo": __version__,
@@ -20,6 +21,7 @@ def config() -> dict[str, str]:
         "compiler": _core.compiler(),
         "OpenMP": f"{openmp} ({_core.openmp_runtime()})" if openmp else f"none: {without}",
         "threads": str(_threads.get_num_threads()),
+        "memory kept": f"{kept >> 20} of at most {most >> 20} MiB, for results to come",
         "NumPy": np.__version__,
         "Python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}{_libc()}",
@@ -35,7 +37,7 @@ def _libc() -> str:
 
 
 def show_config() -> None:
-    """Print version, instruction set, compiler, OpenMP, threads, NumPy and platform: for a bug report.
+    """Print version, instruction set, compiler, OpenMP, threads, memory, NumPy, platform: for a bug report.
 
     Examples
     --------

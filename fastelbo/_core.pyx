@@ -14,7 +14,7 @@ import numpy as np
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy
@@ -37,6 +37,7 @@ cdef object float32 = np.float32, float64 = np.float64
 cdef object new = tuple.__new__  # of a named tuple, whose own goes through the interpreter
 
 include "core/machine.pxi"
+include "core/results.pxi"
 include "core/run.pxi"
 include "core/outline.pxi"
 include "core/general.pxi"

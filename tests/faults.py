@@ -282,6 +282,27 @@ MUTANTS = [
         ((f"{CORE}memory.pxi", "if given is not None and not is_apart", "if False and not is_apart"),),
     ),
     Mutant(
+        "memory of a freed result handed out twice",
+        suite("tests/test_kept_memory.py"),
+        ((f"{SRC}results.h", "            kept.count--;\n", ""),),
+    ),
+    Mutant(
+        "memory of freed results kept without bound",
+        suite("tests/test_kept_memory.py"),
+        ((f"{SRC}results.h", "leave_kept(kept.most - capacity,", "leave_kept(kept.most,"),),
+    ),
+    Mutant(
+        "the allocator of results stays that of all arrays",
+        suite("tests/test_kept_memory.py"),
+        (
+            (
+                f"{CORE}results.pxi",
+                "typenum)\n    finally:\n        cnp.PyDataMem_SetHandler(before)\n\n\ncdef object new_like",
+                "typenum)\n    finally:\n        pass\n\n\ncdef object new_like",
+            ),
+        ),
+    ),
+    Mutant(
         "-ffast-math", COMPILES, (("setup.py", '    "-std=c11",\n', '    "-std=c11",\n    "-ffast-math",\n'),)
     ),
 ]

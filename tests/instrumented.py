@@ -99,6 +99,7 @@ def memory_sanitizers(tree: Path) -> dict[str, str]:
         "ASAN_OPTIONS": f"log_path={reports}/report:detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",
+        "FASTELBO_KEEP_MIB": "0",  # what is kept is not freed, and nobody sees who uses it still
     }
 
 

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-OWN = ("FASTELBO_NUM_THREADS", "OMP_", "GOMP_", "KMP_")  # not those of whoever runs the tests
+OWN = (
+    "FASTELBO_NUM_THREADS",
+    "FASTELBO_KEEP_MIB",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+)  # not those of whoever runs the tests
 
 
 def start(code: str, **environment: str) -> subprocess.Popen:

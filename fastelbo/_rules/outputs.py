@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastelbo import _core
 from fastelbo._declare import VALUES
 from fastelbo._rules.call import Call
 from fastelbo._rules.overlap import overlap, overlaps_itself
@@ -90,10 +91,10 @@ def allocate(call: Call, reduction: str, asked: Iterable[str], given: dict[str, 
     names = (call.loss.value, *call.members)
     results = {name: array for name, array in given.items() if name in names}
     if reduction == "none" and call.loss.value not in results:
-        results[call.loss.value] = np.empty(call.frame.rows, call.dtype)
+        results[call.loss.value] = _core.empty(call.frame.rows, call.dtype)
     for name, operand in zip(call.members, call.operands, strict=False):
         if name in asked and name not in results:  # laid out like its argument, as NumPy's ufuncs do
-            results[name] = np.empty_like(operand, dtype=call.dtype)
+            results[name] = _core.empty_like(operand, call.dtype)
     return results
 
 

@@ -79,7 +79,7 @@ def places(
     given, passed = given_arrays(out, fields, True, "none", call.dtype, shapes, arguments)
     results = dict(given)
     _, copies = untangle(call, given, results) if given else (False, [])
-    results = {name: np.empty(shape, call.dtype) for name, shape in shapes.items()} | results
+    results = {name: _core.empty(shape, call.dtype) for name, shape in shapes.items()} | results
     return given, passed, results, copies
 
 

@@ -144,7 +144,7 @@ cdef object result_array(door *d, view *out, int ndim, cnp.npy_intp *shape, bint
     cdef cnp.ndarray array
     cdef int i
     if given is None:
-        array = cnp.PyArray_SimpleNew(ndim, shape, d.typenum)
+        array = new_array(ndim, shape, d.typenum)
     else:
         if not regular(given, d.typenum) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>given):
             return None

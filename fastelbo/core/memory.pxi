@@ -51,14 +51,6 @@ cdef stretch stretch_of(cnp.ndarray x) noexcept:
     return s
 
 
-cdef inline object new_like(object like, int typenum):
-    """As np.empty_like: laid out like an argument, if that has axes"""
-    cdef cnp.npy_intp none = 0
-    if not cnp.PyArray_CheckExact(like):
-        return cnp.PyArray_SimpleNew(0, &none, typenum)
-    return PyArray_NewLikeArray(<cnp.ndarray>like, cnp.NPY_KEEPORDER, as_reference(typenum), 0)
-
-
 cdef bint is_apart(Door door, cnp.ndarray out, PyObject **args, tuple others) noexcept:
     """From all arrays among the arguments, and from the outputs before it"""
     cdef stretch own = stretch_of(out), other
@@ -203,7 +195,7 @@ cdef list place_results(Door door, recollection *r, entrance *e, PyObject **args
         elif p.reduction != NONE:
             continue
         else:
-            array = <cnp.ndarray>(cnp.PyArray_SimpleNew(r.value_dims, r.value_shape, typenum) if given is None else given)
+            array = <cnp.ndarray>(new_array(r.value_dims, r.value_shape, typenum) if given is None else given)
             place_rows(door, e, i, cnp.PyArray_BYTES(array))
         if given is not None and not is_apart(door, array, args, <tuple>out):
             return None
