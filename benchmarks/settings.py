@@ -1,13 +1,15 @@
-"""fastelbo against itself: threads beside busy neighbours, and arrays of fewer bytes.
+"""fastelbo against itself: what options, threads and arrays of fewer bytes cost or bring.
 
-    python benchmarks/settings.py [neighbours | storage]
+    python benchmarks/settings.py [calls | threads | neighbours | storage]
 
+calls       what each option of the everyday calls adds on 128×32; and two elements with `out=`
+threads     two threads' gain on 4·10⁶ elements, of each everyday function; the other core must be free
 neighbours  what a call costs beside two busy processes, below and above the size where threads begin
 storage     the NLL with one shared σ² on x and mean of 8 and 16 bits, out of cache, where memory is the
             limit; uint8 comes with `x_scale=1/255`, arithmetic and results are float32 everywhere
 
 Measured in one process, settings taking turns in every round; printed are medians of the ratios of a round,
-and for what must never stall its 99th percentile and worst case. Both take a minute.
+and for what must never stall its 99th percentile and worst case. Each takes a minute at most.
 """
 
 from __future__ import annotations
@@ -33,15 +35,62 @@ except ImportError as missing:
     sys.exit(f'{missing}. The benchmark needs: pip install ".[bench]"')
 
 import contenders
+import everyday_cases
 import losses
 import machine
-from processes import Array, Call
+from processes import Args, Array, Call
 from report import marked, shape_label, table
 
 NEIGHBOURED, STALL, STORED = 1.3, 15.0, 1.5  # limits: ×, ms, ×
+OPTION, SMALLEST, SHARED = 2.0, 0.6, 1.8  # limits: µs, µs, ×
+LARGE = (4096, 1024)
 BELOW, ABOVE = ((128, 784),), ((256, 784), (1024, 3072))  # either side of 2¹⁷ elements
 STALLS = 3000  # calls, of which 30 are beyond the 99th percentile
 STORAGE = ("float32 float32", "uint8 float32", "uint8 float16", "float16 float16", "bfloat16 bfloat16")
+
+
+def microseconds(*calls: Call) -> list[float]:
+    """Of each call, in the median of rounds in which they take turns, on one thread."""
+    fe.set_num_threads(1)
+    rounds = [[timeit.timeit(call, number=200) / 200 for call in calls] for _ in range(15)]
+    return [1e6 * float(time) for time in np.median(rounds, axis=0)]
+
+
+def everyday(function: str, option: str, shape: tuple[int, ...], changes: Args | None = None) -> Call:
+    """A call of everyday.py, in another shape."""
+    case = everyday_cases.Case(function, option, shape, changes or {})
+    return partial(getattr(fe, function), **case.arguments("float32"))
+
+
+def calls() -> Iterator[Table]:
+    """The options, dearest first; and the smallest calls."""
+    options, smallest = [], []
+    for function in everyday_cases.functions():
+        plain = everyday(function, "", (128, 32))
+        for option, changes in everyday_cases.options(function):
+            default, time = microseconds(plain, everyday(function, option, (128, 32), changes))
+            more = time - default
+            figures = f"{default:.1f} µs", f"{time:.1f} µs", marked(f"{more:+.1f}", more > OPTION)
+            options.append((more, (f"{function} {option}", *figures)))
+            if "out" in changes and "axis" not in changes:
+                (time,) = microseconds(everyday(function, option, (1, 2), changes))
+                smallest.append((f"{function} {option}", marked(f"{time:.2f} µs", time > SMALLEST)))
+    rows = [row for _, row in sorted(options, key=lambda option: -option[0])]
+    title = f"128×32, float32, 1 thread: what an option adds   (limit {OPTION:g} µs)"
+    yield table(title, ("call",), ("default", "with it", "µs more"), rows)
+    yield table(f"1×2 with out=   (limit {SMALLEST:g} µs)", ("call",), ("time",), smallest)
+
+
+def threads() -> Iterator[Table]:
+    """Time of one thread over that of two, least first."""
+    rows = []
+    for function in everyday_cases.functions():
+        call = everyday(function, "", LARGE)
+        times = np.array([[seconds(call, n) for n in (1, 2)] for _ in range(25)])
+        one, gain = 1e3 * np.median(times[:, 0]), float(np.median(times[:, 0] / times[:, 1]))
+        rows.append((gain, (function, f"{one:.2f} ms", marked(f"{gain:.2f}×", gain < SHARED))))
+    title = f"{shape_label(LARGE)}, float32: two threads' gain   (limit {SHARED}×)"
+    yield table(title, ("call",), ("1 thread", "1 / 2 threads"), [row for _, row in sorted(rows)])
 
 
 def seconds(call: Call, threads: int = 1) -> float:
@@ -126,9 +175,9 @@ def storage() -> Iterator[Table | str]:
 
 def main() -> int:
     """Ask, and print."""
-    parts = {"neighbours": neighbours, "storage": storage}
+    parts = {f.__name__: f for f in (calls, threads, neighbours, storage)}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("part", nargs="?", choices=parts, help="(both)")
+    p.add_argument("part", nargs="?", choices=parts, help="(all)")
     part = p.parse_args().part
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     about = machine.describe()

@@ -123,6 +123,26 @@ def test_the_second_call_does_not_ask_the_rules(name, option, choice, by_rules):
     judge.same_bits(got, function(**later))
 
 
+@pytest.mark.parametrize("name", [name for name in _losses.doors if name.endswith("_grad")])
+@pytest.mark.parametrize("change", ["C order", "Fortran order"])
+def test_a_result_can_be_the_outputs_of_the_next_call(name, change, by_rules):
+    """And `wrt` a list: neither asks the rules, the first time in C order."""
+    _core.forget()
+    function, given = getattr(fe, name), arguments_of(name)
+    given = {k: LAYOUTS[change](x) if isinstance(x, np.ndarray) else x for k, x in given.items()}
+    wanted = list(inspect.signature(function).parameters["wrt"].default)
+    expected = function(**given, wrt=wanted)
+    out = type(expected)(*[np.zeros_like(a) if isinstance(a, np.ndarray) else None for a in expected])
+    function(**given, wrt=wanted, out=out)
+    if change == "Fortran order":
+        by_rules.clear()
+    got = function(**given, wrt=wanted, out=out)
+    assert not by_rules, "the rules were asked"
+    judge.same_bits(got, expected)
+    for array, target in zip(got, out, strict=True):
+        assert target is None or array is target
+
+
 def snapshot(arguments):
     arrays = [a for value in arguments.values() for a in (value if isinstance(value, tuple) else (value,))]
     return [(a, a.copy()) for a in arrays if isinstance(a, np.ndarray) and type(a) is np.ndarray]

@@ -192,6 +192,8 @@ cdef int wanted(object wrt, tuple fields, int values) except -1:
     cdef int i, bits = 0
     if type(wrt) is str:
         wrt = (wrt,)
+    elif type(wrt) is list:
+        wrt = tuple(<list>wrt)
     elif type(wrt) is not tuple:
         return 0
     for name in <tuple>wrt:

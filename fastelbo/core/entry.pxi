@@ -200,6 +200,14 @@ cdef class Door:
             give(OF_CALL, e)
         return found[0] if self.result is None else new(self.result, found)
 
+    cdef object out_of(self, PyObject **args):
+        """Where results go: one or None for each field, as a plain tuple where it is a result of such a call; or what was passed"""
+        if self.out < 0 or <object>args[self.out] is None:
+            return None
+        if self.wrt < 0:
+            return (<object>args[self.out],)
+        return tuple(<object>args[self.out]) if type(<object>args[self.out]) is self.result else <object>args[self.out]
+
     cdef object by_rules(self, entrance *e, PyObject **args, bint described):
         result, prepared = self.general(*[<object>args[i] for i in range(self.n_parameters)])
         if described:
@@ -209,7 +217,7 @@ cdef class Door:
     cdef list through(self, entrance *e, PyObject **args):
         """The results by field, or None if the rules must see to it"""
         cdef int i, bits = 0, reduction = reduction_of(<object>args[self.reduction])
-        cdef object out = None if self.out < 0 else <object>args[self.out]
+        cdef object out = self.out_of(args)
         cdef list found
         cdef double totals[3]
         if reduction < 0:
@@ -218,8 +226,6 @@ cdef class Door:
             bits = wanted(<object>args[self.wrt], self.fields, self.n_values)
             if bits == 0:
                 return None
-        elif out is not None:
-            out = (out,)
         if out is not None and (type(out) is not tuple or len(<tuple>out) != self.n_fields):
             return None
         for i in range(self.count):

@@ -102,12 +102,10 @@ cdef inline bint add_axis(likeness *k, object x, PyObject *default_axis) noexcep
 
 
 cdef inline bint add_out(likeness *k, object x, int fields) noexcept:
-    """An array, where there is a value alone (fields 0); else one or None for each field"""
+    """An array or None for each field"""
     if x is None:
         add(k, NOTHING)
         return True
-    if fields == 0:
-        return cnp.PyArray_CheckExact(x) and add_array(k, <cnp.ndarray>x)
     if type(x) is not tuple or len(<tuple>x) != fields:
         return False
     add(k, SEVERAL)

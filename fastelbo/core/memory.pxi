@@ -119,7 +119,7 @@ cdef bint describe(Door door, likeness *k, PyObject **args):
             if found == 0:
                 return False
             add(k, found)
-        elif as_ == AS_OUT and not add_out(k, x, 0 if door.wrt < 0 else door.n_fields):
+        elif as_ == AS_OUT and not add_out(k, door.out_of(args), door.n_fields):
             return False
     k.hash = hash_of(k.word, k.n)
     return True
@@ -141,11 +141,8 @@ cdef list carry_out_again(Door door, recollection *r, entrance *e, PyObject **ar
     cdef int bits = 0 if door.wrt < 0 else wanted(<object>args[door.wrt], door.fields, door.n_values)
     cdef double[3] totals
     cdef ptrdiff_t[2] elements
-    cdef object out = None if door.out < 0 else <object>args[door.out]
-    cdef object rows = None
+    cdef object out = door.out_of(args), rows = None
     cdef list found
-    if out is not None and door.wrt < 0:
-        out = (out,)
     for h in range(door.count):
         restore(&e.half[h].call, &r.half[h])
         elements[h] = r.half[h].elements
@@ -279,8 +276,8 @@ cdef bint know_rows(Door door, recollection *r, PyObject **args, tuple prepared,
             r.value_shape[i] = cnp.PyArray_DIM(<cnp.ndarray>value, i)
         if door.count == 1 and (<Prepared>prepared[0]).value != cnp.PyArray_BYTES(<cnp.ndarray>value):
             return False
-    if door.count == 2 and door.out >= 0 and <object>args[door.out] is not None:
-        out = <tuple><object>args[door.out]
+    out = door.out_of(args)
+    if door.count == 2 and out is not None:
         return out[0] is None and out[1] is None and out[2] is None  # rows go to where they were given in the end
     return True
 
