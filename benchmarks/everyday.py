@@ -1,7 +1,7 @@
 """Everyday calls against NumPy: what a user gains, or loses, beside the lines that a call stands for.
 
-    python benchmarks/everyday.py [--quick] [--only REGEX] [--dtype float64] [--threads N] [--seconds S]
-                                  [--json FILE] [--list]
+    python benchmarks/everyday.py [--quick] [--summary] [--only REGEX] [--dtype float64] [--threads N]
+                                  [--seconds S] [--json FILE] [--list]
 
 The calls come from the signatures: every function with arrays, at the shapes of its uses, and with one
 option, form of scale or memory layout at a time. The NumPy is what one writes for it (numpy_calls.py),
@@ -102,14 +102,16 @@ def print_groups(results: list[Result], title: str, of: Callable[[Case], str]) -
         print(f"{statistics.geometric_mean(ratios):9.2f}× {len(ratios):4} {slower:4}  {name}")
 
 
-def print_all(results: list[Result], left_out: list[tuple[str, str]]) -> None:
-    """The slowest first, and a summary."""
+def print_all(results: list[Result], left_out: list[tuple[str, str]], summary: bool) -> None:
+    """The slowest first, in a summary no others; and means."""
     results.sort(key=lambda r: r.ratio)
     for r in results:
-        print(f"{'✗' if r.ratio < TIE else ' '}{r.ratio:8.2f}× ±{r.spread:3.0f} %  {r.case.label}")
+        if r.ratio < TIE or not summary:
+            print(f"{'✗' if r.ratio < TIE else ' '}{r.ratio:8.2f}× ±{r.spread:3.0f} %  {r.case.label}")
     print_groups(results, "function", lambda case: case.function)
-    print_groups(results, "option", lambda case: case.option or case.layout or "none")
-    print_groups(results, "shape", lambda case: "×".join(map(str, case.shape)))
+    if not summary:
+        print_groups(results, "option", lambda case: case.option or case.layout or "none")
+        print_groups(results, "shape", lambda case: "×".join(map(str, case.shape)))
     print()
     for reason in sorted({why for _, why in left_out}):
         names = [function for function, why in left_out if why == reason]
@@ -125,6 +127,7 @@ def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("--quick", action="store_true", help="fewer rounds: under a minute")
+    add("--summary", action="store_true", help="of the calls print those alone that are slower than NumPy")
     add("--only", metavar="REGEX", default="", help="calls whose key this finds")
     add("--dtype", choices=["float32", "float64"], default="float32")
     add("--threads", type=int, default=1, metavar="N", help="of fastelbo, on as many cores (1)")
@@ -175,7 +178,7 @@ def main() -> int:
         f"{name} {version} ({about['isa'][name]})" for name, version in about["versions"].items()
     )
     print(f"{about['machine']['cpu']}, {said}, {options.dtype}, threads={options.threads}")
-    print_all(list(results.values()), left_out)
+    print_all(list(results.values()), left_out, options.summary)
     return 0
 
 
