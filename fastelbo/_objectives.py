@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from fastelbo._losses import gaussian_nll_grad
 from fastelbo._results import FreeBits, IWAEBound, OptimalNLLGrad
 from fastelbo._rules.axes import check_one_event, check_reduction, event_axes
 from fastelbo._rules.dtypes import as_operands
-from fastelbo._rules.frames import Frame, along_rows, frame_of, spread
+from fastelbo._rules.frames import Frame, along_rows, frame_of, spread, with_events
 from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
 from fastelbo._rules.options import choice, is_full, number, x_factor
@@ -26,9 +26,12 @@ from fastelbo._rules.weights import as_mask, as_weight, row_weight
 from fastelbo._rules.wrt import asked_for
 from fastelbo._squares import MeanSquare, mean_square, pieces
 from fastelbo._threads import get_num_threads
-from fastelbo._typing import Array, Axis, Out, Reduction
+from fastelbo._typing import Array, Axis, Out, Reduction, Shape
 
 _Name: TypeAlias = Literal["x", "mean"]
+
+#: Of all arguments, in order; None where the rules have to see to them
+_floor_bits: Final[Callable[..., FreeBits | None]] = _core.bits_door(FreeBits, DEFAULT_AXIS, get_num_threads)
 
 
 #: At the variance that minimises it
@@ -581,11 +584,13 @@ def free_bits(
     >>> round(value, 4), factor.T
     (1.7, array([[1.5, 1.5, 0. ]]))
     """
+    found = _floor_bits(kl, min_kl, per, average, axis, weight, where)
+    if found is not None:
+        return found
     (array,), dtype = as_operands(("kl",), (kl,))
     check_integers(("kl",), (array,))
     check_one_event(f"kl of shape {array.shape}", axis, array.shape)
     dims = event_axes(axis, array.shape, "kl")
-    batch = tuple([i for i in range(array.ndim) if i not in dims])
     of_rows = choice("per", per, ("dim", "row")) == "row"
     first = choice("average", average, ("first", "last")) == "first"
     instead = "call free_bits for each part of kl that has one of them"
@@ -596,22 +601,60 @@ def free_bits(
     if where is not None:
         own = as_mask(where, frame, weight=False)
         own = own[(np.newaxis,) * (array.ndim - own.ndim)]
-    size = np.float64(math.prod(frame.rows))
+    bits = _Bits(array, dtype, floor, frame, of_rows, first, weights, own)
     with np.errstate(all="ignore"):
+        of_whole_rows = own is True or all(own.shape[i] == 1 for i in dims)
+        found = bits.of_kernel() if array.size and of_whole_rows else None
+        return bits.of_any() if found is None else found
+
+
+class _Bits(NamedTuple):
+    """A call of `free_bits`, checked."""
+
+    kl: Array
+    dtype: np.dtype[Any]
+    floor: float
+    frame: Frame
+    of_rows: bool
+    first: bool
+    weights: Any  # of the rows, with size 1 along the dimensions, or None
+    own: Any  # what `where` leaves, with as many axes as kl, or True
+
+    @property
+    def batch(self) -> Shape:
+        return tuple([i for i in range(self.kl.ndim) if i not in self.frame.events])
+
+    def of_kernel(self) -> FreeBits | None:
+        """Where `own` leaves whole rows; None where some sum is infinite or NaN, or has no weight."""
+        rows, dims = self.frame.rows, self.frame.events
+        weights = None if self.weights is None else np.ascontiguousarray(self.weights)
+        there = None
+        if self.own is not True:
+            there = np.ascontiguousarray(np.broadcast_to(self.own, with_events(rows, self.frame)))
+        found = _core.run_floor(
+            self.dtype.char == "d", self.kl, self.floor, self.of_rows, self.first, sum(1 << i for i in dims),
+            weights, there, get_num_threads,
+        )  # fmt: skip
+        return None if found is None else FreeBits(found[0], found[1][()])
+
+    def of_any(self) -> FreeBits:
+        """The same in NumPy, whatever is left, and whatever sums come to."""
+        array, floor, own, of_rows = self.kl, self.floor, self.own, self.of_rows
+        dims, batch, size = self.frame.events, self.batch, np.float64(math.prod(self.frame.rows))
         floored = np.array(array, np.float64, order="C")
         counts: Any = own
-        if where is not None:
+        if own is not True:
             floored = np.where(own, floored, 0.0)
             counts = np.broadcast_to(own, array.shape)
             counts = np.any(counts, axis=dims, keepdims=True) if of_rows else counts
-        counted, total, gone = _batch_weights(weights, counts, batch, size)
+        counted, total, gone = _batch_weights(self.weights, counts, batch, size)
         share = np.where(gone, 0.0, counted * (size / total))
         nothing = np.size(gone) > 0 and np.all(gone)
 
         def floored_at(kl: Array, floor: float) -> tuple[float, Array]:
             if of_rows:
                 kl = _blocks.fold(kl, dims)
-            if first:
+            if self.first:
                 kl = _blocks.fold(_weighted(kl, counted, counted), batch) / total
                 costs, rows = np.where(gone, 0.0, np.maximum(kl, floor)), np.float64(1)
             else:
@@ -627,7 +670,7 @@ def free_bits(
             if np.any(np.isfinite(floored) & (abs(floored) > np.ldexp(1.0, 1023 - down))):
                 value, factor = floored_at(np.ldexp(floored, -down), math.ldexp(floor, -down))
                 value = float(np.ldexp(value, down))
-        return FreeBits(value, factor.astype(dtype)[()])
+        return FreeBits(value, factor.astype(self.dtype)[()])
 
 
 def _weighted(kl: Any, weights: Any, share: Any) -> Any:

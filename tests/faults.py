@@ -297,8 +297,8 @@ MUTANTS = [
         (
             (
                 f"{CORE}results.pxi",
-                "typenum)\n    finally:\n        cnp.PyDataMem_SetHandler(before)\n\n\ncdef object new_like",
-                "typenum)\n    finally:\n        pass\n\n\ncdef object new_like",
+                "fortran)\n    finally:\n        cnp.PyDataMem_SetHandler(before)",
+                "fortran)\n    finally:\n        pass",
             ),
         ),
     ),

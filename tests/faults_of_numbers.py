@@ -42,6 +42,37 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "samples of float32: a scale that is no better than float",
+        suite("tests/test_sampling.py", "-k", "rounded_once"),
+        ((f"{SRC}latents/element.h", "return FMA(y, h * FMA(h, 0.375, 0.5), y);", "return y + 0 * h;"),),
+    ),
+    Mutant(
+        "gradients of samples: the last part of a sum is missing",
+        suite("tests/test_sampling.py"),
+        (
+            (
+                f"{SRC}latents/back.h",
+                "for (ptrdiff_t part = 0; part < s->parts; part++) {",
+                "for (ptrdiff_t part = 0; part < s->parts - 1; part++) {",
+            ),
+        ),
+    ),
+    Mutant(
+        "the importance-weighted bound without 1/S",
+        suite("tests/test_iwae.py"),
+        ((f"{SRC}latents/bound.h", "log_full_f64(b.total / count)", "log_full_f64(b.total)"),),
+    ),
+    Mutant(
+        "free bits: a floor rounded to the type of the KLs",
+        suite("tests/test_free_bits.py", "-k", "floor_between"),
+        ((f"{SRC}latents/floor.h", "bits += x < floor;", "bits += 0;"),),
+    ),
+    Mutant(
+        "free bits: NaN costs the floor",
+        suite("tests/test_free_bits.py", "-k", "special"),
+        ((f"{SRC}latents/floor.h", "return m < floor ? floor : m;", "return m > floor ? m : floor;"),),
+    ),
+    Mutant(
         "NaN goes through where",
         suite("tests/test_domain.py"),
         (

@@ -192,3 +192,92 @@ def test_a_mean_at_the_floor_counts():
         got = fe.free_bits(kl, 0.75, per="dim", average="first", where=np.arange(50)[:, None] < rows)
         assert got.value == 0.75
         assert np.all(got.factor[:rows] > 0)
+
+
+@DTYPES
+def test_a_floor_between_two_numbers_of_the_type(dtype):
+    """KLs are compared as they are: 0.7 in float32 is below 0.7."""
+    below, above = np.float32(0.7), np.nextafter(np.float32(0.7), np.float32(1))
+    kl = np.array([[below, above]], dtype)
+    got = fe.free_bits(kl, 0.7, per="dim", average="last")
+    assert got.value == 0.7 + float(above)
+    assert_array_equal(got.factor, [[0, 1]])
+    assert_array_equal(fe.free_bits(kl, float(below), per="dim", average="last").factor, [[1, 1]])
+
+
+# --- many numbers: exact sums, whatever their order ---------------------------------------------------------
+
+#: What goes by columns, by rows, in parts, in panels; dimensions last, first, in the middle
+LARGE = [
+    ((128, 784), -1),
+    ((784, 128), 0),
+    ((70, 11, 40), 1),
+    ((300_000, 2), -1),
+    ((2, 300_000), -1),
+    ((5000, 1), -1),
+    ((1, 5000), -1),
+    ((3000, 9), -1),
+]
+
+
+@DTYPES
+@PER_AND_AVERAGE
+@pytest.mark.parametrize(("shape", "axis"), LARGE)
+def test_sums_of_many_are_exact(shape, axis, per, average, dtype):
+    """Eighths: no sum of them is rounded, only means, and what is added of these."""
+    kl = eighths(shape).astype(dtype)
+    floor = 1.0 if per == "dim" else float(np.median(kl.sum(axis)))
+    kl[kl.shape[0] // 2] = 1.0
+    batch = tuple([i for i in range(kl.ndim) if i != axis % kl.ndim])
+    wide = kl.astype(np.float64)
+    m = wide.sum(axis, keepdims=True) if per == "row" else wide
+    rows = kl.size // shape[axis]
+    m = m.sum(batch, keepdims=True) / rows if average == "first" else m
+    value, factor = fe.free_bits(kl, floor, per=per, average=average, axis=axis)
+    exact = np.maximum(m, floor).sum() / (1 if average == "first" else rows)
+    np.testing.assert_allclose(value, exact, rtol=1e-14 if average == "first" else 0)
+    assert factor.dtype == dtype
+    assert_array_equal(factor, m >= floor)
+
+    weight = RNG.integers(0, 5, wide.sum(axis).shape) / 4.0
+    real = RNG.random(weight.shape) < 0.8
+    weight.flat[0], real.flat[0] = 1.0, True
+    full = np.expand_dims(weight * real, axis)
+    poisoned = np.where(np.expand_dims(real, axis), kl, dtype(np.nan))
+    own = np.where(np.expand_dims(real, axis), wide, 0.0)
+    got = fe.free_bits(
+        poisoned, floor, per=per, average=average, axis=axis, weight=weight, where=np.expand_dims(real, axis)
+    )
+    m = own.sum(axis, keepdims=True) if per == "row" else own
+    share = rows * (full / full.sum())
+    if average == "first":
+        m = (m * full).sum(batch, keepdims=True) / full.sum()
+        np.testing.assert_allclose(got.value, np.maximum(m, floor).sum(), rtol=1e-14)
+    else:
+        np.testing.assert_allclose(got.value, (np.maximum(m, floor) * share).sum() / rows, rtol=1e-13)
+    np.testing.assert_allclose(got.factor, (m >= floor) * share, rtol=4 * rounding.eps(dtype))
+
+
+@DTYPES
+@PER_AND_AVERAGE
+@pytest.mark.parametrize(("shape", "axis"), LARGE)
+def test_same_bits_in_any_layout_for_any_number_of_threads(shape, axis, per, average, dtype):
+    """Through the fast door, and through the rules: as lists of axes, or byte-swapped."""
+    kl = RNG.gamma(1.0, size=shape).astype(dtype)
+    weight = RNG.random(kl.sum(axis).shape)
+    real = np.expand_dims(RNG.random(weight.shape) < 0.8, axis)
+    real.flat[0] = True
+    floor = 1.0 if per == "dim" else float(np.median(kl.sum(axis)))
+    twice = np.stack([kl, kl], axis=-1)[..., 0]
+    layouts = [kl, np.array(kl, order="F"), twice, kl.astype(kl.dtype.newbyteorder()), kl[::-1].copy()[::-1]]
+    for options in ({}, {"weight": weight}, {"where": real}, {"weight": weight, "where": real}):
+        want = fe.free_bits(kl, floor, per=per, average=average, axis=axis, **options)
+        try:
+            for threads, own_axis in ((1, axis), (2, (axis,)), (3, axis)):
+                fe.set_num_threads(threads)
+                for array in layouts:
+                    got = fe.free_bits(array, floor, per=per, average=average, axis=own_axis, **options)
+                    assert got.value == want.value
+                    assert_array_equal(got.factor, want.factor)
+        finally:
+            fe.set_num_threads(None)

@@ -202,12 +202,18 @@ def test_samples_do_not_depend_on_how_many_there_are(dtype):
             assert_array_equal(fe.reparameterize(mean, **{name: raw}, eps=noise).z, one)
 
 
-def test_float32_is_rounded_once():
+@NAMES
+@pytest.mark.parametrize("spread", [1, 30])
+def test_float32_is_rounded_once(name, spread):
     """Within half a unit in the last place and a little, also where mean and noise cancel."""
-    mean, logvar = RNG.normal(size=(2, 1000)).astype(np.float32)
-    eps = (-mean.astype(np.float64) / np.exp(0.5 * logvar.astype(np.float64))).astype(np.float32)
-    got = fe.reparameterize(mean, logvar=logvar, eps=eps).z
-    exact = mean + np.exp(np.longdouble(0.5) * logvar) * eps.astype(np.longdouble)
+    mean = RNG.normal(size=1000).astype(np.float32)
+    raw = np.asarray(variance.raw_of(name, spread * RNG.normal(size=1000).clip(-2.5, 2.5)), np.float32)
+    kind, k = variance.SCALES[name]
+    wide = raw.astype(np.longdouble)
+    sigma = wide ** np.longdouble(k / 2) if kind == "power" else np.exp(wide * k / 2)
+    eps = (-mean.astype(np.longdouble) / sigma).astype(np.float32)
+    got = fe.reparameterize(mean, **{name: raw}, eps=eps).z
+    exact = mean + sigma * eps.astype(np.longdouble)
     assert np.all(abs(got - exact) <= 0.5001 * np.spacing(abs(got)) + 2.0**-51 * abs(mean))
 
 
@@ -250,6 +256,9 @@ def test_after_an_error_the_generator_and_the_arrays_are_as_before():
         fe.reparameterize(mean, var=np.array([1.0, 0.0, -1.0]), rng=rng, out=out)
     with pytest.raises(ValueError, match="var"):
         fe.reparameterize_grad(mean, mean, var=mean - 1, out=(mean, None))
+    for wrong in ((np.empty((3, 2)), None), (None, np.empty(3)), (out[0], out[0]), (out[0][:1], out[1])):
+        with pytest.raises(ValueError, match="out"):
+            fe.reparameterize(mean, var=mean, rng=rng, out=wrong)
     assert rng.bit_generator.state == before
     assert all((array == 7.0).all() for array in out)
     assert (mean == 1.0).all()

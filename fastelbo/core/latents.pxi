@@ -3,7 +3,7 @@
 cdef extern from "src/latents/latents.h" nogil:
     enum:
         CENTER, NOISE, RAW, ONE_OUT, SCALE_OUT, N_LATENTS
-        DRAWN, GRADIENTS, BOUND
+        DRAWN, GRADIENTS, BOUND, FLOORED
     ctypedef struct latents_sum:
         pass
     ctypedef struct sampling:
@@ -11,15 +11,19 @@ cdef extern from "src/latents/latents.h" nogil:
         ptrdiff_t shape[64]
         uint64_t summed
         view operand[5]
+        double floor, divisor, total
+        int weighs_terms
+        void *factor
         ptrdiff_t parts
         latents_sum *waiting
+        latents_sum one
     void fe_sampling_arrange(sampling *)
     ptrdiff_t fe_sampling_tasks(const sampling *)
     size_t fe_sampling_bytes(const sampling *)
     ctypedef struct latents_set:
         size_t work[2]
         void (*run[2])(const sampling *, ptrdiff_t, void *) noexcept nogil
-        void (*finish[2])(const sampling *) noexcept nogil
+        void (*finish[2])(sampling *, void *) noexcept nogil
         int (*positive[2])(const void *, ptrdiff_t) noexcept nogil
     const latents_set *fe_latents(const kernel_set *)
 
@@ -65,7 +69,7 @@ cdef void carry_out_latents_task(void *data, ptrdiff_t task, int thread) noexcep
     latents.run[j.call.is_double](j.call, task, j.work + thread * latents_work)
 
 
-cdef void carry_out_latents(const sampling *s, void *block, int threads) noexcept nogil:
+cdef void carry_out_latents(sampling *s, void *block, int threads) noexcept nogil:
     cdef latents_job j
     cdef ptrdiff_t task, tasks = fe_sampling_tasks(s)
     j.call = s
@@ -75,8 +79,7 @@ cdef void carry_out_latents(const sampling *s, void *block, int threads) noexcep
     else:  # without any call into OpenMP
         for task in range(tasks):
             latents.run[s.is_double](s, task, j.work)
-    if s.what == GRADIENTS and s.parts > 1:
-        latents.finish[s.is_double](s)
+    latents.finish[s.is_double](s, j.work)
 
 
 cdef int execute_latents(sampling *s, object num_threads) except -1:
@@ -92,8 +95,8 @@ cdef int execute_latents(sampling *s, object num_threads) except -1:
         threads = min(<ptrdiff_t>num_threads(), fe_sampling_tasks(s))
     block = take_work(threads)
     bytes = fe_sampling_bytes(s)
-    s.waiting = NULL
-    if bytes:
+    s.waiting = &s.one
+    if bytes > sizeof(latents_sum):
         s.waiting = <latents_sum *>PyMem_Malloc(bytes)
         if s.waiting == NULL:
             give_work(block, threads)
@@ -103,7 +106,7 @@ cdef int execute_latents(sampling *s, object num_threads) except -1:
     else:
         with nogil:
             carry_out_latents(s, block, threads)
-    if bytes:
+    if s.waiting != &s.one:
         PyMem_Free(s.waiting)
     give_work(block, threads)
     return 0
@@ -155,6 +158,7 @@ cdef struct latents_door:
     cnp.npy_intp *shape
     ptrdiff_t rows, columns, samples
     bint sampled      # there is an axis of samples
+    bint turned       # all arrays are in Fortran order: a row of all elements, as memory has them
 
 
 cdef void lay(latents_door *d, int a, char *data, bint by_sample, bint by_row, bint by_column) noexcept:
@@ -167,13 +171,21 @@ cdef void lay(latents_door *d, int a, char *data, bint by_sample, bint by_row, b
     v.stride[0] = item * d.columns * d.rows if by_sample else 0
 
 
+cdef inline bint lies_so(latents_door *d, object x) noexcept:
+    """A plain aligned, native array of the type, in C order, or in Fortran order where all are"""
+    if not d.turned:
+        return regular(x, d.typenum)
+    return cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == d.typenum and cnp.PyArray_ISFARRAY_RO(<cnp.ndarray>x)
+
+
 cdef bint open_latents(latents_door *d, object x, bint sampled) noexcept:
     """x gives dtype and shape, but for a leading axis of samples if it is `sampled`"""
     cdef int i
     if not cnp.PyArray_CheckExact(x):
         return False
     d.typenum = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    if (d.typenum != cnp.NPY_FLOAT32 and d.typenum != cnp.NPY_FLOAT64) or not regular(x, d.typenum):
+    d.turned = not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x) and not sampled
+    if (d.typenum != cnp.NPY_FLOAT32 and d.typenum != cnp.NPY_FLOAT64) or not lies_so(d, x):
         return False
     d.ndim, d.shape = cnp.PyArray_NDIM(<cnp.ndarray>x) - sampled, cnp.PyArray_DIMS(<cnp.ndarray>x) + sampled
     if d.ndim < 1:
@@ -182,6 +194,8 @@ cdef bint open_latents(latents_door *d, object x, bint sampled) noexcept:
     d.rows, d.columns = 1, d.shape[d.ndim - 1]
     for i in range(d.ndim - 1):
         d.rows *= d.shape[i]
+    if d.turned:
+        d.rows, d.columns = 1, d.rows * d.columns
     d.call.is_double, d.call.dims, d.call.aliased = d.typenum == cnp.NPY_FLOAT64, 3, False
     d.call.shape[0], d.call.shape[1], d.call.shape[2] = d.samples, d.rows, d.columns
     for i in range(N_LATENTS):
@@ -201,7 +215,7 @@ cdef inline bint has_shape(latents_door *d, cnp.ndarray x, bint sampled) noexcep
 
 cdef bint enter_like(latents_door *d, int a, object x, bint sampled) noexcept:
     """x with the shape of the latents, or of their samples"""
-    if not regular(x, d.typenum) or not has_shape(d, <cnp.ndarray>x, sampled):
+    if not lies_so(d, x) or not has_shape(d, <cnp.ndarray>x, sampled):
         return False
     lay(d, a, cnp.PyArray_BYTES(<cnp.ndarray>x), sampled, True, True)
     return True
@@ -226,7 +240,7 @@ cdef bint enter_scale(latents_door *d, object scale) noexcept:
     if enter_like(d, RAW, scale, False):
         d.call.summed = 1
         return True
-    if not regular(scale, d.typenum):
+    if d.turned or not regular(scale, d.typenum):
         return False
     x = <cnp.ndarray>scale
     if cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == d.columns:
@@ -262,22 +276,72 @@ cdef object only_scale(latents_door *d, PyObject **forms):
     return <object>found
 
 
-cdef object new_result(latents_door *d, int a, object like):
-    """An array for a result, of the shape of another"""
-    cdef cnp.ndarray x = cnp.PyArray_SimpleNew(cnp.PyArray_NDIM(<cnp.ndarray>like), cnp.PyArray_DIMS(<cnp.ndarray>like), d.typenum)
+cdef inline bint may_be_written(latents_door *d, object x, bint sampled) noexcept:
+    return lies_so(d, x) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>x) and has_shape(d, <cnp.ndarray>x, sampled)
+
+
+cdef object new_like_latents(latents_door *d, bint sampled):
+    cdef cnp.npy_intp shape[64]
+    cdef int i
+    if not sampled:
+        return new_array(d.ndim, d.shape, d.typenum, d.turned)
+    shape[0] = d.samples
+    for i in range(d.ndim):
+        shape[i + 1] = d.shape[i]
+    return new_array(d.ndim + 1, shape, d.typenum, d.turned)
+
+
+cdef object scale_like(latents_door *d, object scale, object given):
+    """An array for the scale's gradient, or the one given; None if that needs a closer look"""
+    cdef cnp.npy_intp none = 0
     cdef view *v = &d.call.operand[RAW]
-    if a == SCALE_OUT:
-        lay(d, a, cnp.PyArray_BYTES(x), False, v.stride[1] != 0, v.stride[2] != 0)
-    else:
-        lay(d, a, cnp.PyArray_BYTES(x), a == ONE_OUT and d.call.what == DRAWN and d.sampled, True, True)
+    cdef object x = given
+    if not cnp.PyArray_CheckExact(scale):
+        if given is not None:
+            return None
+        x = cnp.PyArray_SimpleNew(0, &none, d.typenum)
+    elif given is None:
+        x = new_array(cnp.PyArray_NDIM(<cnp.ndarray>scale), cnp.PyArray_DIMS(<cnp.ndarray>scale), d.typenum, d.turned)
+    elif not lies_so(d, given) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>given) or not cnp.PyArray_SAMESHAPE(<cnp.ndarray>given, <cnp.ndarray>scale):
+        return None
+    lay(d, SCALE_OUT, cnp.PyArray_BYTES(<cnp.ndarray>x), False, v.stride[1] != 0, v.stride[2] != 0)
     return x
 
 
-cdef object draw_noise(latents_door *d, object rng, object n_samples):
-    """From the generator, in the latents' shape or with samples before it; None where that needs a closer look"""
+cdef bint is_free(latents_door *d, object out, tuple others, bint may_be_one) noexcept:
+    """Whether an array is apart from all others; or exactly one of them, of as many bytes, where it may be. What is no array is apart."""
+    cdef uintptr_t begin = <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>out), other
+    cdef uintptr_t end = begin + cnp.PyArray_NBYTES(<cnp.ndarray>out), other_end
+    for each in others:
+        if not cnp.PyArray_CheckExact(each):
+            continue
+        other = <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>each)
+        other_end = other + cnp.PyArray_NBYTES(<cnp.ndarray>each)
+        if begin >= other_end or other >= end:
+            continue
+        if not may_be_one or begin != other or end != other_end:
+            return False
+        d.call.aliased = True
+    return True
+
+
+cdef inline bint splits(object out, object result, PyObject **first, PyObject **second) noexcept:
+    """The two members of an `out`, which may be the result of an earlier call; False where it needs a closer look"""
+    first[0] = second[0] = <PyObject *>None
+    if out is None:
+        return True
+    if (type(out) is not tuple and type(out) is not result) or len(<tuple>out) != 2:
+        return False
+    first[0], second[0] = <PyObject *>(<tuple>out)[0], <PyObject *>(<tuple>out)[1]
+    return True
+
+
+cdef object draw_noise(latents_door *d, object rng, object n_samples, object inputs, object z, object place):
+    """From the generator, in the latents' shape or with samples before it, to a new array or the one given. None where that, or `z`, the
+    array for the samples, needs a closer look: then nothing was drawn"""
     cdef list shape = []
     cdef int i
-    if type(rng) is not generator:
+    if type(rng) is not generator or d.turned:
         return None
     if n_samples is not None:
         if type(n_samples) is not int or n_samples < 1:
@@ -285,6 +349,12 @@ cdef object draw_noise(latents_door *d, object rng, object n_samples):
         shape.append(n_samples)
         d.sampled, d.samples = True, n_samples
         d.call.shape[0] = d.samples
+    if z is not None and not (may_be_written(d, z, d.sampled) and is_free(d, z, (place,), False) and is_free(d, z, inputs, True)):
+        return None
+    if place is not None:
+        if not may_be_written(d, place, d.sampled) or not is_free(d, place, inputs, False):
+            return None
+        return rng.standard_normal(None, float64 if d.call.is_double else float32, place)
     for i in range(d.ndim):
         shape.append(d.shape[i])
     return rng.standard_normal(tuple(shape), float64 if d.call.is_double else float32)
@@ -296,27 +366,36 @@ cdef object generator = np.random.Generator
 cdef object draw_samples(tuple with_it, PyObject **args, Py_ssize_t count):
     """mean, five forms of the scale, eps, rng, n_samples, out; None: the rules must see to it"""
     cdef latents_door d
-    cdef object mean = <object>args[0], eps = <object>args[6], rng = <object>args[7], n_samples = <object>args[8], z
-    if count != 10 or <object>args[9] is not None or (eps is None) == (rng is None) or not open_latents(&d, mean, False):
+    cdef PyObject *z_place
+    cdef PyObject *eps_place
+    cdef object mean = <object>args[0], eps = <object>args[6], rng = <object>args[7], n_samples = <object>args[8], z, scale
+    if count != 10 or not splits(<object>args[9], with_it[0], &z_place, &eps_place) or (eps is None) == (rng is None) or not open_latents(&d, mean, False):
         return None
-    if only_scale(&d, args + 1) is None:
+    scale = only_scale(&d, args + 1)
+    if scale is None:
         return None
     d.call.what = DRAWN
     if eps is None:
-        eps = draw_noise(&d, rng, n_samples)
+        eps = draw_noise(&d, rng, n_samples, (mean, scale), <object>z_place, <object>eps_place)
         if eps is None:
             return None
-    elif n_samples is not None or not cnp.PyArray_CheckExact(eps):
+    elif n_samples is not None or not cnp.PyArray_CheckExact(eps) or eps_place != <PyObject *>None:
         return None
     elif cnp.PyArray_NDIM(<cnp.ndarray>eps) == d.ndim + 1:
         d.sampled, d.samples = True, cnp.PyArray_DIM(<cnp.ndarray>eps, 0)
         d.call.shape[0] = d.samples
-        if d.samples < 1:
+        if d.samples < 1 or d.turned:
             return None
     if not enter_like(&d, NOISE, eps, d.sampled):
         return None
     lay(&d, CENTER, cnp.PyArray_BYTES(<cnp.ndarray>mean), False, True, True)
-    z = new_result(&d, ONE_OUT, eps)
+    if z_place == <PyObject *>None:
+        z = new_like_latents(&d, d.sampled)
+    else:
+        z = <object>z_place
+        if not may_be_written(&d, z, d.sampled) or not is_free(&d, z, (eps,), False) or not is_free(&d, z, (mean, scale), True):
+            return None
+    lay(&d, ONE_OUT, cnp.PyArray_BYTES(<cnp.ndarray>z), d.sampled, True, True)
     execute_latents(&d.call, with_it[1])
     return new(with_it[0], (z, eps))
 
@@ -324,13 +403,13 @@ cdef object draw_samples(tuple with_it, PyObject **args, Py_ssize_t count):
 cdef object way_back(tuple with_it, PyObject **args, Py_ssize_t count):
     """grad_z, eps, five forms of the scale, mean_shape, out; None: the rules must see to it"""
     cdef latents_door d
-    cdef object grad_z = <object>args[0], scale, d_mean, d_scale
-    cdef cnp.ndarray x
-    cdef bint sampled
+    cdef PyObject *mean_place
+    cdef PyObject *scale_place
+    cdef object grad_z = <object>args[0], eps = <object>args[1], scale, d_mean, d_scale
+    cdef bint sampled = False, apart
     cdef int i
-    if count != 9 or <object>args[8] is not None or not cnp.PyArray_CheckExact(grad_z):
+    if count != 9 or not splits(<object>args[8], with_it[0], &mean_place, &scale_place) or not cnp.PyArray_CheckExact(grad_z):
         return None
-    sampled = False
     if <object>args[7] is not None:
         if type(<object>args[7]) is not tuple:
             return None
@@ -341,7 +420,7 @@ cdef object way_back(tuple with_it, PyObject **args, Py_ssize_t count):
                 if not cnp.PyArray_CheckExact(<object>args[i]) or cnp.PyArray_NDIM(<cnp.ndarray>args[i]) < 2:
                     return None
                 sampled = cnp.PyArray_NDIM(<cnp.ndarray>grad_z) == cnp.PyArray_NDIM(<cnp.ndarray>args[i]) + 1
-    if not open_latents(&d, grad_z, sampled) or not enter_like(&d, NOISE, <object>args[1], sampled):
+    if not open_latents(&d, grad_z, sampled) or not enter_like(&d, NOISE, eps, sampled):
         return None
     scale = only_scale(&d, args + 2)
     if scale is None:
@@ -353,18 +432,30 @@ cdef object way_back(tuple with_it, PyObject **args, Py_ssize_t count):
         return None
     lay(&d, CENTER, cnp.PyArray_BYTES(<cnp.ndarray>grad_z), sampled, True, True)
     d.call.what = GRADIENTS
-    d_mean = cnp.PyArray_SimpleNew(d.ndim, d.shape, d.typenum)
-    if not cnp.PyArray_CheckExact(scale):
+    if mean_place == <PyObject *>None:
+        d_mean = new_like_latents(&d, False)
+    else:
+        d_mean = <object>mean_place
+        if not may_be_written(&d, d_mean, False):
+            return None
+    d_scale = scale_like(&d, scale, <object>scale_place)
+    if d_scale is None:
         return None
-    d_scale = new_result(&d, SCALE_OUT, scale)
-    if d.call.summed != 1:
+    apart = d.call.summed != 1
+    if mean_place != <PyObject *>None and not is_free(&d, d_mean, (grad_z, eps, scale), not sampled and not apart):
+        return None
+    if scale_place != <PyObject *>None and not is_free(&d, d_scale, (grad_z, eps, scale), not sampled and not apart):
+        return None
+    if (mean_place != <PyObject *>None or scale_place != <PyObject *>None) and not is_free(&d, d_mean, (d_scale,), False):
+        return None
+    if apart:
         execute_latents(&d.call, with_it[1])
         open_latents(&d, grad_z, sampled)
         lay(&d, CENTER, cnp.PyArray_BYTES(<cnp.ndarray>grad_z), sampled, True, True)
         d.call.summed = 1
     lay(&d, ONE_OUT, cnp.PyArray_BYTES(<cnp.ndarray>d_mean), False, True, True)
     execute_latents(&d.call, with_it[1])
-    return new(with_it[0], (d_mean, d_scale))
+    return new(with_it[0], (d_mean, as_returned(<cnp.ndarray>d_scale)))
 
 
 cdef bint is_shape(latents_door *d, tuple shape) except -1:

@@ -10,17 +10,17 @@ cdef extern from "src/results.h":
 cdef object results_allocator = PyCapsule_New(&allocator, "mem_handler", NULL)
 
 
-cdef object new_array(int ndim, cnp.npy_intp *shape, int typenum):
+cdef object new_array(int ndim, cnp.npy_intp *shape, int typenum, bint fortran=False):
     """As np.empty"""
     cdef double size = 8 if typenum == cnp.NPY_FLOAT64 else 4
     cdef int i
     for i in range(ndim):
         size *= shape[i]
     if size < LARGE_RESULT:
-        return cnp.PyArray_SimpleNew(ndim, shape, typenum)
+        return cnp.PyArray_EMPTY(ndim, shape, typenum, fortran)
     before = cnp.PyDataMem_SetHandler(results_allocator)
     try:
-        return cnp.PyArray_SimpleNew(ndim, shape, typenum)
+        return cnp.PyArray_EMPTY(ndim, shape, typenum, fortran)
     finally:
         cnp.PyDataMem_SetHandler(before)
 

@@ -343,6 +343,8 @@ static uint64_t call_in_all_ways(const kernel_set *kernels, const op *o, int num
     return hash;
 }
 
+#include "latents.h"
+
 /* The number-th of WIDE_OPS with each scale, and its name; 0 after the last */
 static int wide_op(int number, op *o, char *name, size_t size) {
     static const char *const kinds[N_SCALES] = {"var", "std", "logvar", "logstd", "precision"};
@@ -379,7 +381,9 @@ int main(int argc, char **argv) {
 #endif
     const kernel_set *kernels = fe_kernels(level);
     if (!kernels) return fprintf(stderr, "driver: this machine does not have the level %s\n", level), 2;
-    if (kernels->hole()) return fprintf(stderr, "driver: %s\n", kernels->hole()), 1;
+    const latents_set *latents = fe_latents(kernels);
+    const char *hole = kernels->hole() ? kernels->hole() : latents->hole();
+    if (hole) return fprintf(stderr, "driver: %s\n", hole), 1;
     if (!list) printf("%s\n%s\n%s\n", COMPILER, MACHINE, kernels->name);
     char name[80], of_op[60];
     op o;
@@ -395,6 +399,14 @@ int main(int argc, char **argv) {
                     if (list) puts(name);
                     else printf("%s %016" PRIx64 "\n", name, call(kernels, q, threads));
                 }
+    for (int n = 0; !ways && n < COUNT(LATENTS_OPS); n++)
+        for (int shape = 0; shape < COUNT(SHAPES); shape++)
+            for (int is_double = 0; is_double < COUNT(TYPES); is_double++) {
+                snprintf(name, sizeof name, "%s/%s/%s", LATENTS_OPS[n].name, TYPES[is_double], SHAPES[shape].name);
+                if (!chosen(name, argc - i, argv + i)) continue;
+                if (list) puts(name);
+                else printf("%s %016" PRIx64 "\n", name, call_latents(latents, &LATENTS_OPS[n], &SHAPES[shape], is_double, threads));
+            }
     for (int n = 0; ways && wide_op(n, &o, of_op, sizeof of_op); n++) {
         if (LOSSES[o.loss].forms && !(LOSSES[o.loss].forms >> o.kind & 1)) continue;
         for (int is_double = 0; is_double < COUNT(TYPES); is_double++) {

@@ -95,6 +95,7 @@ def build(
     ]
     units += [
         ("plan", SRC / "plan.c", *levels["baseline"]),
+        ("arrange", SRC / "latents" / "arrange.c", *levels["baseline"]),
         ("driver", HERE / "driver.c", *levels["baseline"]),
     ]
     units += [("threads", SRC / "threads.c")] if openmp else []

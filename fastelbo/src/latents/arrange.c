@@ -11,11 +11,30 @@ static int merge(const sampling *s, int outer, int inner) {
     return 1;
 }
 
-/* Axes of one kind, in C order; those that memory walks as one become one */
-static axes axes_of(sampling *s, int summed) {
-    axes found = {.count = 0};
+static ptrdiff_t size_of_step(ptrdiff_t step) { return step < 0 ? -step : step; }
+
+/* Whether most operands have axis `outer` inside axis `inner`, as Fortran order does */
+static int lies_inside(const sampling *s, int outer, int inner) {
+    int votes = 0;
+    for (int a = 0; a < N_LATENTS; a++) {
+        const view *v = &s->operand[a];
+        if (!v->data || !v->stride[outer] || !v->stride[inner]) continue;
+        votes += size_of_step(v->stride[outer]) < size_of_step(v->stride[inner]) ? 1 : -1;
+    }
+    return votes > 0;
+}
+
+/* Axes of one kind, in C order, or as they lie in memory; those that memory walks as one become one */
+static axes axes_of(sampling *s, int summed, int as_they_lie) {
+    axes all = {.count = 0}, found = {.count = 0};
     for (int i = 0; i < s->dims; i++) {
         if (s->shape[i] == 1 || (int)(s->summed >> i & 1) != summed) continue;
+        int at = all.count++;
+        for (; at && as_they_lie && lies_inside(s, all.axis[at - 1], i); at--) all.axis[at] = all.axis[at - 1];
+        all.axis[at] = i;
+    }
+    for (int k = 0; k < all.count; k++) {
+        const int i = all.axis[k];
         if (found.count && merge(s, found.axis[found.count - 1], i))
             s->shape[i] *= s->shape[found.axis[--found.count]];
         found.axis[found.count++] = i;
@@ -71,11 +90,22 @@ static void share_places(sampling *s) {
     s->row_step = limited(SHARE / s->terms / s->columns, s->rows);
 }
 
+/* Places in C order, however memory has them: what costs are added up together is a matter of shape alone */
+static void share_floors(sampling *s) {
+    const ptrdiff_t results = fe_sampling_results(s), summed = s->rows * s->terms * s->columns / results;
+    share_sums(s);
+    const ptrdiff_t step = SHARE / ratio_up(summed, s->parts), least = ratio_up(results, MOST_WAITING);
+    s->row_step = step > SPAN ? step - step % SPAN : step < 64 ? 64 : step; /* cache lines */
+    if (s->row_step < least) s->row_step = ratio_up(least, SPAN) * SPAN;
+    s->row_tasks = ratio_up(results, s->row_step), s->column_tasks = 1;
+}
+
 void fe_sampling_arrange(sampling *s) {
     int last = s->dims - 1;
     while (last >= 0 && s->shape[last] == 1) last--;
     s->by_column = last < 0 || !(s->summed >> last & 1);
-    axes order = axes_of(s, 0), inner = axes_of(s, 1), *of_columns = s->by_column ? &order : &inner;
+    /* places whose sums nothing joins may go in any order */
+    axes order = axes_of(s, 0, s->what == DRAWN || s->what == GRADIENTS), inner = axes_of(s, 1, 0), *of_columns = s->by_column ? &order : &inner;
     const int columns = of_columns->count ? of_columns->axis[--of_columns->count] : -1;
     s->kept = order.count, s->inner = inner.count;
     for (int i = 0; i < inner.count; i++) order.axis[order.count++] = inner.axis[i];
@@ -92,7 +122,10 @@ void fe_sampling_arrange(sampling *s) {
         share_sums(s);
     else if (s->what == DRAWN)
         share_samples(s);
-    else
+    else if (s->what == FLOORED) {
+        share_floors(s);
+        return;
+    } else
         share_places(s);
     s->row_tasks = ratio_up(s->rows, s->row_step);
     s->column_tasks = ratio_up(s->columns, s->column_step);

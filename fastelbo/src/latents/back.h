@@ -175,7 +175,7 @@ static void RE(back_task)(RE(latents_work) *w, ptrdiff_t part, latents_place fro
 }
 
 /* The parts of each sum, in order */
-static void RE(finish_latents)(const sampling *s) {
+static void RE(finish_sums)(const sampling *s) {
     const ptrdiff_t results = fe_sampling_results(s);
     for (ptrdiff_t i = 0; i < results; i++)
         for (int which = 0; which < 2; which++) {

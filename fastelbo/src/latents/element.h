@@ -52,6 +52,49 @@ INLINE double factor_of(int form, double raw) {
     }
 }
 
+/* Of a float the same takes half as long. (In double still: z, which may cancel, is to be rounded once.) */
+
+/* e^x, or e^(x/2): good to 1.2 units in the last place of double, as the polynomial's error is 2^-55 */
+INLINE double exp_of_float(double x, int halved) {
+    const double by = halved ? 2 : 1, shifted = FMA(x, INV_LN2 / by, ROUNDER), k = shifted - ROUNDER;
+    const double f = FMA(-k, by * LN2_LO, FMA(-k, by * LN2_HI, x));
+#define TERM(n, c) FMA(p, f, halved ? (c) / (1 << (n)) : (c))
+    double p = halved ? 0x1.af38a9b0ec855p-26 / (1 << 11) : 0x1.af38a9b0ec855p-26;
+    p = TERM(10, 0x1.289185613a3d6p-22), p = TERM(9, 0x1.71de0dae63bb3p-19), p = TERM(8, 0x1.a019b90d2ae7ap-16), p = TERM(7, 0x1.a01a01a7c41d5p-13);
+    p = TERM(6, 0x1.6c16c1788bd90p-10), p = TERM(5, 0x1.11111111109b3p-7), p = TERM(4, 0x1.5555555553d63p-5), p = TERM(3, 0x1.5555555555556p-3);
+    p = TERM(2, 0x1.0000000000001p-1), p = TERM(1, 1.0), p = FMA(p, f, 1);
+#undef TERM
+    return real_f64((int64_t)((uint64_t)bits_f64(p) + ((uint64_t)(bits_f64(shifted) - bits_f64(ROUNDER)) << MANTISSA)));
+}
+
+/* 1/sqrt(raw), to 1 unit in the last place of double: float's, y, is wrong by h of it, |h| < 2^-22, and 1/sqrt(1 - h) is 1 + h/2 + 3h^2/8 + ...
+ * h is exact but for its own rounding, as products of two floats are. NaN where raw is 0 or infinite. */
+INLINE double inverse_root_of_float(float raw) {
+    const double y = 1 / __builtin_sqrtf(raw), h = FMA(-(raw * y), y, 1);
+    return FMA(y, h * FMA(h, 0.375, 0.5), y);
+}
+
+INLINE double sigma_of_float(int form, float raw) {
+    switch (form) {
+        case VAR: return raw * inverse_root_of_float(raw);
+        case STD: return raw;
+        case LOGVAR: return exp_of_float(raw, 1);
+        case LOGSTD: return exp_of_float(raw, 0);
+        default: return inverse_root_of_float(raw);
+    }
+}
+
+INLINE double factor_of_float(int form, float raw) {
+    const double sigma = sigma_of_float(form == VAR ? PRECISION : form, raw);
+    switch (form) {
+        case VAR: return 0.5 * sigma;
+        case STD: return 1;
+        case LOGVAR: return 0.5 * sigma;
+        case LOGSTD: return sigma;
+        default: return -0.5 * (sigma * (sigma * sigma));
+    }
+}
+
 /* Whether a term g eps factor may have lost digits on its way, being so small; not, where it is infinite or NaN */
 INLINE int64_t is_small(double g, double eps, double term) { return (magnitude_f64(term) < LEAST_TERM) & (g != 0) & (eps != 0); }
 

@@ -14,6 +14,14 @@
 #define EACH_ELEMENT _Pragma("omp simd reduction(|:odd) reduction(+:none)") for (ptrdiff_t i = 0; i < n; i++)
 #define FOUND (odd | RE(mask)(none != none))
 
+#if REAL == 64
+#define sigma_of_f64 sigma_of
+#define factor_of_f64 factor_of
+#else
+#define sigma_of_f32 sigma_of_float
+#define factor_of_f32 factor_of_float
+#endif
+
 /* ---- samples --------------------------------------------------------------------------------------------------------------------- */
 
 /* mean + sigma eps. Of std in float one fused operation is all, and as good */
@@ -21,7 +29,7 @@ INLINE T RE(sample)(int form, T mean, T raw, T eps) {
 #if REAL == 32 && HAS_FMA
     if (form == STD) return FMA(raw, eps, mean);
 #endif
-    return (T)fused(sigma_of(form, raw), eps, mean);
+    return (T)fused(RE(sigma_of)(form, raw), eps, mean);
 }
 
 INLINE I RE(is_odd)(T z) { return RE(mask)(!(RE(magnitude)(z) < INFINITE)); }
@@ -92,7 +100,7 @@ INLINE I RE(is_doubtful)(T g, T eps, double term) {
 INLINE double RE(term)(T g, T eps, double factor) { return (double)g * eps * factor; }
 
 /* One product is rounded once, also where it is subnormal */
-INLINE T RE(slope)(int form, T g, T raw, T eps) { return form == STD ? g * eps : (T)RE(term)(g, eps, factor_of(form, raw)); }
+INLINE T RE(slope)(int form, T g, T raw, T eps) { return form == STD ? g * eps : (T)RE(term)(g, eps, RE(factor_of)(form, raw)); }
 
 /* ... but for what is no number */
 INLINE I RE(is_odd_slope)(int form, T g, T raw, T eps, T slope) {
@@ -136,10 +144,10 @@ TERMS(terms_by_one, double, factor)
 /* NaN under a far scale: so is then all that comes of it */
 #define PREPARE(FORM, form)                                                                                        \
     static void RE(sigmas_##form)(double *restrict y, const T *restrict raw, ptrdiff_t n) {                        \
-        for (ptrdiff_t i = 0; i < n; i++) y[i] = RE(is_far)(FORM, raw[i], 0) ? (double)__builtin_nan("") : sigma_of(FORM, raw[i]); \
+        for (ptrdiff_t i = 0; i < n; i++) y[i] = RE(is_far)(FORM, raw[i], 0) ? (double)__builtin_nan("") : RE(sigma_of)(FORM, raw[i]); \
     }                                                                                                              \
     static void RE(factors_##form)(double *restrict y, const T *restrict raw, ptrdiff_t n) {                       \
-        for (ptrdiff_t i = 0; i < n; i++) y[i] = RE(is_far)(FORM, raw[i], 1) ? (double)__builtin_nan("") : factor_of(FORM, raw[i]); \
+        for (ptrdiff_t i = 0; i < n; i++) y[i] = RE(is_far)(FORM, raw[i], 1) ? (double)__builtin_nan("") : RE(factor_of)(FORM, raw[i]); \
     }
 EACH_SIGMA(PREPARE)
 #undef PREPARE
@@ -156,6 +164,19 @@ static const RE(of_form) RE(forms)[N_SCALES] = {
     EACH_SIGMA(ROW)
 #undef ROW
 };
+
+static const char *RE(hole_in_forms)(void) {
+    static const char *const lacks[N_SCALES] = {
+#define NAME(FORM, form) [FORM] = "the table of loops over latents lacks one of " #form,
+        EACH_SIGMA(NAME)
+#undef NAME
+    };
+    for (int form = 0; form < N_SCALES; form++) {
+        const RE(of_form) *row = &RE(forms)[form];
+        if (!row->samples || !row->slopes || !row->sigmas || !row->factors) return lacks[form] ? lacks[form] : "the table of loops over latents lacks a form";
+    }
+    return NULL;
+}
 
 /* ---- sums ------------------------------------------------------------------------------------------------------------------------ */
 

@@ -13,6 +13,7 @@
 #undef LATENTS_BACK_H
 #undef LATENTS_BOUND_H
 #undef LATENTS_DRAW_H
+#undef LATENTS_FLOOR_H
 #undef LATENTS_LOOPS_H
 #undef LATENTS_TASKS_H
 #undef LATENTS_WALK_H
@@ -35,5 +36,6 @@
 #undef TABLES_H
 #undef TERMS_H
 #undef TILES_H
+#undef TRANSPOSE_H
 #undef PANELS_H
 #undef WORK_H
