@@ -28,7 +28,7 @@ from setuptools.errors import CompileError
 
 SRC = Path("fastelbo", "src")
 STUB = "_losses.pyi"
-UNITS = ("kernels.c", "latents.c")  # compiled once per level
+UNITS = ("kernels.c", "latents.c", "optimal.c")  # compiled once per level
 # Contraction would let the compiler choose which products are fused, and so the bits. Without errno and traps
 # to think of, it can turn selections into vector code; neither option changes a result.
 FLAGS = [
@@ -226,7 +226,7 @@ def extension(name: str, *sources: str) -> Extension:
 
 
 core, openmp = (
-    extension("_core", "plan.c", "dispatch.c", "latents/arrange.c"),
+    extension("_core", "plan.c", "dispatch.c", "latents/arrange.c", "optimal/arrange.c"),
     extension("_openmp", "threads.c"),
 )
 if sys.platform == "linux":

@@ -69,12 +69,24 @@ def run_floor(
     is_double: bool, kl: _Array, floor: float, of_rows: bool, first: bool, dims: int,
     weights: _Array | None, there: _Array | None, num_threads: Callable[[], int], /,
 ) -> tuple[float, _Array] | None: ...  # fmt: skip
-def mean_squares(
-    x: object, mean: object, axis: object, num_threads: Callable[[], int], /
-) -> tuple[_Array, int] | None: ...
-def optimal_rows(
-    x: object, mean: object, axis: object, full: bool, num_threads: Callable[[], int], /
-) -> tuple[_Array, _Array] | None: ...
+def optimal_var(
+    x: object, mean: object, axis: object, x_scale: object, weight: object, where: object,
+    num_threads: Callable[[], int], /,
+) -> Any: ...  # fmt: skip
+def optimal_nll(
+    x: object, mean: object, x_scale: object, axis: object, full: object, weight: object, where: object,
+    min_var: object, reduction: object, wrt: object, out: object, result: type | None,
+    num_threads: Callable[[], int], /,
+) -> Any: ...  # fmt: skip
+def sums_of_squares(
+    is_double: bool, n_event: int, arguments: tuple[_Array | None, ...], row_weight: bool, x_scale: float,
+    num_threads: Callable[[], int], /,
+) -> tuple[_Array, _Array, _Array]: ...  # fmt: skip
+def optimal_gradients(
+    is_double: bool, n_event: int, arguments: tuple[_Array | None, ...], row_weight: bool, x_scale: float,
+    gradients: tuple[_Array | None, _Array | None], variance: _Array, exponent: _Array, divisor: float,
+    aliased: bool, num_threads: Callable[[], int], /,
+) -> None: ...  # fmt: skip
 def bound(log_w: object, axis: object, result: type, num_threads: Callable[[], int], /) -> Any: ...
 def samples_door(result: type, num_threads: Callable[[], int]) -> Callable[..., Any]: ...
 def way_back_door(result: type, num_threads: Callable[[], int]) -> Callable[..., Any]: ...

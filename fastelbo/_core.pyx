@@ -16,7 +16,7 @@ from cpython.object cimport PyObject
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.math cimport INFINITY, NAN, copysign, fabs, frexp, ldexp
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy
 
 cnp.import_array()
@@ -48,6 +48,8 @@ include "core/entry.pxi"
 include "core/memory.pxi"
 include "core/latents.pxi"
 include "core/objectives.pxi"
+include "core/optimal.pxi"
+include "core/optimal_door.pxi"
 
 
 def elementary(str name, cnp.ndarray x):

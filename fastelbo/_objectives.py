@@ -16,13 +16,16 @@ from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll_grad
 from fastelbo._results import FreeBits, IWAEBound, OptimalNLLGrad
 from fastelbo._rules.axes import check_one_event, check_reduction, event_axes
-from fastelbo._rules.dtypes import as_operands
+from fastelbo._rules.call import Call, inputs_of
+from fastelbo._rules.dtypes import as_computed, as_operands
 from fastelbo._rules.frames import Frame, along_rows, frame_of, spread, with_events
+from fastelbo._rules.inplace import untangle
 from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
 from fastelbo._rules.options import choice, is_full, number, x_factor
-from fastelbo._rules.outputs import given_arrays
-from fastelbo._rules.weights import as_mask, as_weight, row_weight
+from fastelbo._rules.outputs import allocate, as_returned, given_arrays
+from fastelbo._rules.real import as_plain
+from fastelbo._rules.weights import as_mask, as_weight, is_of_rows, row_weight
 from fastelbo._rules.wrt import asked_for
 from fastelbo._squares import MeanSquare, mean_square, pieces
 from fastelbo._threads import get_num_threads
@@ -106,35 +109,18 @@ def optimal_var(
     >>> fe.optimal_var(x, 1.0, where=x < 3)
     np.float32(0.6666667)
     """
-    if _asks_nothing_unusual("none", x_scale, weight, where):
-        plain = _core.mean_squares(x, mean, axis, get_num_threads)
-        if plain is not None:
-            return _as_computed(plain[0], np.asarray(x).dtype)
+    found = _core.optimal_var(x, mean, axis, x_scale, weight, where, get_num_threads)
+    if found is not None:
+        return found
     (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
     factor = x_factor(x_scale, dtype)
     rows, some = pieces(x, mean, axis, weight, where)
-    result = np.empty(rows, dtype)
+    result = _core.empty(rows, dtype)
     with np.errstate(all="ignore"):
         for index, (one, other, weights, mask) in some:
             found = mean_square(one, other, axis, factor, weights, mask)
             result[index] = np.ldexp(found.mantissa, found.exponent)
     return result if result.ndim else result[()]
-
-
-def _asks_nothing_unusual(
-    reduction: Any, x_scale: Any, weight: Any, where: Any, min_var: Any = 0.0, full: Any = True
-) -> bool:
-    return (
-        type(reduction) is str
-        and reduction == "none"
-        and weight is None
-        and where is None
-        and type(x_scale) is float
-        and x_scale == 1.0
-        and type(min_var) is float
-        and min_var == 0.0
-        and type(full) is bool
-    )
 
 
 def optimal_nll(
@@ -211,10 +197,11 @@ def optimal_nll(
     >>> fe.optimal_nll(x, 1.0, where=np.isfinite(x)).round(4) == fe.optimal_nll([0.0, 2.0, 3.0], 1.0).round(4)
     np.True_
     """
-    if _asks_nothing_unusual(reduction, x_scale, weight, where, min_var, full):
-        plain = _core.optimal_rows(x, mean, axis, full, get_num_threads)
-        if plain is not None:
-            return _as_computed(plain[0], np.asarray(x).dtype)
+    found = _core.optimal_nll(
+        x, mean, x_scale, axis, full, weight, where, min_var, reduction, None, None, None, get_num_threads
+    )
+    if found is not None:
+        return found
     (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
     reduced_by = check_reduction(reduction, axis, ())
     factor = x_factor(x_scale, dtype)
@@ -253,14 +240,6 @@ def _optimal(
             rows = np.asarray(np.ldexp(rows, mse.power))
         rows[np.broadcast_to(mse.nothing, rows.shape)] = 0.0
     return rows, mse._replace(mantissa=mantissa, exponent=exponent)
-
-
-def _as_computed(rows: Array, dtype: np.dtype[Any]) -> Any:
-    """Rows of float64 in the computing dtype: one that becomes infinite is no error."""
-    if rows.ndim and dtype == np.float64:
-        return rows
-    with np.errstate(all="ignore"):
-        return rows.astype(dtype)[()]
 
 
 def _reduced(rows: Any, dtype: np.dtype[Any], reduction: str) -> Any:
@@ -333,58 +312,86 @@ def optimal_nll_grad(
     array([[ 0.6667,  0.    ],
            [-0.6667, -1.3333]])
     """
-    if out is None and _asks_nothing_unusual(reduction, x_scale, weight, where, min_var, full):
-        plain = _plain_grad(x, mean, axis, full, wrt)
-        if plain is not None:
-            return plain
-    (x, mean), dtype = as_operands(("x", "mean"), (x, mean))
+    found: Any = _core.optimal_nll(
+        x, mean, x_scale, axis, full, weight, where, min_var, reduction, wrt, out, OptimalNLLGrad,
+        get_num_threads,
+    )  # fmt: skip
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    plain = as_plain(("x", "mean"), (x, mean))
+    (x, mean), dtype = as_computed(("x", "mean"), plain)
     factor = x_factor(x_scale, dtype)
     reduced_by = check_reduction(reduction, axis, ())
     rows, var = _optimal(x, mean, factor, axis, full, weight, where, min_var)
     fields, shapes = OptimalNLLGrad._fields, {"x": x.shape, "mean": mean.shape}
     asked = asked_for(wrt, OPTIMAL, {"x": x, "mean": mean})
     kept = {"value": rows.shape} | {name: shapes[name] for name in asked}
-    given, _ = given_arrays(out, fields, True, reduced_by, dtype, kept, (("x", "mean"), (x, mean)))
+    given, passed = given_arrays(out, fields, True, reduced_by, dtype, kept, (("x", "mean"), (x, mean)))
     value = _reduced(rows, dtype, reduced_by)
-    place, *places = (None, None, None) if out is None else out
-    d_x = d_mean = None
+    results: dict[str, Any] = {}
     if asked:
         _check_positive(var.mantissa, weight is not None or where is not None)
-        events = event_axes(axis, max(x.shape, mean.shape, key=len), "x and mean")
-        std, share = _std(var, dtype, events)
-        if share is not None and weight is not None:
-            frame = joint_frame(OPTIMAL, ("x", "mean"), (x, mean), axis)
-            share = as_weight(weight, dtype, frame) * share
-        _, d_x, d_mean, _ = gaussian_nll_grad(
-            x, mean, std=std, x_scale=factor, axis=axis, full=full, where=where, reduction=reduction, wrt=wrt,
-            weight=weight if share is None else share, out=(None, places[0], places[1], None),
+        frame = joint_frame(OPTIMAL, ("x", "mean"), (x, mean), axis)
+        mask = None if where is None else as_mask(where, frame)
+        weights = None if weight is None else as_weight(weight, dtype, frame)
+        call = Call(
+            OPTIMAL, ("x", "mean"), plain, (x, mean), (-1, -1), dtype, frame,
+            inputs_of((x, mean), weights, mask), x_scale=factor,
         )  # fmt: skip
-    if place is not None:
+        results = _gradients(call, axis, var, reduced_by, asked, given)
+    if "value" in given:
         given["value"][...] = value
-    return OptimalNLLGrad(value if place is None else place, d_x, d_mean)
+    return OptimalNLLGrad(*map(({"value": value} | as_returned(results, passed)).get, fields))
 
 
-def _plain_grad(x: Any, mean: Any, axis: Any, full: bool, wrt: Any) -> OptimalNLLGrad | None:
-    """Of plain arrays whose σ* fits their dtype; None where the rules, or a closer look, are needed.
+def _gradients(
+    call: Call, axis: Axis, var: MeanSquare, reduction: str, asked: tuple[str, ...], given: dict[str, Array]
+) -> dict[str, Array]:
+    """At σ*², in arrays that are given, or new: by element, or summed where an operand is broadcast."""
+    frame = call.frame
+    operands = {"x": call.operands[0], "mean": call.operands[1]}
+    single = tuple([name for name in asked if operands[name].shape == frame.shape])
+    summed = tuple([name for name in asked if name not in single])
+    results = allocate(call, "", single, {name: given[name] for name in single if name in given})
+    aliased, copies = untangle(call, given, results)
+    later = _summed_gradients(call, axis, var, reduction, summed) if summed else {}
+    if single and 0 not in frame.shape:
+        weights, mask = call.inputs[4:]
+        by_row = weights is not None and is_of_rows(weights, frame)
+        views = tuple([None if a is None else spread(a, frame) for a in (*call.operands, weights, mask)])
+        size = math.prod(frame.rows)
+        parts = (np.float64, var.mantissa), (np.int64, var.exponent)
+        mantissa, exponent = (np.broadcast_to(np.asarray(a, t), frame.rows).ravel() for t, a in parts)
+        gradients = [
+            spread(results[name], frame, writeable=True) if name in results else None for name in operands
+        ]
+        _core.optimal_gradients(
+            call.dtype.char == "d", len(frame.events), views, by_row, call.x_scale,
+            (gradients[0], gradients[1]), mantissa, exponent,
+            float(size) if reduction == "mean" else 1.0, aliased, get_num_threads,
+        )  # fmt: skip
+    for target, result in copies:
+        target[...] = result
+    for name, result in later.items():
+        if name in given:
+            given[name][...] = result
+    return results | later
 
-    Gradients are those of each element at a given σ, whatever axes are summed; but where the last is of size
-    1, σ would not be constant along it, and that has a kernel of its own.
-    """
-    if type(x) is not np.ndarray or (axis is None and x.shape[-1:] == (1,)):
-        return None
-    if type(wrt) is not tuple or not wrt or not all(name in ("x", "mean") for name in wrt):
-        return None
-    plain = _core.optimal_rows(x, mean, axis, full, get_num_threads)
-    if plain is None:
-        return None
-    rows, squares = plain
-    std, limits = np.sqrt(squares), np.finfo(x.dtype)
-    least, most = (std.min(), std.max()) if std.ndim else (std, std)
-    if not (least >= 2 * limits.tiny and most <= limits.max / 4):
-        return None
-    std = std.astype(x.dtype)
-    _, d_x, d_mean, _ = gaussian_nll_grad(x, mean, std=std[..., None] if std.ndim else std[()], wrt=wrt)
-    return OptimalNLLGrad(_as_computed(rows, x.dtype), d_x, d_mean)
+
+def _summed_gradients(
+    call: Call, axis: Axis, var: MeanSquare, reduction: str, names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Those of broadcast operands, by the Gaussian NLL at this σ*."""
+    weights, mask = call.inputs[4:]
+    std, share = _std(var, call.dtype, call.frame.events)
+    if share is not None and weights is not None:
+        share = weights * share
+    asked: Any = {"reduction": reduction, "wrt": names}
+    got = gaussian_nll_grad(
+        *call.operands, std=std, x_scale=call.x_scale, axis=axis, full=False, where=mask,
+        weight=weights if share is None else share, **asked,
+    )  # fmt: skip
+    return {name: np.asarray(getattr(got, name)) for name in names}
 
 
 def _check_positive(var: Any, some: bool) -> None:
@@ -485,8 +492,8 @@ def iwae_bound(log_w: npt.ArrayLike, axis: Axis = 0) -> IWAEBound:
     check_integers(("log_w",), (array,), ("log_w",))
     axes = event_axes(axis, array.shape, "log_w")
     frame = frame_of("log_w", array.shape, axes)
-    value, ess = (np.empty(frame.rows, dtype) for _ in range(2))
-    weights = np.empty(array.shape, dtype)
+    value, ess = (_core.empty(frame.rows, dtype) for _ in range(2))
+    weights = _core.empty(array.shape, dtype)
     if array.size:
         whole = frame_of("log_w", array.shape, ())
         rows = [spread(np.expand_dims(result, axes), whole, writeable=True) for result in (value, ess)]

@@ -8,12 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from fastelbo import _blocks
+from fastelbo import _blocks, _core
 from fastelbo._families.gaussian import GAUSSIAN_NLL
 from fastelbo._losses import gaussian_nll, gaussian_nll_grad
-from fastelbo._rules.frames import Frame
+from fastelbo._rules.frames import spread
+from fastelbo._rules.integers import check_integers
 from fastelbo._rules.joint import joint_frame
-from fastelbo._rules.weights import as_mask, as_weight
+from fastelbo._rules.weights import as_mask, as_weight, is_of_rows
+from fastelbo._threads import get_num_threads
 from fastelbo._typing import Array
 
 #: A mean square below which a square, a product with w or the quotient may have been subnormal, which costs
@@ -65,22 +67,19 @@ def mean_square(
     x: Array, mean: Array, axis: Any, x_factor: float, weight: Any = None, where: Any = None
 ) -> MeanSquare:
     """Σ w·r²/Σ w over the event axes, from the caller's arrays, without temporaries of their size."""
-    half_sum = _half_sum(x, mean, axis, weight, where, x_factor)
-    shape = (x if x.ndim >= mean.ndim else mean).shape
-    count = np.float64(np.prod(shape, dtype=np.int64) // max(half_sum.size, 1))
-    total: Any = count
+    event = _Event(x, mean, axis, x_factor, weight, where)
+    squares, total, odd = event.sums()
     with np.errstate(all="ignore"):
-        if weight is not None or where is not None:
-            two, zero = (np.broadcast_to(np.float64(number), shape) for number in (2, 0))
-            total = _half_sum(two, zero, axis, weight, where, 1.0) / 2
+        half_sum: Any = squares / 2
+        if np.any(odd):
+            half_sum = np.where(odd, _half_sum(x, mean, axis, weight, where, x_factor), half_sum)[()]
         nothing = (total == 0) & (half_sum == 0)
-        sure = abs(half_sum) >= LEAST * (count + abs(total))
-        result: Any = np.divide(half_sum, total / 2)
+        sure = abs(half_sum) >= LEAST * (event.count + abs(total))
+        result: Any = np.divide(2 * half_sum, total)
         far = ~(sure & (abs(result) >= LEAST) & (abs(result) < np.inf) | nothing)
         exponent: Any = 0
         power: Any = 0
         if far.any():
-            event = _Event(x, mean, axis, x_factor, weight, where)
             far = far & ~_settled(event, half_sum, total, far)
             result = result + 0.0  # not -0, by a negative Σ w
         if far.any():
@@ -112,15 +111,27 @@ class _Event:
 
     def __init__(self, x: Array, mean: Array, axis: Any, x_factor: float, weight: Any, where: Any) -> None:
         frame = joint_frame(GAUSSIAN_NLL, ("x", "mean"), (x, mean), axis)
-        weights = None if weight is None else as_weight(weight, np.dtype(np.float64), frame)
         mask = None if where is None else as_mask(where, frame)
+        weights = None if weight is None else as_weight(weight, np.dtype(np.float64), frame)
+        if x_factor != 1.0:
+            check_integers(("x", "mean"), (x, mean), GAUSSIAN_NLL.shifted, mask, frame.shape)
         self.arguments = x, mean, axis, where  # as they were passed
+        self.frame, self.count = frame, math.prod([frame.shape[i] for i in frame.events])
         self.x_factor, self.rows = x_factor, frame.rows
         self.own_weight = weights
-        self.views = [None if a is None else _rows_first(a, frame) for a in (x, mean, weights, mask)]
+        self.views = [None if a is None else spread(a, frame) for a in (x, mean, weights, mask)]
         self.shape: tuple[int, ...] = self.views[0].shape  # type: ignore[union-attr]  # x
         self.axes = tuple(range(len(frame.rows), len(self.shape)))
         self.kept = frame.rows + (1,) * len(self.axes)
+
+    def sums(self) -> tuple[Any, Any, Any]:
+        """Σ w·r² and Σ w of each event, and which others have to sum: as the core finds them."""
+        by_row = self.own_weight is not None and is_of_rows(self.own_weight, self.frame)
+        found = _core.sums_of_squares(
+            True, len(self.frame.events), tuple(self.views), by_row, self.x_factor, get_num_threads
+        )
+        squares, total, odd = (each.reshape(self.rows)[()] for each in found)
+        return squares, total, odd
 
     def blocks(self, index: _blocks.Index) -> list[Any]:
         """x, mean, weight and mask there; None for those that there are not."""
@@ -209,11 +220,6 @@ def _settled(event: _Event, half_sum: Any, total: Any, far: Any) -> Any:
     if zero.any():
         settled = settled | (zero & ~event.any(event.nonzero, zero))
     return settled
-
-
-def _rows_first(array: Array, frame: Frame) -> Array:
-    view = np.broadcast_to(array, frame.shape)
-    return view if frame.order is None else view.transpose(frame.order)
 
 
 def _counted(mantissa: Array, exponent: Array, mask: Array | None) -> tuple[Array, Array]:

@@ -184,6 +184,39 @@ MUTANTS = [
         suite("tests/test_shared_scales.py", "-k", "far and nll"),
         ((f"{SRC}sums/squares.h", "(REAL == 32 ? 0x1p-96 :", "(REAL == 32 ? 0x1p-118 :"),),
     ),
+    Mutant(
+        "beside the optimal variance, a weight of 0 does not hide what overflows",
+        suite("tests/test_optimal_ways.py", "-k", "weight_of_0"),
+        (
+            (
+                f"{SRC}optimal/lanes.h",
+                "FMA(w == 0 ? d : d * d, w, sum)",
+                "FMA(d * d, w, sum)",
+            ),
+        ),
+    ),
+    Mutant(
+        "lines across memory are added in another order than those along it",
+        suite("tests/test_optimal_ways.py", "-k", "layouts"),
+        (
+            (
+                f"{SRC}optimal/lanes.h",
+                "(lane[0][l][j] + lane[1][l][j]) + (lane[2][l][j] + lane[3][l][j])",
+                "((lane[0][l][j] + lane[1][l][j]) + lane[2][l][j]) + lane[3][l][j]",
+            ),
+        ),
+    ),
+    Mutant(
+        "a gradient at the optimal variance that overflows on its way stays infinite",
+        suite("tests/test_optimal_ways.py", "-k", "leave_the_dtype"),
+        (
+            (
+                f"{SRC}optimal/gradients.h",
+                "        if (odd) RE(mend_strip)",
+                "        if (odd > 2) RE(mend_strip)",
+            ),
+        ),
+    ),
     # --- outputs
     Mutant(
         "in place, the scale of a row that where removes is checked",

@@ -38,6 +38,11 @@ def as_weight(weight: Any, dtype: np.dtype[Any], frame: Frame) -> Array:
     )
 
 
+def is_of_rows(weight: Array, frame: Frame) -> bool:
+    """Whether a weight, as `as_weight` returns it, is the same along each event, by its shape."""
+    return all(1 in (weight.shape[i], frame.shape[i]) for i in frame.events)
+
+
 def row_weight(weight: Any, dtype: np.dtype[Any], rows: Shape, why: str) -> Array:
     """One weight a row, for losses that share their rows but not their events."""
     array = as_array("weight", real_array("weight", weight), dtype)

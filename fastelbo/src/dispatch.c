@@ -1,6 +1,7 @@
 /* Which ISA level this machine can run. One object per level is linked in (setup.py); plain function pointers choose. */
 #include "kernels.h"
 #include "latents/latents.h"
+#include "optimal/optimal.h"
 
 #if defined(FASTELBO_X86_LEVELS)
 #if defined(__AVX__) || defined(__FMA__) || defined(__POPCNT__) || defined(__BMI__) || (defined(__SSE3__) && !defined(__APPLE__))
@@ -10,6 +11,7 @@
 
 extern const kernel_set fe_kernels_baseline, fe_kernels_v3, fe_kernels_v4;
 extern const latents_set fe_latents_baseline, fe_latents_v3, fe_latents_v4;
+extern const optimal_set fe_optimal_baseline, fe_optimal_v3, fe_optimal_v4;
 
 /* The rest of x86-64-v3, for which not all compilers have names. (Virtual machines hide one or another.) */
 static int has_small_parts_of_v3(void) {
@@ -42,8 +44,13 @@ const kernel_set *fe_kernels(const char *name) {
 const latents_set *fe_latents(const kernel_set *set) {
     return set == &fe_kernels_v4 ? &fe_latents_v4 : set == &fe_kernels_v3 ? &fe_latents_v3 : &fe_latents_baseline;
 }
+
+const optimal_set *fe_optimal(const kernel_set *set) {
+    return set == &fe_kernels_v4 ? &fe_optimal_v4 : set == &fe_kernels_v3 ? &fe_optimal_v3 : &fe_optimal_baseline;
+}
 #else
 extern const latents_set fe_latents_baseline;
+extern const optimal_set fe_optimal_baseline;
 extern const kernel_set fe_kernels_baseline; /* the compiler's default for the target; NEON with FMA on arm64 */
 
 const kernel_set *fe_kernels(const char *name) {
@@ -53,5 +60,10 @@ const kernel_set *fe_kernels(const char *name) {
 const latents_set *fe_latents(const kernel_set *set) {
     (void)set;
     return &fe_latents_baseline;
+}
+
+const optimal_set *fe_optimal(const kernel_set *set) {
+    (void)set;
+    return &fe_optimal_baseline;
 }
 #endif

@@ -91,7 +91,7 @@ def build(
     units = [
         (f"{unit}-{level}", SRC / f"{unit}.c", *gcc_flags, f"-DISA={level}", *own)
         for level, own in levels.items()
-        for unit in ("kernels", "latents")
+        for unit in ("kernels", "latents", "optimal")
     ]
     units += [
         ("plan", SRC / "plan.c", *levels["baseline"]),

@@ -23,6 +23,7 @@
 #undef MANY_H
 #undef MATHS_OF_LOSSES
 #undef MEND_H
+#undef OPTIMAL_GRADIENTS_H
 #undef PAIR_H
 #undef PLAIN_H
 #undef REAL_H

@@ -21,7 +21,7 @@ static wide wide_over(wide a, wide b) { return wide_scaled(a.m / b.m, a.e - b.e)
 
 static inline wide wide_size(wide x) { return (wide){magnitude_f64(x.m), x.e}; }
 
-static wide wide_root(wide x) {
+__attribute__((unused)) static wide wide_root(wide x) {
     const int64_t odd = x.e & 1;
     return wide_scaled(__builtin_sqrt(odd ? 2 * x.m : x.m), (x.e - odd) / 2);
 }
@@ -44,7 +44,7 @@ static double double_of(wide x) {
     return x.m * pow2_f64(half) * pow2_f64(x.e - half);
 }
 
-static wide wide_exp(double x) {
+__attribute__((unused)) static wide wide_exp(double x) {
     const double limit = 0x1p14; /* beyond, no product of numbers within range comes back into it */
     int64_t k;
     const double m = exp_split_f64(at_least_f64(at_most_f64(x, limit), -limit), &k);
@@ -68,7 +68,7 @@ static void add_wide(wide_sum *sum, wide x) {
     sum->lo += s.lo;
 }
 
-static wide wide_total(wide_sum sum) { return wide_scaled(value_of((pair){sum.hi, sum.lo}), sum.e); }
+__attribute__((unused)) static wide wide_total(wide_sum sum) { return wide_scaled(value_of((pair){sum.hi, sum.lo}), sum.e); }
 
 static inline void add_sum(wide_sum *sum, wide_sum x) {
     add_wide(sum, wide_scaled(x.hi, x.e));
