@@ -309,4 +309,25 @@ MUTANTS = [
         suite("tests/test_extremes.py", "-k", "student_t_nll_grad"),
         ((f"{SRC}losses/losses.h", ".takes = TAKES_NUMBER, .fades = 1, ", ".takes = TAKES_NUMBER, "),),
     ),
+    Mutant(
+        "e^−|l| is rounded twice where it is subnormal",
+        suite("tests/test_bernoulli.py", "-k", "every_size"),
+        ((f"{SRC}losses/bernoulli.h", "raised = ROUNDER + 64;", "raised = ROUNDER + 64 * (a < 80);"),),
+    ),
+    Mutant(
+        "the difference of two scales is taken for exact where it is not",
+        suite("tests/test_accuracy.py", "-k", "way_changes"),
+        ((f"{SRC}losses/pair.h", "(2 * a > b) & (a < 2 * b)", "(3 * a > b) & (a < 3 * b)"),),
+    ),
+    Mutant(
+        "what where removes keeps a scale that is none",
+        suite("tests/test_in_common.py"),
+        (
+            (
+                f"{SRC}walk/work.h",
+                "x < INFINITE : RE(is_ordinary)(p->kind[a - SCALE], x);",
+                "x < INFINITE : 1;",
+            ),
+        ),
+    ),
 ]

@@ -242,6 +242,20 @@ def test_kl_of_pairs(size, dtype):
         check_kl(mean.astype(dtype), prior_mean.astype(dtype), scales, dtype, f"{q}, {p}, {size:g}")
 
 
+@NAMES
+@DTYPES
+def test_kl_of_pairs_where_the_way_changes(name, dtype):
+    """Ratios of 2ᵏ and √2·2ᵏ, with their neighbours: differences are exact between ½ and 2."""
+    generator, places = (
+        np.random.default_rng(4),
+        np.concatenate([np.ldexp(1.0, range(-4, 5)), np.sqrt(2) * np.ldexp(1.0, range(-4, 4))]),
+    )
+    ratio = places[:, None] * (1 + np.finfo(dtype).eps * np.array([-1e6, -1e3, *range(-3, 4), 1e3, 1e6]))
+    prior = variance.raw_of(name, generator.normal(size=ratio.size)).astype(dtype)
+    raw = (ratio.ravel() * prior).astype(dtype)
+    check_kl(np.zeros_like(raw), 0, {name: raw, f"prior_{name}": prior}, dtype, f"{name}, a pair")
+
+
 @pytest.mark.parametrize("reach", [10, 80, 350])
 @DTYPES
 def test_kl_of_far_scales(reach, dtype):

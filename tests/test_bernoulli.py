@@ -71,6 +71,35 @@ def test_rows(dtype, length):
         rounding.check(got.logits, value.item() * length, bound, dtype, f"∂logits over {length}")
 
 
+@DTYPES
+def test_softplus_of_every_size(dtype):
+    """log(1 + e^−a) alone, x = 0 at l = −a, and its derivative: small a, large a, and a subnormal e^−a."""
+    generator, limits = np.random.default_rng(7), np.finfo(dtype)
+    far = -float(np.log(np.float64(limits.smallest_subnormal)))
+    sizes = [generator.uniform(0, top, 400) for top in (1, 4, 40, far)]
+    sizes += [10 ** generator.uniform(-30, 0, 100), generator.uniform(far - 20, far, 400), [0, 2 * far, 1e30]]
+    logits = -np.concatenate(sizes).astype(dtype)
+    got = everything(np.zeros_like(logits), logits, axis=())
+    for logit, value, slope in zip(logits.tolist(), got.value.tolist(), got.logits.tolist(), strict=True):
+        e = mp.exp(mpf(logit))
+        for found, exact, bound in ((value, mp.log1p(e), 4), (slope, e / (1 + e), 5)):
+            allowed = bound * eps(dtype) / 2 * exact + mpf(float(limits.smallest_subnormal))
+            assert abs(mpf(found) - exact) <= allowed, (logit, found)
+    assert everything(dtype(1), dtype(0)).value == dtype(np.log(2))
+    assert everything(dtype(0), dtype(0)).logits == 0.5
+
+
+@DTYPES
+@pytest.mark.parametrize("other", [(np.nan, 1), (0, np.inf), (1, np.nan), (np.inf, 0)])
+def test_neighbours_change_no_bit(dtype, other):
+    """A tile with one element beyond the numbers goes another way."""
+    x, logits = inputs("any x", dtype)
+    alone = everything(x, logits, axis=())
+    x, logits = (np.append(a, np.array(b, dtype)) for a, b in zip((x, logits), other, strict=True))
+    for got, expected in zip(everything(x, logits, axis=()), alone, strict=True):
+        assert_array_equal(got[:-1], expected)
+
+
 def test_large_logits_are_exact():
     for dtype in strategies.DTYPES:
         logits = np.array([1e4, -1e4, 1e4, -1e4], dtype)

@@ -52,6 +52,9 @@ static const op OPS[] = {
 #define LOSS(NAME, name, maths, ...) maths##_OPS(NAME, name)
     EACH_LOSS(LOSS)
 #undef LOSS
+    {"kl-std-std", KL, STD, STD, ELEMENTS, EVERY, ELEMENTS},
+    {"laplace-logstd-rows", LAPLACE, LOGSTD, UNIT, OF_ROWS, EVERY, ABSENT},
+    {"student_t-logstd-one", STUDENT_T, LOGSTD, UNIT, ONE, EVERY, ABSENT},
 };
 static const char *const WANTS[] = {"value", "grad", "weighted"}; /* each row's value; the mean over the rows, and every gradient; values of weighted rows */
 enum { WANT_GRADIENTS = 1, WANT_WEIGHTED };

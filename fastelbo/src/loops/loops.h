@@ -59,9 +59,6 @@ INLINE I RE(is_subnormal)(T r) {
     return RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1));
 }
 
-/* Infinite or NaN */
-INLINE I RE(is_beyond)(T r) { return !(RE(magnitude)(r) < INFINITE); }
-
 /* ... or 0, which takes less to see */
 INLINE I RE(is_small)(T r) { return RE(magnitude)(r) < SMALLEST_NORMAL; }
 
@@ -131,28 +128,29 @@ static int RE(is_ordinary)(int kind, T raw) {
 /* ---- one scale -------------------------------------------------------------------------------------------------- */
 
 #define PAIRED 0
-/* Element j */
-#define POINT_OWN(LOSS_, loss, s, ordinary) RE(loss##_##s)(r, q[j], ordinary)
-#define POINT_FAMILY(LOSS_, loss, s, ordinary)                                                                                       \
-    RE(location_##s)(RE(loss), (RE(sample)){r, LOSSES[LOSS_].takes & TAKES_X ? own_x[j] : (T)0, TAKES(LOSS_) ? p[j] : (T)0, parameters}, \
-                     q[j], ordinary, LOSSES[LOSS_].adds_log)
-#define POINT_NUMBERED(LOSS_, loss, s, ordinary) RE(loss##_##s)(r, q[j], p[j], ordinary)
-#define POINT_BINNED(LOSS_, loss, s, ordinary) \
-    RE(loss##_##s)(r, lost[j], q[j], RE(bin_of)(parameters.of[0]), own_x[j] < parameters.of[1], own_x[j] > parameters.of[2])
+/* Element j, of this scale and number */
+#define POINT_OWN(LOSS_, loss, s, raw, number, ordinary) RE(loss##_##s)(r, raw, ordinary)
+#define POINT_FAMILY(LOSS_, loss, s, raw, number, ordinary)                                                                          \
+    RE(location_##s)(RE(loss), (RE(sample)){r, LOSSES[LOSS_].takes & TAKES_X ? own_x[j] : (T)0, TAKES(LOSS_) ? number : (T)0, parameters}, \
+                     raw, ordinary, LOSSES[LOSS_].adds_log)
+#define POINT_NUMBERED(LOSS_, loss, s, raw, number, ordinary) RE(loss##_##s)(r, raw, number, ordinary)
+#define POINT_BINNED(LOSS_, loss, s, raw, number, ordinary) \
+    RE(loss##_##s)(r, lost[j], raw, RE(bin_of)(parameters.of[0]), own_x[j] < parameters.of[1], own_x[j] > parameters.of[2])
 #define TAKES(LOSS_) (LOSSES[LOSS_].takes & TAKES_NUMBER)
 /* An ordinary scale is enough, but for two products of a subnormal r */
-#define UNFIT_NUMBERED(LOSS_, loss, SCALE_, s) RE(mask)(!RE(ordinary_##loss##_##s)(r, q[j], p[j]))
+#define UNFIT_NUMBERED(LOSS_, loss, SCALE_, s, raw, number) RE(mask)(!RE(ordinary_##loss##_##s)(r, raw, number))
 #define UNFIT_FAMILY UNFIT_OWN
-#define UNFIT_OWN(LOSS_, loss, SCALE_, s)                                                                                   \
-    RE(mask)(!RE(ordinary_##s)(q[j])) | (TAKES(LOSS_) ? RE(mask)(!(p[j] > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
+#define UNFIT_OWN(LOSS_, loss, SCALE_, s, raw, number)                                                                      \
+    RE(mask)(!RE(ordinary_##s)(raw)) | (TAKES(LOSS_) ? RE(mask)(!(number > 0)) : 0) | ((LOSSES[LOSS_].two_products >> SCALE_ & 1) && (wanted & WANT_FIRST) ? RE(mask)(RE(is_small)(r)) : 0)
 #define ANY_LOOP(maths, LOSS_, loss, SCALE_, s, want)                                                                   \
-    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, 0),                      \
+    LOOP(IN_ORDER, loop_##loss##_##s##_##want##_any, want, POINT_##maths(LOSS_, loss, s, q[j], p[j], 0),          \
          DOUBTS(IS_NO_SCALE(SCALE_, q[j]) | (TAKES(LOSS_) ? p[j] < SMALLEST_NORMAL : 0) | (LOSSES[LOSS_].fades && wanted ? r - r != 0 : 0)))
-#define ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want) \
-    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
+#define ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want)                                                              \
+    LOOP(IN_VECTORS, loop_##loss##_##s##_##want##_ordinary, want, POINT_##maths(LOSS_, loss, s, q[j], p[j], 1),         \
+         UNFIT_##maths(LOSS_, loss, SCALE_, s, q[j], p[j]))
 #define GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, want) \
     ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, want)      \
-    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, 1), UNFIT_##maths(LOSS_, loss, SCALE_, s))
+    STREAMED_LOOP(loop_##loss##_##s##_##want, want, POINT_##maths(LOSS_, loss, s, q[j], p[j], 1), UNFIT_##maths(LOSS_, loss, SCALE_, s, q[j], p[j]))
 #define ORDINARY_LOOPS(maths, LOSS_, loss, SCALE_, s)                                                       \
     ORDINARY_LOOP(maths, LOSS_, loss, SCALE_, s, 0) GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 1)        \
     GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 2) GRADIENT_LOOPS(maths, LOSS_, loss, SCALE_, s, 3)
@@ -165,8 +163,13 @@ static int RE(is_ordinary)(int kind, T raw) {
 #define OF_FORM_NUMBERED(maths, LOSS_, loss, SCALE_, s) LONG_LOOPS(maths, LOSS_, loss, SCALE_, s) ORDINARY_LOOPS(maths, LOSS_, loss, SCALE_, s)
 #define OF_FORM_BINNED LONG_LOOPS
 #define OF_FORM(maths, LOSS_, loss, SCALE_, s) OF_FORM_##maths(maths, LOSS_, loss, SCALE_, s)
-#define SHORT_LOOP(loss, want) LOOP(IN_VECTORS, loop_##loss##_##want, want, RE(loss)(r, q[j]), 0)
-#define OF_NO_FORM(LOSS_, loss) SHORT_LOOP(loss, 0) SHORT_LOOP(loss, 1) SHORT_LOOP(loss, 2) SHORT_LOOP(loss, 3)
+/* Without a form of the scale: for any arguments, for ordinary ones, streamed */
+#define FORMLESS(loss, want)                                                                            \
+    LOOP(IN_VECTORS, loop_##loss##_##want##_any, want, RE(loss)(r, q[j], 0), 0)                         \
+    LOOP(IN_VECTORS, loop_##loss##_##want##_ordinary, want, RE(loss)(r, q[j], 1), RE(mask)(x.bad))
+#define FORMLESS_GRADIENT(loss, want) \
+    FORMLESS(loss, want) STREAMED_LOOP(loop_##loss##_##want, want, RE(loss)(r, q[j], 1), RE(mask)(x.bad))
+#define OF_NO_FORM(LOSS_, loss) FORMLESS(loss, 0) FORMLESS_GRADIENT(loss, 1) FORMLESS_GRADIENT(loss, 2) FORMLESS_GRADIENT(loss, 3)
 #define LOSS(NAME, name, maths, forms_, ...) EACH_FORM_##forms_(OF_FORM, maths, NAME, name) WITHOUT_FORM_##forms_(OF_NO_FORM, NAME, name)
 EACH_LOSS(LOSS)
 #undef LOSS
@@ -180,8 +183,8 @@ static const RE(loop) RE(one_scale)[N_LOSSES][N_SCALES][4][N_WAYS] = {
 #define ROW_NUMBERED(name) {WAYS(name, 0, 0, NULL), GRADIENT_WAYS(name, 3, 1), GRADIENT_WAYS(name, 3, 2), GRADIENT_WAYS(name, 3, 3)}
 #define ROW_BINNED(name) {{RE(name##_0_any)}, {RE(name##_3_any)}, {RE(name##_3_any)}, {RE(name##_3_any)}}
 #define ROW(maths, LOSS_, loss, SCALE_, s) [SCALE_] = ROW_##maths(loop_##loss##_##s),
-#define SHORT_ROW(LOSS_, loss) [NO_FORM] = {{RE(loop_##loss##_0)}, {RE(loop_##loss##_1)}, {RE(loop_##loss##_2)}, {RE(loop_##loss##_3)}},
-#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(SHORT_ROW, NAME, name)},
+#define FORMLESS_ROW(LOSS_, loss) [NO_FORM] = ROW_OWN(loop_##loss),
+#define LOSS(NAME, name, maths, forms_, ...) [NAME] = {EACH_FORM_##forms_(ROW, maths, NAME, name) WITHOUT_FORM_##forms_(FORMLESS_ROW, NAME, name)},
     EACH_LOSS(LOSS)
 #undef LOSS
 };
@@ -229,15 +232,24 @@ static void (*const RE(add_constants)[N_LOSSES])(T *, const T *, int, ptrdiff_t)
         RE(point) y = RE(kl_sides)(r, RE(side_##q_)(raw_q), RE(side_##p_)(raw_p)); \
         return RE(either)(!x.bad, x, y);                                           \
     }
-/* X(q, p) for all pairs; slope = raw d log v/d raw of the linear forms */
-#define LINEAR_WITH(X, q_, slope_q) X(q_, var, slope_q, 1) X(q_, std, slope_q, 2) X(q_, precision, slope_q, -1)
+#define LIKE_PAIR(Q_, q_, slope)                                                                                    \
+    INLINE RE(point) RE(pair_##q_##_##q_)(T r, T raw_q, T raw_p) {                                                  \
+        RE(point) x = RE(kl_##q_##_##q_)(r, raw_q, raw_p);                                                          \
+        RE(point) y = RE(kl_linear)(r, RE(fraction_##q_)(raw_q, 0), slope, RE(fraction_##q_)(raw_p, 0), slope);     \
+        return RE(either)(!x.bad, x, y);                                                                            \
+    }
+/* X(Q, q, slope) for all in linear form; slope = raw d log v/d raw. X(q, p, its slope, p's) for all pairs of different ones */
+#define EACH_LINEAR(X) X(VAR, var, 1) X(STD, std, 2) X(PRECISION, precision, -1)
+#define EACH_LINEAR_PAIR(X)                                                         \
+    X(var, std, 1, 2) X(var, precision, 1, -1) X(std, var, 2, 1)                    \
+    X(std, precision, 2, -1) X(precision, var, -1, 1) X(precision, std, -1, 2)
 #define LOG_WITH_LINEAR(q_) MIXED_PAIR(q_, var) MIXED_PAIR(q_, std) MIXED_PAIR(q_, precision)
 #define LINEAR_WITH_LOG(p_) MIXED_PAIR(var, p_) MIXED_PAIR(std, p_) MIXED_PAIR(precision, p_)
 /* X(Q, q, d logvar/d raw of q, P, p, the same of p) */
 #define EACH_LOG_PAIR(X)                                                            \
     X(LOGVAR, logvar, 1, LOGVAR, logvar, 1) X(LOGVAR, logvar, 1, LOGSTD, logstd, 2) \
     X(LOGSTD, logstd, 2, LOGVAR, logvar, 1) X(LOGSTD, logstd, 2, LOGSTD, logstd, 2)
-LINEAR_WITH(LINEAR_PAIR, var, 1) LINEAR_WITH(LINEAR_PAIR, std, 2) LINEAR_WITH(LINEAR_PAIR, precision, -1)
+EACH_LINEAR(LIKE_PAIR) EACH_LINEAR_PAIR(LINEAR_PAIR)
 LOG_WITH_LINEAR(logvar) LOG_WITH_LINEAR(logstd)
 LINEAR_WITH_LOG(logvar) LINEAR_WITH_LOG(logstd)
 EACH_LOG_PAIR(LOG_PAIR)
@@ -252,11 +264,14 @@ EACH_LOG_PAIR(LOG_PAIR)
     TWO_SCALES(Q_, q_, VAR, var) TWO_SCALES(Q_, q_, STD, std) TWO_SCALES(Q_, q_, PRECISION, precision)     \
     TWO_SCALES(Q_, q_, LOGVAR, logvar) TWO_SCALES(Q_, q_, LOGSTD, logstd)
 EACH_SCALE(WITH_EACH_PRIOR)
-#define ORDINARY_LOGS(slope_q, slope_p) RE(kl_logs)(r, q[j], slope_q, p[j], slope_p)
-#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p)                                                      \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
-    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad)) \
-    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, ORDINARY_LOGS(slope_q, slope_p), RE(mask)(x.bad))
+/* Pairs that may be ordinary, by a function that says whether they are */
+#define ORDINARY_PAIR(q_, p_, of_pair)                                                            \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_0_ordinary, 0, of_pair, RE(mask)(x.bad))             \
+    LOOP(IN_VECTORS, loop_pair_##q_##_##p_##_3_ordinary, 3, of_pair, RE(mask)(x.bad))             \
+    STREAMED_LOOP(loop_pair_##q_##_##p_##_3, 3, of_pair, RE(mask)(x.bad))
+#define TWO_LOGS(Q_, q_, slope_q, P_, p_, slope_p) ORDINARY_PAIR(q_, p_, RE(kl_logs)(r, q[j], slope_q, p[j], slope_p))
+#define TWO_ALIKE(Q_, q_, slope) ORDINARY_PAIR(q_, q_, RE(kl_##q_##_##q_)(r, q[j], p[j]))
+EACH_LINEAR(TWO_ALIKE)
 EACH_LOG_PAIR(TWO_LOGS)
 #undef PAIRED
 
@@ -268,7 +283,8 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
     [Q_][P_][0][ORDINARY] = RE(loop_pair_##q_##_##p_##_0_ordinary), \
     [Q_][P_][1][ORDINARY] = RE(loop_pair_##q_##_##p_##_3_ordinary), \
     [Q_][P_][1][STREAMED] = IF_STREAMED(loop_pair_##q_##_##p_##_3),
-    EACH_LOG_PAIR(ORDINARY_CELL)
+#define ALIKE_CELL(Q_, q_, slope) ORDINARY_CELL(Q_, q_, slope, Q_, q_, slope)
+    EACH_LINEAR(ALIKE_CELL) EACH_LOG_PAIR(ORDINARY_CELL)
 };
 
 #undef LOOP
@@ -292,19 +308,12 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef ENTRY_FAMILY
 #undef ENTRY_NUMBERED
 #undef ENTRY_BINNED
-#undef POINT_OWN
-#undef POINT_FAMILY
-#undef POINT_NUMBERED
-#undef POINT_BINNED
-#undef TAKES
-#undef UNFIT_OWN
-#undef UNFIT_FAMILY
-#undef UNFIT_NUMBERED
 #undef IS_NO_SCALE
 #undef MAY_BE_WRONG
 #undef DOUBTS
-#undef ORDINARY_LOGS
-#undef SHORT_LOOP
+#undef FORMLESS
+#undef FORMLESS_GRADIENT
+#undef FORMLESS_ROW
 #undef OF_NO_FORM
 #undef WAYS
 #undef GRADIENT_WAYS
@@ -317,7 +326,13 @@ static const RE(loop) RE(two_scales)[N_SCALES][N_SCALES][2][N_WAYS] = {
 #undef LINEAR_PAIR
 #undef LOG_PAIR
 #undef MIXED_PAIR
+#undef LIKE_PAIR
+#undef ORDINARY_PAIR
 #undef TWO_LOGS
+#undef TWO_ALIKE
+#undef ALIKE_CELL
+#undef EACH_LINEAR
+#undef EACH_LINEAR_PAIR
 #undef ORDINARY_CELL
 #undef TWO_SCALES
 #undef WITH_EACH_PRIOR

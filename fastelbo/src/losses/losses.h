@@ -5,7 +5,7 @@
  *
  * `forms`: FIVE, of the scale; TWO, std and logstd alone; NO scale. `maths`, for a single element, in the loss's own file, included at the end:
  *     FAMILY    RE(name)(standard), and wide_name(wide_standard): location.h
- *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x) for none; and careful_name(p, wide_element)
+ *     OWN       RE(name_var)(r, raw, ordinary) and so on for each form, or RE(name)(r, x, ordinary) for none; and careful_name(p, wide_element)
  *     NUMBERED  the same of a number beside each scale: RE(name_std)(r, raw, number, ordinary), RE(ordinary_name_std)(r, raw, number), which
  *               is false of a number <= 0 or NaN, RE(name_constant)(number), which `full` adds; and careful_name
  *     BINNED    of a bin, {width, lowest, highest} in the plan's parameters, open below if x < lowest, above if x > highest:

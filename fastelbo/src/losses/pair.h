@@ -77,6 +77,83 @@ INLINE RE(point) RE(kl_linear)(T r, RE(fraction) q, T slope_q, RE(fraction) p, T
                        (RE(sensitivity)){slope_p, p.raw.m, half, p.raw.e, shift, 1});
 }
 
+/* ---- both in the same linear form, and ordinary --------------------------------------------------------------------------- */
+
+/* By t = v_q/v_p = y or y^2, y = a/b; inverse: 1/b, to a few u. Where y is between 1/2 and 2 no ratio is formed but x = y - 1 = (a - b)/b,
+ * of an exact difference, and
+ *
+ *     d = log1p(x):  h = x - log1p(x) = -w(x)       d = 2 log1p(x):  h = x^2 - 2 w(x)
+ *
+ * so that nothing cancels; elsewhere h = t - 1 - log t > 0.19. w as in minus_w (fmath.h), on [-1/2, 1]: Q on [0, 1/9] with the least error
+ * relative to w (Remez), 2^-25.2 and 2^-56.8. Errors, in u: expm1(d) <= 3, h <= 7. */
+INLINE RE(expm1_h) RE(expm1_and_h_of_ratio)(T a, T b, T inverse, int squared) {
+    const I near = (2 * a > b) & (a < 2 * b);
+    T x = near ? a - b : a, y;
+#if HAS_FMA /* as if divided */
+    T first = x * inverse;
+    y = FMA(FMA(-first, b, x), inverse, first);
+#else
+    (void)inverse;
+    y = x / b;
+#endif
+    RE(split) v = RE(split_exponent)(y, 1);
+    T f = near ? y : v.m - 1, e = near ? (T)0 : v.real_e;
+    T half_square = ((T)0.5 * f) * f, s = f / (2 + f), z = s * s, q;
+#if REAL == 32
+    q = FMA(FMA(FMA(0x1.1a4026p-2f, z, 0x1.1fb9eep-2f), z, 0x1.99c18ep-2f), z, 0x1.555528p-1f);
+#else
+    T zz = z * z, even = FMA(FMA(0x1.5e108cd75c5ffp-4, zz, 0x1.10887aed7cbe2p-3), zz, 0x1.745cd3a7b7ff4p-3);
+    T odd = FMA(FMA(0x1.54e8752602b50p-3, zz, 0x1.ede0a11af81d7p-4), zz, 0x1.3b1b4bbb8cffbp-3);
+    even = FMA(FMA(even, zz, 0x1.2492492281021p-2), zz, 0x1.555555555554cp-1);
+    odd = FMA(FMA(odd, zz, 0x1.c71c732fed078p-3), zz, 0x1.999999999c636p-2);
+    q = FMA(odd, z, even);
+#endif
+    T rest = FMA(-s, FMA(z, q, half_square), RE(product_error)((T)0.5 * f, f, half_square));
+    T sum = FMA(e, LN2_HI, f), low = FMA(e, LN2_LO, FMA(e, LN2_HI, -sum) + f); /* near: x and 0 */
+    T far_expm1 = squared ? RE(product_minus)(y, y, 1) : y - 1;
+    RE(expm1_h) of_d;
+    if (squared) {
+        of_d.half_expm1 = (T)0.5 * (near ? FMA(y, y, 2 * y) : far_expm1);
+        of_d.half_h = ((near ? half_square : of_d.half_expm1 - sum) + half_square) + (rest - low);
+    } else {
+        of_d.half_expm1 = (T)0.5 * (near ? y : far_expm1);
+        of_d.half_h = (T)0.5 * (((near ? (T)0 : far_expm1 - sum) + half_square) + (rest - low));
+    }
+    return of_d;
+}
+
+/* Those of which none of the products below leaves the range before an answer does; `bad`: others. 1/a and 1/b by one division */
+#undef ALIKE
+#define ALIKE(x, a, b, power) \
+    const T low_##x = RE(pow2)(-(power)), high_##x = RE(pow2)(power); \
+    const T both = 1 / ((a) * (b)), inverse_a = (b) * both, inverse_b = (a) * both; \
+    const I bad = RE(mask)(!RE(between)(a, low_##x, high_##x)) | RE(mask)(!RE(between)(b, low_##x, high_##x))
+
+INLINE RE(point) RE(kl_var_var)(T r, T q, T p) {
+    ALIKE(var, q, p, POW2_ROOM / 3);
+    RE(expm1_h) x = RE(expm1_and_h_of_ratio)(q, p, inverse_b, 0);
+    T half_r = (T)0.5 * r, ratio = r * inverse_b;
+    return (RE(point)){FMA(half_r, ratio, x.half_h), ratio, x.half_expm1 * inverse_a, -FMA(half_r, ratio, x.half_expm1) * inverse_b, bad};
+}
+
+INLINE RE(point) RE(kl_std_std)(T r, T q, T p) {
+    ALIKE(std, q, p, POW2_ROOM / 5);
+    RE(expm1_h) x = RE(expm1_and_h_of_ratio)(q, p, inverse_b, 1);
+    const T exact = FMA(FMA(-inverse_b, p, 1), inverse_b, inverse_b); /* an error of it would count twice in z^2 */
+    T z = r * exact, half_z = (T)0.5 * z;
+    return (RE(point)){FMA(half_z, z, x.half_h), z * exact, 2 * x.half_expm1 * inverse_a, -2 * FMA(half_z, z, x.half_expm1) * inverse_b, bad};
+}
+
+INLINE RE(point) RE(kl_precision_precision)(T r, T q, T p) {
+    ALIKE(precision, p, q, POW2_ROOM / 3);
+    RE(expm1_h) x = RE(expm1_and_h_of_ratio)(p, q, inverse_b, 0);
+    T half_r = (T)0.5 * r, ratio = r * p;
+    return (RE(point)){FMA(half_r, ratio, x.half_h), ratio, -x.half_expm1 * inverse_b, FMA(half_r, r, x.half_expm1 * inverse_a), bad};
+}
+#undef ALIKE
+
+/* ---- one in log form, or both ----------------------------------------------------------------------------------------------- */
+
 /* One side of a pair of which one is in log form: half of log v; 1/v = i 2^k */
 typedef struct {
     T half_log, i, infinite, slope, m;

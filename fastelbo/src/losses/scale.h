@@ -14,7 +14,7 @@ typedef struct { T of[N_PARAMETERS]; } RE(parameters); /* the plan's */
 
 typedef struct {
     T term, first, scale, prior; /* d/dx or d/dmean; d/d(raw scale); d/d(raw prior scale) */
-    I bad; /* of kl_logs (pair.h): not what it is for */
+    I bad; /* of kl_logs (pair.h) and bernoulli: not what it is for */
 } RE(point);
 
 /* ---- ordinary scales ------------------------------------------------------------------------------------------------ */
@@ -45,6 +45,9 @@ INLINE I RE(ordinary_std)(T raw) { return RE(between)(raw, RE(pow2)(-POW2_ROOM /
 INLINE I RE(ordinary_precision)(T raw) { return RE(ordinary_var)(raw); }
 INLINE I RE(ordinary_logvar)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM; }
 INLINE I RE(ordinary_logstd)(T raw) { return RE(magnitude)(raw) <= LOG_ROOM / 2; }
+
+/* Infinite or NaN */
+INLINE I RE(is_beyond)(T x) { return !(RE(magnitude)(x) < INFINITE); }
 
 INLINE RE(point) RE(either)(I first, RE(point) a, RE(point) b) {
     return (RE(point)){first ? a.term : b.term, first ? a.first : b.first, first ? a.scale : b.scale, first ? a.prior : b.prior, 0};

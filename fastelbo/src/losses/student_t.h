@@ -12,19 +12,27 @@
  * Two ways, as in scale.h: of ordinary z and nu by the plain forms. Of any others r, 1/s and nu are taken apart into mantissa and exponent,
  * because z, z^2, t and the slope may leave the range of T where the answer does not: z = 1e60 and nu = 3 make a value of 550.
  *
- * Errors, in u, at most 8: of |log s| + value, of d/dx, of the larger term of d/ds and d/dlog s, those of (1 - z^2)/(1 + t) (found: 5.4, 5.2,
- * 5.9). c: <= 4 u c, 3 ULP (found: 3.6, 2.7). A subnormal nu is exact in all but d/ds, which has its digits. */
+ * Errors, in u, at most 8: of |log s| + value, of d/dx, of the larger term of d/ds and d/dlog s, those of (1 - z^2)/(1 + t) (found: 6.2, 6.5,
+ * 7.1). c: <= 4 u c, 3 ULP (found: 3.6, 2.7). A subnormal nu is exact in all but d/ds, which has its digits. */
 
 typedef struct { T value, first, log_scale; } RE(student); /* first: d/dx */
 
-/* log1p(t) = log((one + t) 2^k) and 1/(one + t); one = 1 and k = 0, or t is divided by 2^k and so is `one` */
+/* log1p(t) = log((one + t) 2^k) and 1/(one + t); one = 1 and k = 0, or t is divided by 2^k and so is `one`. float64: by one division,
+ * 1/(m (1 + m)), where the logarithm takes another */
 typedef struct { T log, inverse; } RE(log_and_inverse);
 
 INLINE RE(log_and_inverse) RE(log_of_sum)(T one, T t, T k) {
-    T sum = one + t, high = t > one ? t : one, low = t > one ? one : t, inverse = 1 / sum;
-    RE(split) v = RE(inexact)(RE(split_exponent)(sum, 1), (low - (sum - high)) * inverse);
+    T sum = one + t, high = t > one ? t : one, low = t > one ? one : t, lost = low - (sum - high), inverse, s;
+    RE(split) v = RE(split_exponent)(sum, 1);
+#if REAL == 32
+    inverse = 1 / sum, s = 0;
+#else
+    T next = 1 + v.m, over = 1 / (v.m * next);
+    inverse = (next * over) * RE(pow2)(-v.e), s = ((v.m - 1) * v.m) * over;
+#endif
+    v = RE(inexact)(v, lost * inverse);
     v.real_e += k;
-    return (RE(log_and_inverse)){RE(log_of)(v), inverse};
+    return (RE(log_and_inverse)){RE(log_by)(v, s), inverse};
 }
 
 /* ---- ordinary z and nu ------------------------------------------------------------------------------------------------ */
@@ -38,7 +46,7 @@ INLINE I RE(ordinary_student_t)(T r, T z, T df) {
 }
 
 INLINE RE(student) RE(student_t_ordinary)(T z, T inverse_scale, T df) {
-    T ratio = z / df, t = z * ratio, linear = z + ratio;
+    T ratio = z * (1 / df), t = z * ratio, linear = z + ratio; /* 1/df once, where there is one for all */
     RE(log_and_inverse) x = RE(log_of_sum)(1, t, 0);
     I small = t < RE(pow2)(-MANTISSA - 3); /* log1p(t) = t, which may be subnormal */
     return (RE(student)){.value = small ? ((T)0.5 * linear) * z : FMA((T)0.5 * df, x.log, (T)0.5 * x.log),

@@ -232,18 +232,19 @@ INLINE RE(split) RE(raised)(RE(split) s, RE(split) by, int times) {
     return s;
 }
 
-/* -w(f) = f - log1p(f) = half_square + rest, to its own relative accuracy */
-INLINE T RE(minus_w)(T f, T *rest) {
+/* -w(f) = f - log1p(f) = half_square + rest, to its own relative accuracy. s = f/(2 + f), to a few u, as float64 asks for it */
+INLINE T RE(minus_w_by)(T f, T s, T *rest) {
     T half = (T)0.5 * f, half_square = half * f;
     T error = RE(product_error)(half, f, half_square);
 #if REAL == 32
+    (void)s;
     T p = FMA(FMA(FMA(-0x1.22450cp-4f, f, 0x1.c447c6p-4f), f, -0x1.ae95cep-4f), f, 0x1.bff2f2p-4f);
     p = FMA(FMA(FMA(p, f, -0x1.fe3492p-4f), f, 0x1.24b9e6p-3f), f, -0x1.555c2ep-3f);
     p = FMA(FMA(FMA(p, f, 0x1.9998cap-3f), f, -0x1.fffff2p-3f), f, 0x1.555556p-2f);
     *rest = FMA(-(f * f * f), p, error);
 #else
     /* log1p(f) = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z Q(z)) */
-    T s = f / (2 + f), z = s * s;
+    T z = s * s;
     T q = FMA(FMA(FMA(0x1.2b5e9b5ad1692p-3, z, 0x1.39fddafaa3781p-3), z, 0x1.7462b8b3b0cc1p-3), z, 0x1.c71c62d7ca7ddp-3);
     q = FMA(FMA(FMA(q, z, 0x1.2492492dfa853p-2), z, 0x1.99999999952c1p-2), z, 0x1.5555555555558p-1);
     *rest = FMA(-s, FMA(z, q, half_square), error);
@@ -251,14 +252,18 @@ INLINE T RE(minus_w)(T f, T *rest) {
     return half_square;
 }
 
-/* log of a split number; +inf, NaN pass */
-INLINE T RE(log_of)(RE(split) v) {
+INLINE T RE(minus_w)(T f, T *rest) { return RE(minus_w_by)(f, REAL == 32 ? (T)0 : f / (2 + f), rest); }
+
+/* log of a split number; +inf, NaN pass. s = (m - 1)/(m + 1), as in minus_w_by */
+INLINE T RE(log_by)(RE(split) v, T s) {
     T f = v.m - 1, e = v.real_e, rest;
-    T half_square = RE(minus_w)(f, &rest);
+    T half_square = RE(minus_w_by)(f, s, &rest);
     T sum = FMA(e, LN2_HI, f), low = FMA(e, LN2_HI, -sum) + f;
     T log = sum - (half_square + (rest - (low + (v.exact ? e * LN2_LO : FMA(e, LN2_LO, v.rho)))));
     return v.ordinary ? log : log + v.infinite;
 }
+
+INLINE T RE(log_of)(RE(split) v) { return RE(log_by)(v, REAL == 32 ? (T)0 : (v.m - 1) / (2 + (v.m - 1))); }
 
 INLINE T RE(log)(T v, int ordinary) { return RE(log_of)(RE(split_exponent)(v, ordinary)); }
 

@@ -60,7 +60,7 @@ static void RE(select)(RE(work) *w, ptrdiff_t n) {
     w->counted |= counted != 0;
     for (int a = FIRST; a <= WEIGHT; a++) {
         if (a != WEIGHT && !p->argument[a].data) continue;
-        if (p->constant && (a == SCALE || a == PRIOR)) continue;
+        if ((a == SCALE || a == PRIOR) && (p->constant || RE(stays)(w, a))) continue;
         T unused = a == SCALE ? neutral[p->kind[0]] : a == PRIOR ? neutral[p->kind[1]] : 0, *x = w->buffer[a];
         int ones = a == WEIGHT && !p->argument[WEIGHT].data;
         for (ptrdiff_t i = 0; i < n; i++) x[i] = mask[i] != 0 ? (ones ? (T)1 : x[i]) : unused;
@@ -178,8 +178,8 @@ static void RE(gather_all)(RE(work) *w, ptrdiff_t n) {
     else if (w->long_integers && scaled != FIRST)
         RE(subtract_exactly)(w, select, n);
     if (lost) RE(form_difference)(w, zeros);
-    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, select || floor);
-    if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select);
+    if (!p->constant) w->o.scale = scaled == SCALE ? RE(gather_scaled)(w, SCALE, zeros) : RE(gather)(w, SCALE, (select && !RE(stays)(w, SCALE)) || floor);
+    if (!p->constant && p->argument[PRIOR].data) w->o.prior = RE(gather)(w, PRIOR, select && !RE(stays)(w, PRIOR));
     if (p->argument[WEIGHT].data) w->weight = RE(gather)(w, WEIGHT, select || p->aliased); /* used after outputs are written */
     if (select) RE(select)(w, n);
     if (floor && !p->constant) {

@@ -45,7 +45,7 @@ static const char *RE(hole_of_loss)(int loss) {
         const char *form = forms ? FORM_NAMES[kind] : "no scale";
         if (forms ? !(forms >> kind & 1) : kind != NO_FORM) continue;
         for (int want = 0; want < 4 && !found; want++)
-            found = RE(hole_in_ways)(RE(one_scale)[loss][kind][want], forms && HAS_ORDINARY[loss], table, LOSS_NAMES[loss], form, want);
+            found = RE(hole_in_ways)(RE(one_scale)[loss][kind][want], HAS_ORDINARY[loss], table, LOSS_NAMES[loss], form, want);
     }
     return found || careful_of[loss] ? found : name_hole("careful_of", LOSS_NAMES[loss], "wide numbers", 0, "-");
 }
@@ -54,7 +54,7 @@ static const char *RE(hole_of_pair)(int q, int p) {
     static const char *const table = REAL == 32 ? "two_scales_f32" : "two_scales_f64";
     const char *found = NULL;
     for (int want = 0; want < 2 && !found; want++)
-        found = RE(hole_in_ways)(RE(two_scales)[q][p][want], is_log(q) && is_log(p), table, FORM_NAMES[q], FORM_NAMES[p], want);
+        found = RE(hole_in_ways)(RE(two_scales)[q][p][want], q == p || (is_log(q) && is_log(p)), table, FORM_NAMES[q], FORM_NAMES[p], want);
     return found;
 }
 

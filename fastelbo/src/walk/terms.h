@@ -186,11 +186,27 @@ SELDOM int RE(what_is_odd)(const RE(work) *w) {
     return (w->want & WANT_FIRST || p->traits->fades ? RE(odd_difference)(w) : 0) | (p->factor != 1 ? ODD_SCALE : 0);
 }
 
-/* One number for the whole call has one constant; where has put others in its place */
+/* One number for the whole call has one constant, unless where has put others in its place */
 static void RE(add_constants_of_numbers)(RE(work) *w) {
     const plan *p = w->p;
-    const int same = p->single >> PRIOR & 1 && !p->argument[WHERE].data;
+    const int same = RE(in_common)(w, PRIOR);
     RE(add_constants)[p->loss](w->o.term, w->o.prior, same, w->o.n);
+}
+
+static I RE(in_parts)(const RE(operands) *all, RE(loop) loop, ptrdiff_t parts) {
+    if (parts == 1) return loop(all);
+    RE(operands) o = *all;
+    I found = 0;
+    o.n /= parts;
+    for (ptrdiff_t i = 0; i < parts; i++) {
+        found |= loop(&o);
+        o.a += o.n, o.b += o.n, o.scale += o.n, o.term += o.n;
+        if (o.prior) o.prior += o.n;
+        if (o.x) o.x += o.n;
+        if (o.first) o.first += o.n;
+        if (o.scale_gradient) o.scale_gradient += o.n;
+    }
+    return found;
 }
 
 /* The tile's terms and gradients, and its rows' sums */
@@ -201,8 +217,9 @@ static void RE(evaluate)(RE(work) *w) {
     w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary */
     int way = !loop[ORDINARY] ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
-    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w) : NULL;
-    I found = (shared ? shared : loop[way])(&w->o);
+    ptrdiff_t parts = 1;
+    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w, &parts) : NULL;
+    I found = RE(in_parts)(&w->o, shared ? shared : loop[way], parts);
     if (found && way != ANY) {
         if (way == STREAMED) end_streams();
         found = !RE(was_ordinary)(w);

@@ -81,11 +81,37 @@ static const RE(loop) *RE(loop_of)(const RE(work) *w) {
     return p->paired ? RE(two_scales)[p->kind[0]][p->kind[1]][w->want != 0] : RE(one_scale)[p->loss][p->kind[0]][w->want];
 }
 
-/* The loop for ordinary scales where one is that of all elements; NULL: there is none, or `where` has put others in its place */
-static RE(loop) RE(loop_of_shared)(const RE(work) *w) {
+/* Whether argument a, a scale or a number, may stay what it is for elements that `where` removes, which are r = 0 without a weight: it is one
+ * for the whole call, and ordinary */
+static int RE(stays)(const RE(work) *w, int a) {
     const plan *p = w->p;
-    const int same = p->single >> SCALE & 1 && !p->argument[WHERE].data && !p->paired && p->traits->forms;
-    return same ? RE(shared)[p->loss][p->kind[0]][w->want] : NULL;
+    if (!p->traits->forms || !(p->single >> a & 1) || (a == SCALE && p->min_var > 0)) return 0;
+    T x;
+    RE(pack)(p->argument[a].type, &x, p->argument[a].data, 0, 1);
+    return p->kind[a - SCALE] == NUMBER ? x >= SMALLEST_NORMAL && x < INFINITE : RE(is_ordinary)(p->kind[a - SCALE], x);
+}
+
+/* Whether all elements have the same */
+static int RE(in_common)(const RE(work) *w, int a) {
+    return w->p->single >> a & 1 && (!w->p->argument[WHERE].data || RE(stays)(w, a));
+}
+
+/* From so many elements on, a row is worth a call */
+#undef WORTH_A_CALL
+#define WORTH_A_CALL (4 * LANES)
+
+/* The loop for ordinary scales where one is that of all elements, or of a row, or one number is; NULL: there is none. parts: calls of as many
+ * elements each */
+static RE(loop) RE(loop_of_shared)(const RE(work) *w, ptrdiff_t *parts) {
+    const plan *p = w->p;
+    if (p->paired || !p->traits->forms || (p->traits->takes & TAKES_NUMBER && !RE(in_common)(w, PRIOR))) return NULL;
+    int one_scale = RE(in_common)(w, SCALE);
+    if (!one_scale && !p->argument[WHERE].data && w->tile.cols >= WORTH_A_CALL) {
+        one_scale = 1, *parts = w->tile.rows;
+        for (int i = p->row_dims; i < p->dims; i++) one_scale &= p->argument[SCALE].stride[i] == 0;
+        if (!one_scale) *parts = 1;
+    }
+    return RE(shared)[one_scale ? SCALE_IN_COMMON : NUMBER_IN_COMMON][p->loss][p->kind[0]][w->want];
 }
 
 /* mend.h */
