@@ -165,8 +165,8 @@ MUTANTS = [
             (f"{SRC}walk/terms.h", "&p->totals[w->region.task];", "&p->totals[0];"),
             (
                 f"{SRC}walk/ends.h",
-                "RE(add_totals)(&p->totals[w->region.task],",
-                "RE(add_totals)(&p->totals[0],",
+                "RE(add_totals)(&p->totals[w->region.task], row,",
+                "RE(add_totals)(&p->totals[0], row,",
             ),
         ),
     ),
@@ -270,6 +270,33 @@ MUTANTS = [
         "the last rows of a panel are not written",
         suite("tests/test_layouts.py", "-k", "across_memory and gaussian_nll"),
         ((f"{SRC}walk/rows.h", "    RE(write_panels)(w);\n", ""),),
+    ),
+    Mutant(
+        "a panel's gradient is written in place where a tile is one element",
+        suite("tests/test_layouts.py", "-k", "columns_of_every"),
+        ((f"{SRC}walk/give.h", "&& !p->aliased && !in_panel ?", "&& !p->aliased ?"),),
+    ),
+    Mutant(
+        "a panel has rows beyond those that are left to it",
+        suite("tests/test_layouts.py", "-k", "odd_rows"),
+        (
+            (
+                f"{SRC}walk/rows.h",
+                "left_until = w->stop = row + w->tile.rows;",
+                "left_until = row + w->tile.rows;",
+            ),
+        ),
+    ),
+    Mutant(
+        "the lanes of rows across memory are added in another order",
+        suite("tests/test_layouts.py", "-k", "columns_of_every"),
+        (
+            (
+                f"{SRC}sums/across.h",
+                "TREE4(0) + TREE4(4) :",
+                "((TREE4(0) + AT(4)) + AT(5)) + (AT(6) + AT(7)) :",
+            ),
+        ),
     ),
     Mutant(
         "a call is known whatever its strides",

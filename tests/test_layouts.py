@@ -95,6 +95,13 @@ def inputs(loss, dtype, shape=LARGE, sign=-1):
     return data | {name: sums.scale(k, shape, dtype) for k, name in enumerate(names[2:], 2)}
 
 
+def with_odd(array, odd, rows):
+    """A copy with an element in each of these rows."""
+    array = array.copy()
+    array[rows, [row % array.shape[1] for row in rows]] = odd
+    return array
+
+
 def mapped(array, folder):
     path = folder / str(id(array))
     array.tofile(path)
@@ -168,6 +175,49 @@ def test_rows_that_lie_across_memory_give_the_same_bits(loss, dtype, shape):
         assert_same(evaluate(loss, mine, **turned, out=out), want, "in place")
     swapped = {name: array.astype(array.dtype.newbyteorder("S")) for name, array in across.items()}
     assert_same(evaluate(loss, swapped), evaluate(loss, arguments), "byte-swapped")
+
+
+#: Features around every length that a row's sum is made of otherwise, and so many that a tile has one of them
+FEATURES = (
+    *(2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 65, 100, 127, 128, 129, 255, 256, 257),
+    *(512, 513, 700, 1024, 1025),
+)
+#: Of a scale for all, for each row, for each feature, for each element
+PARTS = ((slice(1), slice(1)), (slice(None), slice(1)), (slice(1), slice(None)), (slice(None), slice(None)))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=["one", "rows", "features", "elements"])
+@DTYPES
+@LOSSES
+def test_columns_of_every_number_give_the_same_bits(loss, dtype, part):
+    """Whole vectors of rows and some that are left, under scales of every shape; of 17 rows, one is odd."""
+    first = OPERANDS[loss][0]
+    for features, rows in itertools.product(FEATURES, (17, 83)):
+        arguments = inputs(loss, dtype, (rows, features))
+        arguments |= {name: arguments[name][part].copy() for name in OPERANDS[loss][2:]}
+        if rows == 17:
+            arguments |= {first: with_odd(arguments[first], np.finfo(dtype).max, [rows // 2])}
+        across = {name: np.asfortranarray(array) for name, array in arguments.items()}
+        for reduction in ("none", "sum"):
+            want = evaluate(loss, arguments, reduction=reduction)
+            assert_same(evaluate(loss, across, reduction=reduction), want, (features, rows))
+            assert_same(value(loss, across, reduction=reduction), want.value, (features, rows))
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("odd", [np.nan, np.inf, 1e-42, 1e30])
+@DTYPES
+@LOSSES
+def test_odd_rows_among_columns_give_the_same_bits(loss, dtype, odd):
+    """They are walked in another way, the rows before and after them not."""
+    arguments, first = inputs(loss, dtype, (700, 40)), OPERANDS[loss][0]
+    arguments |= {first: with_odd(arguments[first], odd, [3, 70, 71, 640, 699])}
+    for part in PARTS:
+        scaled = arguments | {name: arguments[name][part].copy() for name in OPERANDS[loss][2:]}
+        across = {name: np.asfortranarray(array) for name, array in scaled.items()}
+        for threads in (1, 3):
+            fe.set_num_threads(threads)
+            assert_same(evaluate(loss, across), evaluate(loss, scaled), (part, threads))
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ const kernel_set *fe_kernels(const char *name);
 
 #define TURNS 4
 
-#define WORK_ALIGNMENT 64
+#define CACHE_LINE 64
+#define WORK_ALIGNMENT CACHE_LINE
 
 #define LONGEST_CHUNK 16384 /* columns; longer rows are cut, their partial sums added in order */
 

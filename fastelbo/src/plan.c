@@ -22,7 +22,6 @@
 #define LEAST_WAITING 512                      /* beside accumulators, however many those are */
 #define PANEL_BYTES ((ptrdiff_t)1 << 19)        /* of all panels of a thread: they stay in the second-level cache */
 #define LEAST_PANEL_ROWS 4
-#define CACHE_LINE 64
 #define MOST_PANEL_ROWS 512
 #define APART_CHUNK 4096                       /* columns whose sums stay in the second-level cache beside a tile */
 

@@ -1,5 +1,6 @@
 /* After the last header for one type: they are included for the next. (One that is missing here fails to compile.) */
 #undef REAL
+#undef ACROSS_H
 #undef BERNOULLI_H
 #undef COLLECT_H
 #undef ELEMENTS_H
@@ -39,4 +40,5 @@
 #undef TILES_H
 #undef TRANSPOSE_H
 #undef PANELS_H
+#undef WALK_ACROSS_H
 #undef WORK_H

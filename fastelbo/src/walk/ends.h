@@ -109,15 +109,31 @@ static int RE(end_single)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
     return 1;
 }
 
-/* Rows from the r-th on, n <= ROWS_TOGETHER unless they are single elements, of terms; 0: they are left */
-static int RE(end_terms)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
+/* The same where they are reduced, without weights */
+static int RE(reduce_single)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
     const plan *p = w->p;
-    const ptrdiff_t cols = w->tile.cols;
-    if (cols == 1 && p->reduction == NONE) return RE(end_single)(w, r, n);
-    const double *weight = w->weight ? RE(weights_of_rows)(w, r, n) : NULL;
-    const double each = p->constant_of_element, constants = constants_of(p, (double)cols);
-    double *total = w->squares_of_row, *low = w->low_of_row;
-    RE(sum_many)(w->o.term + r * cols, n, cols, GROUP(p), total, low, w->part_of_row);
+    const T *term = w->o.term + r, settled = (T)(w->settled < 0x1p899 ? w->settled : 0x1p899), least = (T)w->least;
+    const double each = constants_of(p, 1);
+    I odd = 0;
+    for (ptrdiff_t i = 0; i < n; i++) odd |= RE(mask)(!((RE(magnitude)(term[i]) < settled) & (RE(magnitude)(term[i]) >= least)));
+    if (odd) return 0;
+    for (ptrdiff_t i = 0, some; i < n; i += some) {
+        double *total = w->total_of_row, *low = w->low_of_row;
+        some = smaller(n - i, ROWS_TOGETHER);
+        for (ptrdiff_t k = 0; k < some; k++) {
+            const pair sum = RE(add_up)((double)term[i + k], each);
+            total[k] = sum.hi;
+            if (REAL == 64) low[k] = sum.lo;
+        }
+        RE(add_totals)(&p->totals[w->region.task], RE(row_of)(p, &w->tile, r + i), total, low, some);
+    }
+    return 1;
+}
+
+/* Rows from the r-th on, n <= ROWS_TOGETHER, of these sums of terms; 0: they are left */
+static int RE(end_sums)(RE(work) *w, ptrdiff_t r, double *total, double *low, const double *weight, ptrdiff_t n) {
+    const plan *p = w->p;
+    const double each = p->constant_of_element, constants = constants_of(p, (double)w->tile.cols);
     /* with weights all that is odd is marked */
     if (!weight && !RE(all_within)(total, n, p->reduction == NONE ? 0 : w->least, w->settled)) return 0;
 #define ADD(constants)                                                                          \
@@ -134,6 +150,17 @@ static int RE(end_terms)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
     if (p->reduction != NONE && !RE(all_within)(total, n, 0, 0x1p900)) return 0;
     RE(put_totals)(w, r, total, low, n);
     return 1;
+}
+
+/* Rows from the r-th on, n <= ROWS_TOGETHER unless they are single elements, of terms; 0: they are left */
+static int RE(end_terms)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
+    const plan *p = w->p;
+    const ptrdiff_t cols = w->tile.cols;
+    if (cols == 1 && p->reduction == NONE) return RE(end_single)(w, r, n);
+    const double *weight = w->weight ? RE(weights_of_rows)(w, r, n) : NULL;
+    double *total = w->squares_of_row, *low = w->low_of_row;
+    RE(sum_many)(w->o.term + r * cols, n, cols, GROUP(p), total, low, w->part_of_row);
+    return RE(end_sums)(w, r, total, low, weight, n);
 }
 
 /* ---- rows under scales that are constant along them ---------------------------------------------------------------------------- */
@@ -237,8 +264,9 @@ static int RE(end_terms_of_squares)(RE(work) *w, ptrdiff_t r, ptrdiff_t n) {
 
 /* Rows from the r-th on, by their terms; how many there were: none, if any of them is not usual */
 static ptrdiff_t RE(end_many)(RE(work) *w, ptrdiff_t r) {
-    const int single = w->tile.cols == 1 && w->p->reduction == NONE;
-    const ptrdiff_t n = smaller(w->tile.rows - r, single ? MOST_ROWS : ROWS_TOGETHER);
+    const int single = w->tile.cols == 1 && !w->p->constant, reduced = single && w->p->reduction != NONE;
+    const ptrdiff_t n = smaller(w->tile.rows - r, single && !(reduced && w->weight) ? MOST_ROWS : ROWS_TOGETHER);
+    if (reduced && !w->weight) return RE(reduce_single)(w, r, n) ? n : 0;
     return (w->p->constant ? RE(end_terms_of_squares) : RE(end_terms))(w, r, n) ? n : 0;
 }
 

@@ -7,10 +7,11 @@
 /* ---- gradients --------------------------------------------------------------------------------------------------------------- */
 
 /* Where the loop may write the gradient of argument a: the output itself, or a buffer; always that where outputs may lie over inputs, which
- * are read once more if an element has to be mended */
+ * are read once more if an element has to be mended, and before a panel, which is written as a whole (also over the single element of a tile) */
 static T *RE(target)(RE(work) *w, int a, int buffer) {
     const plan *p = w->p;
-    T *there = RE(wants)(w, a) && p->collect[a].mode == DIRECT && !p->aliased ? RE(in_place)(p, &p->gradient[a], &w->tile) : NULL;
+    const int in_panel = p->panels >> (N_ARGUMENTS + a) & 1;
+    T *there = RE(wants)(w, a) && p->collect[a].mode == DIRECT && !p->aliased && !in_panel ? RE(in_place)(p, &p->gradient[a], &w->tile) : NULL;
     return there ? there : w->buffer[buffer];
 }
 

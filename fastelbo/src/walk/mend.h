@@ -177,6 +177,13 @@ static double RE(least_settled)(const plan *p) {
 
 INLINE int RE(is_settled)(const RE(work) *w, double sum) { return (magnitude_f64(sum) < w->settled) & (magnitude_f64(sum) >= w->least); }
 
+/* Whether a sum, or all lanes of one, are below that: then its smallest terms count */
+static int RE(is_small_sum)(const RE(work) *w, const double *sum, int n) {
+    int small = w->least > 0;
+    for (int i = 0; i < n; i++) small &= !(magnitude_f64(sum[i]) >= w->least);
+    return small;
+}
+
 static inline int RE(lanes_are_settled)(const RE(work) *w) {
     const double limit = w->settled, least = w->least, *sum = w->sum.hi;
     int64_t any = 0, counts = least > 0 ? 0 : 1;
@@ -187,15 +194,14 @@ static inline int RE(lanes_are_settled)(const RE(work) *w) {
     return any == 0 && counts != 0;
 }
 
-/* Terms of the tile from `from` on whose sum is not settled: the number that is apart, and 0 now */
-static double RE(take_odd_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t from, ptrdiff_t n) {
+/* Terms of the tile from `from` on whose sum is not settled: the number that is apart, and 0 now. small: those that have lost digits too */
+static double RE(take_odd_apart)(RE(work) *w, wide_sum *apart, ptrdiff_t from, ptrdiff_t n, int small) {
     const RE(origin) origin = RE(origin_of)(w);
-    const int reduced = w->least > 0;
     double out = 0;
     w->odd |= ODD_SCALE;
     for (ptrdiff_t i = from; i < from + n; i++) {
         const T size = RE(magnitude)(w->o.term[i]);
-        if ((size < LARGE && !(reduced && size < SMALLEST_NORMAL && RE(differs)(origin, i))) || !RE(may_be_finite)(w, i)) continue;
+        if ((size < LARGE && !(small && size < SMALLEST_NORMAL && RE(differs)(origin, i))) || !RE(may_be_finite)(w, i)) continue;
         RE(take_apart)(w, apart, i);
         w->o.term[i] = 0, out++;
     }

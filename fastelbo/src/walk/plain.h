@@ -229,6 +229,44 @@ static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
     if (col == w->p->columns && col % LONGEST_CHUNK) RE(end_part)(w, r, col);
 }
 
+/* Of n columns each, from `at` of the tile on; with d/dx = (x - mean) c, if that is wanted */
+static void RE(sum_pieces)(RE(work) *w, ptrdiff_t at, ptrdiff_t pieces, ptrdiff_t n, T c, double *squares) {
+    if (w->want & WANT_FIRST)
+        RE(sum_squares_and_scale)(w->o.a + at, w->o.b + at, w->o.first + at, c, pieces, n, squares, w->part_of_row);
+    else
+        RE(sum_squares)(w->o.a + at, w->o.b + at, pieces, n, squares, w->part_of_row);
+}
+
+/* As square_long_row, to the bit, of all the tile's rows at once, where these are whole, under one scale, and nothing is odd: what is done
+ * between two rows lets the memory idle. 0: they are left, and nothing is done that will not be done again */
+static int RE(square_long_rows)(RE(work) *w) {
+    const plan *p = w->p;
+    const ptrdiff_t rows = w->tile.rows, cols = w->tile.cols, whole = cols / TILE, tail = cols % TILE, pieces = whole + (tail != 0);
+    const double plain = w->scale[0].plain;
+    double *squares = w->squares_of_row;
+    if (!p->uniform || w->unusual || plain == 0 || w->stored || w->streamed || p->chunks > 1 || cols != p->columns || cols > LONGEST_CHUNK) return 0;
+    const T c = w->want & WANT_FIRST && !p->aliased ? RE(plain_slope)(w, w->scale) : (T)0;
+    if ((w->want & WANT_FIRST && c == 0) || rows * pieces > MOST_ROWS) return 0;
+    const ptrdiff_t together = tail ? 1 : rows;
+    for (ptrdiff_t r = 0; r < rows; r += together) {
+        RE(sum_pieces)(w, r * cols, together * whole, TILE, c, squares + r * pieces);
+        if (tail) RE(sum_pieces)(w, r * cols + whole * TILE, 1, tail, c, squares + r * pieces + whole);
+    }
+    int64_t all = -1;
+    for (ptrdiff_t i = 0; i < rows * pieces; i++) {
+        const double sum = squares[i]; /* the longest piece asks for most */
+        squares[i] = sum * plain;
+        all &= mask_f64((sum >= RE(least_trusted)(TILE)) & (sum < (double)INFINITE) & (squares[i] < (double)INFINITE));
+    }
+    if (!all) return 0;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        pair sum = {0, 0};
+        for (ptrdiff_t i = 0; i < pieces; i++) add_to(&sum, squares[r * pieces + i]);
+        squares[r] = value_of(sum);
+    }
+    return 1;
+}
+
 /* Rows that are whole in the tile, or the one that ends with it, whose squares, or scale, may be infinite */
 SELDOM void RE(end_odd_rows)(RE(work) *w, ptrdiff_t n) {
     const RE(tile) *t = &w->tile;
@@ -283,7 +321,8 @@ static void RE(evaluate_plain)(RE(work) *w) {
     w->odd = w->rounded;
     w->streamed = w->want & WANT_FIRST && !w->stored && RE(streams)(w);
     const ptrdiff_t most = w->want & WANT_FIRST ? (STRIP - 1) / cols + 1 : MOST_ROWS;
-    for (ptrdiff_t r = 0; r < rows; r += cols > TILE ? 1 : most) {
+    const int done = cols > TILE && RE(square_long_rows)(w);
+    for (ptrdiff_t r = 0; r < rows && !done; r += cols > TILE ? 1 : most) {
         if (cols > TILE || cols < end - begin) {
             if (t->col == begin) w->row_squares = w->part_squares = (pair){0, 0}, RE(begin_plain_row)(w);
             RE(square_long_row)(w, r);

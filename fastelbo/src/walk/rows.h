@@ -2,9 +2,8 @@
 #ifndef ROWS_H
 #define ROWS_H
 
-#include "plain.h"
+#include "across.h"
 #include "look.h"
-#include "terms.h"
 
 /* Is any scale of the tile <= 0? For calls whose outputs lie over their inputs: nothing may be written before that is known */
 static void RE(check)(RE(work) *w, ptrdiff_t n) {
@@ -88,21 +87,26 @@ static void RE(begin_panels)(RE(work) *w, ptrdiff_t col, ptrdiff_t cols, ptrdiff
     }
 }
 
-/* The rows of a block, at its chunk of columns; `run`: rows that are evenly spaced */
-static void RE(run_task)(RE(work) *w, ptrdiff_t block, ptrdiff_t at_once, ptrdiff_t most, ptrdiff_t run, int slabs) {
+/* Outer rows, at the task's chunk of columns; `run`: rows that are evenly spaced */
+static void RE(run_task)(RE(work) *w, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t at_once, ptrdiff_t most, ptrdiff_t run, int slabs, int across) {
     plan *p = w->p;
-    const ptrdiff_t begin = fe_block_begin(p, block), end = fe_block_begin(p, block + 1);
     const ptrdiff_t col = w->chunk * p->chunk, last = col + p->chunk < p->columns ? col + p->chunk : p->columns;
     ptrdiff_t group = slabs || p->inner > 1 ? p->group : end - begin;
+    ptrdiff_t left_until = begin; /* by across.h */
     RE(begin_panels)(w, col, last - col, end);
     for (ptrdiff_t first = begin; first < end; first += group) {
         ptrdiff_t stop = end - first < group ? end : first + group;
         if (slabs) RE(begin_group)(p, w->region, stop - first);
         for (ptrdiff_t i = 0; i < p->inner; i++)
             for (ptrdiff_t row = first; row < stop && !__atomic_load_n(&p->bad, __ATOMIC_RELAXED); row += w->tile.rows) {
-                ptrdiff_t rows = stop - row < at_once ? stop - row : at_once, left = run - row % run;
+                const ptrdiff_t left = run - row % run;
+                if (across && row >= left_until) {
+                    if (RE(rows_across)(w, row, stop - row, left, most)) continue;
+                    left_until = w->stop = row + w->tile.rows;
+                }
+                const ptrdiff_t rows = smaller((across ? left_until : stop) - row, at_once);
                 if (p->argument[WHERE].data) w->counted = 0;
-                RE(run_rows)(w, (RE(tile)){row * p->inner + i, rows < left ? rows : left, col, 0, row - first}, last, most);
+                RE(run_rows)(w, (RE(tile)){row * p->inner + i, smaller(rows, left), col, 0, row - first}, last, most);
             }
         if (slabs && p->chunks == 1) RE(end_group)(p, w->region, first, stop - first, w->chunk, 1);
         if (slabs) RE(end_group)(p, w->region, first, stop - first, w->chunk, 0);
@@ -167,11 +171,15 @@ static void RE(run)(plan *p, ptrdiff_t task, ptrdiff_t last_task, int thread) {
     int slabs = 0;
     for (int a = 0; a < N_GRADS; a++) slabs |= !p->check_only && p->gradient[a].data && p->collect[a].mode == SLAB;
     const ptrdiff_t chunks = p->now.last_chunk - p->now.chunk;
-    for (; task < last_task; task++) {
+    const int across = RE(walks_across)(w), together = chunks == 1 && p->inner == 1 && p->reduction == NONE && !p->accumulators && !slabs;
+    w->ahead.rows = w->odd_until = 0;
+    w->last_row = fe_block_begin(p, p->now.block + last_task / chunks);
+    for (ptrdiff_t next; task < last_task; task = next) {
         const ptrdiff_t block = p->now.block + task / chunks;
+        next = together ? last_task : task + 1; /* blocks without sums of their own */
         w->chunk = p->now.chunk + task % chunks;
         w->region = (region){block * p->chunks + w->chunk, thread};
-        RE(run_task)(w, block, at_once, most, run, slabs);
+        RE(run_task)(w, fe_block_begin(p, block), fe_block_begin(p, block + (together ? next - task : 1)), at_once, most, run, slabs, across);
     }
     if (p->streams) end_streams();
 }

@@ -20,7 +20,7 @@ SELDOM void RE(settle_row)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, partial *x) {
         x->weight.hi -= RE(take_all_apart)(w, w->apart, i, n);
         x->sum = (pair){0, 0};
     } else if (!p->constant) {
-        x->weight.hi -= RE(take_odd_apart)(w, w->apart, i, n);
+        x->weight.hi -= RE(take_odd_apart)(w, w->apart, i, n, RE(is_small_sum)(w, &x->sum.hi, 1));
         x->sum = RE(sum_terms)(w, i, n);
     }
     x->apart = RE(apart_of_row)(w);
@@ -45,12 +45,13 @@ static inline void RE(add_terms)(RE(work) *w, ptrdiff_t i, ptrdiff_t n) {
 /* The same once more from `before` on, where that cannot be trusted */
 SELDOM void RE(settle_part)(RE(work) *w, ptrdiff_t r, ptrdiff_t i, const RE(lanes) *before) {
     const ptrdiff_t n = w->tile.cols;
+    const int small = RE(is_small_sum)(w, w->sum.hi, LANES);
     w->sum = *before;
     if (w->p->constant && !RE(scale_of)(w, r)->special && !RE(all_may_be_numbers)(w, r, i, n)) {
         RE(add_terms)(w, i, n);
         return;
     }
-    w->out += w->p->constant ? RE(take_all_apart)(w, w->apart, i, n) : RE(take_odd_apart)(w, w->apart, i, n);
+    w->out += w->p->constant ? RE(take_all_apart)(w, w->apart, i, n) : RE(take_odd_apart)(w, w->apart, i, n, small);
     if (!w->p->constant) RE(add_terms)(w, i, n);
 }
 
@@ -193,6 +194,7 @@ static void RE(add_constants_of_numbers)(RE(work) *w) {
     RE(add_constants)[p->loss](w->o.term, w->o.prior, same, w->o.n);
 }
 
+/* A loop over as many parts of the elements, one after the other */
 static I RE(in_parts)(const RE(operands) *all, RE(loop) loop, ptrdiff_t parts) {
     if (parts == 1) return loop(all);
     RE(operands) o = *all;
@@ -209,16 +211,14 @@ static I RE(in_parts)(const RE(operands) *all, RE(loop) loop, ptrdiff_t parts) {
     return found;
 }
 
-/* The tile's terms and gradients, and its rows' sums */
-static void RE(evaluate)(RE(work) *w) {
+/* The tile's terms and gradients, to where the operands say; by the way that is returned. in_rows: they lie row by row */
+static int RE(form_terms)(RE(work) *w, int in_rows) {
     plan *p = w->p;
     const RE(loop) *loop = RE(loop_of)(w);
-    w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
-    w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
     /* first in the hope that all scales are ordinary */
     int way = !loop[ORDINARY] ? ANY : loop[STREAMED] && RE(streams)(w) ? STREAMED : ORDINARY;
     ptrdiff_t parts = 1;
-    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w, &parts) : NULL;
+    const RE(loop) shared = way == ORDINARY ? RE(loop_of_shared)(w, in_rows ? &parts : NULL) : NULL;
     I found = RE(in_parts)(&w->o, shared ? shared : loop[way], parts);
     if (found && way != ANY) {
         if (way == STREAMED) end_streams();
@@ -230,6 +230,14 @@ static void RE(evaluate)(RE(work) *w) {
     if (w->lifts && w->raw_scale) RE(lift)(w), w->odd |= p->factor != 1 ? ODD_SCALE : 0;
     if (p->full && RE(add_constants)[p->loss]) RE(add_constants_of_numbers)(w);
     RE(hide_rounded)(w);
+    return way;
+}
+
+/* ... and its rows' sums */
+static void RE(evaluate)(RE(work) *w) {
+    w->o.scale_gradient = RE(target)(w, SCALE, G_SCALE);
+    w->o.prior_gradient = RE(target)(w, PRIOR, G_PRIOR);
+    const int way = RE(form_terms)(w, 1);
     RE(sum_rows)(w);
     w->streamed = way == STREAMED;
     if (w->odd && w->streamed) { /* read again what is there, to mend it */

@@ -17,7 +17,7 @@ enum { N_BUFFERS = 14, MOST_SCALES = 64, MOST_ROWS = 512, ROWS_TOGETHER = 64 };
 #define STRIP 2048      /* elements: first summed, then read again for their gradients */
 #define STORED_COLUMNS 64 /* and more: of shorter rows, too much is left over from vectors */
 #define FLAT_TILE 65536 /* elements, where a tile needs no buffer: what ends a tile lets the memory idle */
-enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR, B_SLOPE, B_X, B_LOST };
+enum { B_FIRST, B_SECOND, B_SCALE, B_PRIOR, B_WEIGHT, B_RAW, B_SLOPE, B_X, B_LOST, B_TERM, G_FIRST, G_SECOND, G_SCALE, G_PRIOR };
 #endif
 
 _Static_assert(TILE / 2 <= MOST_ROWS && STRIP % TILE == 0 && LONGEST_CHUNK % TILE == 0 && FLAT_TILE % LONGEST_CHUNK == 0,
@@ -64,7 +64,9 @@ typedef struct {
     /* of rows that end together: sums of doubles, their lower halves; of weights; gradients of the scale and the prior's */
     double total_of_row[ROWS_TOGETHER], low_of_row[ROWS_TOGETHER], weight_of_row[ROWS_TOGETHER], gradient_of_row[2][ROWS_TOGETHER];
     RE(panel) panel[N_ARGUMENTS + N_GRADS]; /* of those in p->panels */
-    ptrdiff_t first_col, cols, stop;        /* a panel's columns; the task's rows end here */
+    ptrdiff_t first_col, cols, stop;        /* a panel's columns; it has no rows from here on: the task's end, or that of rows left by across.h */
+    RE(tile) ahead;                         /* rows whose squares are in squares_of_row (across.h) */
+    ptrdiff_t last_row, odd_until;          /* of all tasks; before this some were odd */
     _Alignas(WORK_ALIGNMENT) T buffer[N_BUFFERS][TILE];
 } RE(work);
 
@@ -101,12 +103,12 @@ static int RE(in_common)(const RE(work) *w, int a) {
 #define WORTH_A_CALL (4 * LANES)
 
 /* The loop for ordinary scales where one is that of all elements, or of a row, or one number is; NULL: there is none. parts: calls of as many
- * elements each */
+ * elements each; NULL where the elements of a row are not together */
 static RE(loop) RE(loop_of_shared)(const RE(work) *w, ptrdiff_t *parts) {
     const plan *p = w->p;
     if (p->paired || !p->traits->forms || (p->traits->takes & TAKES_NUMBER && !RE(in_common)(w, PRIOR))) return NULL;
     int one_scale = RE(in_common)(w, SCALE);
-    if (!one_scale && !p->argument[WHERE].data && w->tile.cols >= WORTH_A_CALL) {
+    if (!one_scale && parts && !p->argument[WHERE].data && w->tile.cols >= WORTH_A_CALL) {
         one_scale = 1, *parts = w->tile.rows;
         for (int i = p->row_dims; i < p->dims; i++) one_scale &= p->argument[SCALE].stride[i] == 0;
         if (!one_scale) *parts = 1;
