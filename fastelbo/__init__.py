@@ -46,10 +46,10 @@ if _compiled.OPENMP:  # in this build
 
 from fastelbo import _losses, _threads, reference
 from fastelbo._config import show_config
+from fastelbo._free_bits import free_bits
 from fastelbo._implied import implied_objective
 from fastelbo._losses import *  # noqa: F403  # the names are those of the declarations
 from fastelbo._objectives import (
-    free_bits,
     iwae_bound,
     optimal_nll,
     optimal_nll_grad,

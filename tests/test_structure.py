@@ -35,7 +35,7 @@ LAYERS = (
     ("_rules.elbo",),
     ("_losses", "_blocks"),
     ("_config", "_squares"),
-    ("_objectives", "_sampling", "_implied"),
+    ("_objectives", "_free_bits", "_sampling", "_implied"),
     ("reference._scales",),
     ("reference._rows",),
     ("reference._losses", "reference._samples"),

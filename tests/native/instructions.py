@@ -28,7 +28,7 @@ def count(driver: Path, level: str) -> tuple[str, dict[str, int]]:
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder, "dump")
         callgrind = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={dump}"]
-        callgrind += ["--toggle-collect=carry_out*", "--dump-after=carry_out*"]
+        callgrind += ["--toggle-collect=carry_out", "--dump-after=carry_out"]
         found = results(driver, "--isa", level, under=callgrind)
         counts = {}
         for number, case in enumerate(found.hashes, 1):

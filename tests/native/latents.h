@@ -33,27 +33,26 @@ static const latents_op LATENTS_OPS[] = {
     {"floor-of-all", FLOORED, STD, ELEMENTS, 1, 0},
 };
 
-#ifdef _OPENMP
 typedef struct {
     const latents_set *set;
-    const sampling *call;
+    sampling *call;
     char *work;
+    int threads;
 } latents_job;
 
 static void run_latents_task(void *data, ptrdiff_t task, int thread) {
     const latents_job *j = data;
     j->set->run[j->call->is_double](j->call, task, j->work + (size_t)thread * j->set->work[j->call->is_double]);
 }
-#endif
 
-/* A function of its own, as carry_out is */
-__attribute__((noinline)) void carry_out_latents(const latents_set *set, sampling *s, char *work, int threads) {
+static void run_latents_call(void *data) {
+    const latents_job *j = data;
+    const ptrdiff_t tasks = fe_sampling_tasks(j->call);
 #ifdef _OPENMP
-    latents_job j = {set, s, work};
-    if (threads > 1) fe_openmp.each(run_latents_task, &j, fe_sampling_tasks(s), threads);
+    if (j->threads > 1) fe_openmp.each(run_latents_task, data, tasks, j->threads);
 #endif
-    for (ptrdiff_t task = 0; threads == 1 && task < fe_sampling_tasks(s); task++) set->run[s->is_double](s, task, work);
-    set->finish[s->is_double](s, work);
+    for (ptrdiff_t task = 0; j->threads == 1 && task < tasks; task++) run_latents_task(data, task, 0);
+    j->set->finish[j->call->is_double](j->call, j->work);
 }
 
 static ptrdiff_t count_of(const sampling *s, enum part part) {
@@ -105,7 +104,8 @@ static uint64_t call_latents(const latents_set *set, const latents_op *o, const 
     fe_sampling_arrange(&s);
     if (posix_memalign((void **)&work, WORK_ALIGNMENT, set->work[is_double] * (size_t)threads)) abort();
     s.waiting = malloc(fe_sampling_bytes(&s) + 1);
-    carry_out_latents(set, &s, work, threads);
+    latents_job j = {set, &s, work, threads};
+    counted(run_latents_call, &j);
     free(work), free(s.waiting);
     for (int i = 0; i < 3; i++) hash = fnv1a(hash, results[i].data, counts[i] * SIZE[type]);
     if (o->what == FLOORED) hash = fnv1a(hash, &s.total, sizeof s.total);

@@ -17,7 +17,7 @@
 #define PANEL_SIZE 16384    /* elements of whole rows that lie across memory */
 #define LEAST_PANEL_ROWS 8
 
-/* Of a sum, where any of these is infinite or NaN, _objectives.py sees to it */
+/* Of a sum, where any of these is infinite or NaN, _free_bits.py sees to it */
 INLINE double at_floor(double m, double floor) { return m < floor ? floor : m; }
 #endif
 
