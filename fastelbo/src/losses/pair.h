@@ -141,7 +141,9 @@ INLINE RE(point) RE(kl_std_std)(T r, T q, T p) {
     RE(expm1_h) x = RE(expm1_and_h_of_ratio)(q, p, inverse_b, 1);
     const T exact = FMA(FMA(-inverse_b, p, 1), inverse_b, inverse_b); /* an error of it would count twice in z^2 */
     T z = r * exact, half_z = (T)0.5 * z;
-    return (RE(point)){FMA(half_z, z, x.half_h), z * exact, 2 * x.half_expm1 * inverse_a, -2 * FMA(half_z, z, x.half_expm1) * inverse_b, bad};
+    /* of two products to d/dmean the second brings back what the first loses of a subnormal r */
+    const I lost = RE(mask)(RE(between)(RE(magnitude)(r), RE(real)(1), RE(real)(RE(bits)(SMALLEST_NORMAL) - 1)));
+    return (RE(point)){FMA(half_z, z, x.half_h), z * exact, 2 * x.half_expm1 * inverse_a, -2 * FMA(half_z, z, x.half_expm1) * inverse_b, bad | lost};
 }
 
 INLINE RE(point) RE(kl_precision_precision)(T r, T q, T p) {
