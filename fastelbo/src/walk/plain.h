@@ -229,28 +229,20 @@ static void RE(square_long_row)(RE(work) *w, ptrdiff_t r) {
     if (col == w->p->columns && col % LONGEST_CHUNK) RE(end_part)(w, r, col);
 }
 
-/* Of n columns each, from `at` of the tile on; with d/dx = (x - mean) c, if that is wanted */
-static void RE(sum_pieces)(RE(work) *w, ptrdiff_t at, ptrdiff_t pieces, ptrdiff_t n, T c, double *squares) {
-    if (w->want & WANT_FIRST)
-        RE(sum_squares_and_scale)(w->o.a + at, w->o.b + at, w->o.first + at, c, pieces, n, squares, w->part_of_row);
-    else
-        RE(sum_squares)(w->o.a + at, w->o.b + at, pieces, n, squares, w->part_of_row);
-}
-
-/* As square_long_row, to the bit, of all the tile's rows at once, where these are whole, under one scale, and nothing is odd: what is done
- * between two rows lets the memory idle. 0: they are left, and nothing is done that will not be done again */
+/* As square_long_row, to the bit, of all the tile's rows at once, where these are whole, under one scale, without gradients, and nothing is
+ * odd: what is done between two rows lets the memory idle. 0: they are left */
 static int RE(square_long_rows)(RE(work) *w) {
     const plan *p = w->p;
     const ptrdiff_t rows = w->tile.rows, cols = w->tile.cols, whole = cols / TILE, tail = cols % TILE, pieces = whole + (tail != 0);
     const double plain = w->scale[0].plain;
     double *squares = w->squares_of_row;
-    if (!p->uniform || w->unusual || plain == 0 || w->stored || w->streamed || p->chunks > 1 || cols != p->columns || cols > LONGEST_CHUNK) return 0;
-    const T c = w->want & WANT_FIRST && !p->aliased ? RE(plain_slope)(w, w->scale) : (T)0;
-    if ((w->want & WANT_FIRST && c == 0) || rows * pieces > MOST_ROWS) return 0;
+    if (!p->uniform || w->unusual || plain == 0 || w->want || w->stored || p->chunks > 1) return 0;
+    if (cols != p->columns || cols > LONGEST_CHUNK || rows * pieces > MOST_ROWS) return 0;
     const ptrdiff_t together = tail ? 1 : rows;
     for (ptrdiff_t r = 0; r < rows; r += together) {
-        RE(sum_pieces)(w, r * cols, together * whole, TILE, c, squares + r * pieces);
-        if (tail) RE(sum_pieces)(w, r * cols + whole * TILE, 1, tail, c, squares + r * pieces + whole);
+        const T *x = w->o.a + r * cols, *y = w->o.b + r * cols;
+        RE(sum_squares)(x, y, together * whole, TILE, squares + r * pieces, w->part_of_row);
+        if (tail) RE(sum_squares)(x + whole * TILE, y + whole * TILE, 1, tail, squares + r * pieces + whole, w->part_of_row);
     }
     int64_t all = -1;
     for (ptrdiff_t i = 0; i < rows * pieces; i++) {
