@@ -198,11 +198,13 @@ class _Bits(NamedTuple):
 
 
 def _weighted(kl: Any, weights: Any, share: Any) -> Any:
-    """KL times its share, by the weights; an infinite one of weight 0 is in no mean either."""
+    """KL times its share, by the weights; an infinite one of weight 0 is in no mean that there is either."""
     products = kl * share
     infinite = np.isinf(kl)
     if infinite.any():
-        products = np.where(infinite, np.where(weights == 0, 0.0, kl * np.sign(weights)), products)
+        products = np.where(
+            infinite, np.where((weights == 0) & ~np.isnan(share), 0.0, kl * np.sign(weights)), products
+        )
     return products
 
 

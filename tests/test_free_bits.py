@@ -281,3 +281,10 @@ def test_same_bits_in_any_layout_for_any_number_of_threads(shape, axis, per, ave
                     assert_array_equal(got.factor, want.factor)
         finally:
             fe.set_num_threads(None)
+
+
+@pytest.mark.parametrize("per", ["dim", "row"])
+def test_weights_that_add_up_to_0_have_no_mean_even_of_an_infinite_kl(per):
+    kl = np.array([np.inf]) if per == "dim" else np.array([np.finfo(np.float64).max] * 2)
+    axis, weight = ((), np.zeros(1)) if per == "dim" else (0, np.array(0.0))
+    assert np.isnan(fe.free_bits(kl, 1.0, per=per, average="last", axis=axis, weight=weight).value)

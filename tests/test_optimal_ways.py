@@ -4,6 +4,7 @@ the same."""
 import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -150,3 +151,49 @@ def test_gradients_whose_parts_leave_the_dtype(dtype):
         got = fe.optimal_nll_grad(x, mean, wrt=("x", "mean"), **options)
         assert check(got.x, slope, (8 * eps(dtype) + 12 * DOUBLE) * abs(slope), dtype, "∂x")
         assert_array_equal(got.x, -got.mean)
+
+
+def test_an_element_that_lacks_digits_changes_no_other():
+    """It is formed again by itself: so strips, which lie as memory does, change no bit."""
+    x, mean = np.array([[1e-310, -8.0], [-6.0, -5.0]]), np.zeros((2, 2))
+    weight = np.array([[0.2, 0.8], [0.8, 0.6]])
+    plain = fe.optimal_nll_grad(x, mean, weight=weight, axis=-1).mean
+    turned = [np.asfortranarray(a) for a in (x, mean, weight)]
+    np.testing.assert_array_equal(fe.optimal_nll_grad(*turned[:2], weight=turned[2], axis=-1).mean, plain)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "x", "x_scale", "min_var"),
+    [
+        ("f4", 3e-38, 1e-3, 1e-3),
+        ("f4", 1e-38, 1e-3, 1e-3),
+        ("f8", 1e-309, 1e-6, 1e-10),
+        ("f8", 3e-300, 1e-20, 1e-250),
+    ],
+)
+def test_digits_that_x_scale_takes_from_r_come_back_over_the_variance(dtype, x, x_scale, min_var):
+    x = np.array([[x, 1.0]], dtype)
+    got = fe.optimal_nll_grad(x, np.zeros_like(x), x_scale=x_scale, min_var=min_var, axis=()).mean[0, 0]
+    with mpmath.workdps(50):
+        factor = mpmath.mpf(float(x.dtype.type(x_scale)))
+        exact = -mpmath.mpf(float(x[0, 0])) * factor / mpmath.mpf(min_var)
+        error = abs(mpmath.mpf(float(got)) - exact)
+    assert error <= 4 * float(np.finfo(dtype).eps) * abs(exact) + float(np.finfo(dtype).smallest_subnormal)
+
+
+def test_a_weight_without_axes_is_one_number_whether_outputs_lie_over_inputs_or_not():
+    x, mean, weight = np.array([3, -7], "f4"), np.zeros(2, "f4"), np.array(0.03)
+    plain = fe.optimal_nll_grad(x, mean, weight=weight).mean
+    over = mean.copy()
+    fe.optimal_nll_grad(x, over, weight=weight, out=(None, None, over))
+    np.testing.assert_array_equal(over, plain)
+
+
+@pytest.mark.parametrize("shape", [(17, 0), (0, 3), (0,)])
+def test_operands_of_fewer_axes_without_elements(shape):
+    x, mean = np.zeros(shape, "f4"), np.zeros((1, *shape), "f4")
+    found = fe.optimal_nll_grad(x, mean, wrt=("x", "mean"))
+    assert found.value == 0.0
+    assert found.x.shape == shape
+    assert found.mean.shape == (1, *shape)
+    assert fe.optimal_nll(x, mean) == 0.0

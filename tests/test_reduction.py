@@ -172,3 +172,28 @@ def test_full_false_drops_a_constant_for_each_counted_element(loss):
 def test_the_constant_of_the_gaussian():
     assert_allclose(fe.gaussian_nll(0.0, 0.0, var=1.0), 0.5 * np.log(2 * np.pi))
     assert fe.gaussian_nll(0.0, 0.0, var=1.0, full=False) == 0
+
+
+TINY = np.finfo(np.float64).tiny
+HUGE = {
+    "rows of 5.6e306": (lambda: (np.full((32, 1), 0.5), np.zeros((32, 1))), {"var": TINY}),
+    "squares of 9e306": (lambda: (np.full((40, 1), 0.3e154), np.zeros((40, 1))), {"var": 1.0}),
+    "many": (lambda: (np.full((1000, 3), 0.3e154), np.zeros((1000, 3))), {"var": 1.0}),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+@pytest.mark.parametrize("wrt", ["x", "mean", "scale", ("mean", "scale")])
+def test_a_mean_of_rows_whose_sum_is_no_double(case, wrt):
+    """Each row is a double, and so is their mean; the same bits whatever is asked for beside."""
+    make, scale = HUGE[case]
+    x, mean = make()
+    row = fe.gaussian_nll(x[:1], mean[:1], **scale)[0]
+    value = fe.gaussian_nll(x, mean, **scale, reduction="mean")
+    assert value == pytest.approx(row, rel=1e-15)
+    assert fe.gaussian_nll_grad(x, mean, **scale, reduction="mean", wrt=wrt).value == value
+
+
+def test_a_mean_of_kls_whose_sum_is_no_double():
+    mean, std = np.full((40, 1), 3e153), np.ones((40, 1))
+    assert fe.gaussian_kl(mean, std=std, reduction="mean") == pytest.approx(4.5e306, rel=1e-15)

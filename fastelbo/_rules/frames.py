@@ -46,7 +46,7 @@ def spread(array: Array, frame: Frame, writeable: bool = False) -> Array:
     """
     if array.shape != frame.shape:
         access: Any = [["readwrite" if writeable else "readonly"]]
-        flags: Any = ["multi_index", "reduce_ok"]
+        flags: Any = ["multi_index", "reduce_ok", "zerosize_ok"]
         array = np.nditer([array], flags, access, itershape=frame.shape, order="C").itviews[0]
     return array if frame.order is None else array.transpose(frame.order)
 

@@ -75,7 +75,7 @@ cdef bint place_weight(optimal_door *d, cnp.ndarray x) noexcept:
     """As many axes as the data, or the shape of the rows"""
     cdef int i, type = type_of(x), n = d.call.row_dims
     cdef view *v = &d.call.argument[OF_WEIGHT]
-    if type % SWAPPED != F32 and type % SWAPPED != F64:
+    if (type % SWAPPED != F32 and type % SWAPPED != F64) or cnp.PyArray_NDIM(x) == 0:  # a number takes the computing type
         return False
     if cnp.PyArray_NDIM(x) == d.ndim:
         d.call.row_weight = True

@@ -73,26 +73,32 @@ static void free_result(void *context, void *data, size_t size) {
     (void)context, (void)size;
     if (!data) return;
     const size_t capacity = head_of(data)->capacity;
-    if (capacity < LARGE_RESULT || capacity > kept.most || !lock_kept()) {
-        release_result(data);
-        return;
+    void *gone[MOST_BLOCKS] = {data};
+    int n = 1;
+    if (capacity >= LARGE_RESULT && lock_kept()) {
+        if (capacity <= kept.most) {
+            n = leave_kept(kept.most - capacity, MOST_BLOCKS - 1, gone);
+            kept.data[kept.count++] = data;
+            kept.bytes += capacity;
+        }
+        unlock_kept();
     }
+    release_results(gone, n);
+}
+
+/* What is beyond so many bytes goes. */
+static void drop_kept(size_t most) {
     void *gone[MOST_BLOCKS];
-    const int n = leave_kept(kept.most - capacity, MOST_BLOCKS - 1, gone);
-    kept.data[kept.count++] = data;
-    kept.bytes += capacity;
+    if (!lock_kept()) return;
+    const int n = leave_kept(most, MOST_BLOCKS, gone);
     unlock_kept();
     release_results(gone, n);
 }
 
-/* At most so many bytes from now on; what is beyond them goes. */
+/* At most so many bytes from now on */
 static void keep_results(size_t most) {
-    void *gone[MOST_BLOCKS];
-    if (!lock_kept()) return;
     kept.most = most;
-    const int n = leave_kept(most, MOST_BLOCKS, gone);
-    unlock_kept();
-    release_results(gone, n);
+    drop_kept(most);
 }
 
 static void *new_result(void *context, size_t size) {
@@ -103,9 +109,7 @@ static void *new_result(void *context, size_t size) {
     if (capacity > SIZE_MAX / 2) return NULL;
     char *block = malloc(capacity + line + LINE);
     if (!block) { /* perhaps for want of what is kept */
-        const size_t most = kept.most;
-        keep_results(0);
-        keep_results(most);
+        drop_kept(0);
         if (!(block = malloc(capacity + line + LINE))) return NULL;
     }
     data = (void *)(((uintptr_t)block + LINE + line - 1) / line * line);

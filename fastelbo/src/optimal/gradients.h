@@ -66,8 +66,18 @@ static void RE(copy_operands)(const optimal *o, RE(gradients_work) *w, const RE(
     RE(pack)(o->argument[OF_MEAN].type, w->y, s->at[OF_MEAN], RE(step_of)(o, OF_MEAN), n);
 }
 
-/* A strip again, element by element: those that came out infinite or NaN, whose factor is 0, or `all` */
-SELDOM void RE(mend_strip)(const optimal *o, RE(gradients_work) *w, const RE(strip_place) *s, ptrdiff_t n, int all, int as_they_lie) {
+/* Below this x x_scale may have lost digits that count once r is multiplied */
+#undef LEAST_SCALED
+#define LEAST_SCALED (SMALLEST_NORMAL * RE(pow2)(60))
+
+/* Whether element i has digits missing: of r, or of the product with the factor, before a weight raises it */
+static int RE(lacks_digits)(const optimal *o, const RE(gradients_work) *w, ptrdiff_t i, double factor) {
+    if (o->x_scale != 1 && w->x[i] != 0 && RE(magnitude)(w->x[i] * (T)o->x_scale) < LEAST_SCALED) return 1;
+    return REAL == 64 && o->argument[OF_WEIGHT].data && w->r[i] != 0 && magnitude_f64((double)w->r[i] * factor) < 0x1p-1022;
+}
+
+/* A strip again, element by element: those that came out infinite or NaN, whose factor is 0, and, if any are `lost`, that lack digits */
+SELDOM void RE(mend_strip)(const optimal *o, RE(gradients_work) *w, const RE(strip_place) *s, ptrdiff_t n, int lost, int as_they_lie) {
     const ptrdiff_t by_row = RE(step_of)(o, OF_VARIANCE);
     const int is_long = RE(has_long_integers)(o);
     if (as_they_lie) RE(copy_operands)(o, w, s, n);
@@ -75,7 +85,8 @@ SELDOM void RE(mend_strip)(const optimal *o, RE(gradients_work) *w, const RE(str
         const ptrdiff_t row = s->row + i * by_row;
         if ((o->argument[OF_WHERE].data && !w->counts[i]) || o->variance[row] != o->variance[row]) continue;
         for (int k = 0; k < 2; k++) {
-            if (!o->gradient[k].data || (!all && o->factor[row] != 0 && RE(magnitude)(w->out[k][i]) < INFINITE)) continue;
+            const int within = o->factor[row] != 0 && RE(magnitude)(w->out[k][i]) < INFINITE;
+            if (!o->gradient[k].data || (within && !(lost && RE(lacks_digits)(o, w, i, o->factor[row] * (k == 0 ? o->x_scale : 1))))) continue;
             const wide r = is_long ? wide_of((double)w->r[i]) : wide_difference((double)w->x[i], o->x_scale, (double)w->y[i]);
             const double g = careful_gradient(o, r, o->argument[OF_WEIGHT].data ? w->weight[i] : 1, o->variance[row], o->exponent ? o->exponent[row] : 0, k == 0);
             w->out[k][i] = (T)(k == 0 ? g : -g);
@@ -87,8 +98,9 @@ static void RE(subtract)(const T *x, const T *y, T *r, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) r[i] = x[i] - y[i];
 }
 
-/* r, weights, and what counts */
-static void RE(gather_strip)(const optimal *o, RE(gradients_work) *w, const RE(strip_place) *s, ptrdiff_t n, int as_they_lie) {
+/* r, weights, and what counts; whether some r may have lost digits */
+static int RE(gather_strip)(const optimal *o, RE(gradients_work) *w, const RE(strip_place) *s, ptrdiff_t n, int as_they_lie) {
+    I lost = 0;
     if (as_they_lie) {
         RE(subtract)((const T *)(const void *)s->at[OF_X], (const T *)(const void *)s->at[OF_MEAN], w->r, n);
     } else {
@@ -96,7 +108,10 @@ static void RE(gather_strip)(const optimal *o, RE(gradients_work) *w, const RE(s
         if (o->x_scale == 1)
             RE(subtract)(w->x, w->y, w->r, n);
         else
-            for (ptrdiff_t i = 0; i < n; i++) w->r[i] = RE(product_minus)(w->x[i], (T)o->x_scale, w->y[i]);
+            for (ptrdiff_t i = 0; i < n; i++) {
+                lost |= (RE(magnitude)(w->x[i] * (T)o->x_scale) < LEAST_SCALED) & (w->x[i] != 0) ? -1 : 0;
+                w->r[i] = RE(product_minus)(w->x[i], (T)o->x_scale, w->y[i]);
+            }
     }
     for (int a = OF_X; a <= OF_MEAN && REAL == 64 && RE(has_long_integers)(o); a++) { /* what doubles leave of them */
         const int type = o->argument[a].type;
@@ -110,6 +125,7 @@ static void RE(gather_strip)(const optimal *o, RE(gradients_work) *w, const RE(s
         for (ptrdiff_t i = 0; i < n && step == 1; i++) w->counts[i] = s->at[OF_WHERE][i] != 0;
         for (ptrdiff_t i = 0; i < n && step != 1; i++) w->counts[i] = s->at[OF_WHERE][i * step] != 0;
     }
+    return lost != 0;
 }
 
 /* out = r times factor and weight, 0 where it does not count; 1: some came out infinite or NaN; 2: some may have lost digits */
@@ -220,9 +236,8 @@ static void RE(gradient_task)(const optimal *o, ptrdiff_t task, void *memory) {
         n = smaller(end - i, columns - col);
         if (lies == 2 && RE(take_strip_as_it_lies)(o, &s, n)) continue;
         n = smaller(n, STRIP);
-        RE(gather_strip)(o, w, &s, n, lies);
-        const int odd = RE(multiply_strip)(o, w, &s, n);
-        if (odd) RE(mend_strip)(o, w, &s, n, odd == 2, lies);
+        const int lost = RE(gather_strip)(o, w, &s, n, lies), odd = RE(multiply_strip)(o, w, &s, n);
+        if (odd || lost) RE(mend_strip)(o, w, &s, n, lost || odd == 2, lies);
         for (int k = 0; k < 2; k++) {
             if (!s.gradient[k]) continue;
             if (o->gradient_stride[k][last] == sizeof(T))

@@ -52,6 +52,7 @@ static int RE(finish_plain_rows)(RE(work) *w) {
     if (t->cols != p->columns || !p->uniform || s.bad || s.special || w->odd || p->sums_only
         || (p->reduction == NONE && (p->other_rows || !is_even(p, &p->value))) || (of_scale && (!p->collect[SCALE].turns || !far_from_overflow(gradient) || !far_from_overflow(s.slope * n))))
         return 0;
+    if (p->reduction != NONE && !RE(all_within)(squares, rows, 0, 0x1p899)) return 0; /* their sum may be no double */
     char *value = p->reduction == NONE ? RE(place_of_row)(p, &p->value, t->row) : NULL;
 #define EACH_ROW(stride)                                                                                            \
     _Pragma("omp simd") for (ptrdiff_t r = 0; r < rows; r++) {                                                      \

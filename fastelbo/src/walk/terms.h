@@ -80,7 +80,7 @@ static ptrdiff_t RE(sum_usual_rows)(RE(work) *w, ptrdiff_t r) {
     double *totals = w->total_of_row, *lows = w->low_of_row;
     for (; r < rows; r++) {
         const pair loss = RE(sum)(w->o.term, r * cols, cols, GROUP(p));
-        if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !RE(is_settled)(w, loss.hi)) break;
+        if (keep ? !(magnitude_f64(loss.hi) < w->settled) : !(RE(is_settled)(w, loss.hi) && magnitude_f64(loss.hi) < 0x1p899)) break;
         pair total = RE(add_up)(loss.hi, constants);
         total.lo += loss.lo;
         if (keep) {

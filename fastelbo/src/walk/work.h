@@ -84,10 +84,10 @@ static const RE(loop) *RE(loop_of)(const RE(work) *w) {
 }
 
 /* Whether argument a, a scale or a number, may stay what it is for elements that `where` removes, which are r = 0 without a weight: it is one
- * for the whole call, and ordinary */
+ * for the whole call, and ordinary. (Not one of a pair, as the sign of what the weight makes 0 would depend on it.) */
 static int RE(stays)(const RE(work) *w, int a) {
     const plan *p = w->p;
-    if (!p->traits->forms || !(p->single >> a & 1) || (a == SCALE && p->min_var > 0)) return 0;
+    if (p->paired || !p->traits->forms || !(p->single >> a & 1) || (a == SCALE && p->min_var > 0)) return 0;
     T x;
     RE(pack)(p->argument[a].type, &x, p->argument[a].data, 0, 1);
     return p->kind[a - SCALE] == NUMBER ? x >= SMALLEST_NORMAL && x < INFINITE : RE(is_ordinary)(p->kind[a - SCALE], x);
