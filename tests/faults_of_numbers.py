@@ -212,8 +212,8 @@ MUTANTS = [
         (
             (
                 f"{SRC}optimal/gradients.h",
-                "        if (odd) RE(mend_strip)",
-                "        if (odd > 2) RE(mend_strip)",
+                "        if (odd || lost) RE(mend_strip)",
+                "        if (odd > 2 || lost) RE(mend_strip)",
             ),
         ),
     ),

@@ -66,13 +66,16 @@ static void RE(copy_operands)(const optimal *o, RE(gradients_work) *w, const RE(
     RE(pack)(o->argument[OF_MEAN].type, w->y, s->at[OF_MEAN], RE(step_of)(o, OF_MEAN), n);
 }
 
-/* Below this x x_scale may have lost digits that count once r is multiplied */
+/* An x x_scale beyond it, whose r is below the normal numbers, has been subtracted from its like: no digit is missing */
 #undef LEAST_SCALED
 #define LEAST_SCALED (SMALLEST_NORMAL * RE(pow2)(60))
 
 /* Whether element i has digits missing: of r, or of the product with the factor, before a weight raises it */
 static int RE(lacks_digits)(const optimal *o, const RE(gradients_work) *w, ptrdiff_t i, double factor) {
-    if (o->x_scale != 1 && w->x[i] != 0 && RE(magnitude)(w->x[i] * (T)o->x_scale) < LEAST_SCALED) return 1;
+    if (o->x_scale != 1 && w->x[i] != 0 && RE(magnitude)(w->r[i]) < SMALLEST_NORMAL) {
+        const wide exact = wide_difference((double)w->x[i], o->x_scale, (double)w->y[i]), have = wide_of((double)w->r[i]);
+        if (exact.m != have.m || exact.e != have.e) return 1;
+    }
     return REAL == 64 && o->argument[OF_WEIGHT].data && w->r[i] != 0 && magnitude_f64((double)w->r[i] * factor) < 0x1p-1022;
 }
 
@@ -109,8 +112,8 @@ static int RE(gather_strip)(const optimal *o, RE(gradients_work) *w, const RE(st
             RE(subtract)(w->x, w->y, w->r, n);
         else
             for (ptrdiff_t i = 0; i < n; i++) {
-                lost |= (RE(magnitude)(w->x[i] * (T)o->x_scale) < LEAST_SCALED) & (w->x[i] != 0) ? -1 : 0;
                 w->r[i] = RE(product_minus)(w->x[i], (T)o->x_scale, w->y[i]);
+                lost |= (RE(magnitude)(w->r[i]) < SMALLEST_NORMAL) & (RE(magnitude)(w->x[i] * (T)o->x_scale) < LEAST_SCALED) & (w->x[i] != 0) ? -1 : 0;
             }
     }
     for (int a = OF_X; a <= OF_MEAN && REAL == 64 && RE(has_long_integers)(o); a++) { /* what doubles leave of them */
