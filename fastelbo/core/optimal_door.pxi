@@ -348,7 +348,7 @@ def optimal_nll(x, mean, x_scale, axis, full, weight, where, min_var, reduction,
     if how < 0 or (full is not True and full is not False) or not PyFloat_CheckExact(min_var) or not 0.0 <= PyFloat_AsDouble(min_var) < INFINITY:
         return None
     if result is not None:
-        bits = wanted(tuple(wrt) if type(wrt) is list else wrt, OPTIMAL_FIELDS, 1)
+        bits = wanted(wrt, OPTIMAL_FIELDS, 1)
         if bits == 0 or (out is not None and (not isinstance(out, tuple) or len(<tuple>out) != 3)):
             return None
     d = <optimal_door *>PyMem_Malloc(sizeof(optimal_door))
